@@ -1,0 +1,3 @@
+//! One entry for people and for CI.
+
+fn main() {}
