@@ -1,0 +1,113 @@
+//! The durable state of an account: what is read when it is loaded and replaced when a change commits.
+//!
+//! It is in two halves that are written at different times: the [`Record`] by changes, which wait for the disk,
+//! and the [`Progress`] lazily, because losing it costs a redelivery and nothing else.
+
+use crate::address::Address;
+use crate::delivery::claims::Claims;
+use crate::id::{AddressId, DeviceName, DeviceNumber, Position};
+use crate::preferences::Overrides;
+use crate::roster::Index;
+use crate::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// What an account is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its incarnation.
+    pub id: AddressId,
+    /// Its address, without an instance.
+    pub address: Address,
+    /// What it set for itself.
+    pub overrides: Overrides,
+    /// Who is on its roster and in which state; names, groups and stamps stay on disk until asked for.
+    pub roster: Index,
+    /// The position of the latest change of the roster.
+    pub roster_version: Position,
+    /// Addresses and whole domains it takes nothing from. Mostly empty.
+    pub blocked: BTreeSet<Address>,
+    /// Its named devices, by number.
+    pub devices: Vec<Device>,
+    /// The number the next device gets. Numbers are never used again.
+    pub next_device: u32,
+    /// Raised each time an engine takes the account over (fencing, when several engines share a store).
+    pub owner_epoch: u64,
+    /// Fields that a newer version wrote and this one does not know, as stored.
+    pub unknown: Vec<u8>,
+}
+
+/// A durable, named client of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// What rows call it.
+    pub number: DeviceNumber,
+    /// What people call it.
+    pub name: DeviceName,
+}
+
+/// How far an account and its devices have come in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// What was claimed by anybody.
+    pub claims: Claims,
+    /// A cursor for each named device, by number.
+    pub cursors: Vec<Cursor>,
+}
+
+/// How far one device has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Whose it is.
+    pub device: DeviceNumber,
+    /// Every row up to here was acknowledged by the device, or sent by it.
+    pub position: Position,
+    /// When it was last attached; after 30 days without it is retired.
+    pub seen: Timestamp,
+}
+
+impl Record {
+    /// A new account with nothing on it.
+    pub fn new(id: AddressId, address: Address) -> Self {
+        Record {
+            id,
+            address,
+            overrides: Overrides::default(),
+            roster: Index::default(),
+            roster_version: Position::ZERO,
+            blocked: BTreeSet::new(),
+            devices: Vec::new(),
+            next_device: 1,
+            owner_epoch: 0,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// The device of this name.
+    pub fn device(&self, name: &DeviceName) -> Option<DeviceNumber> {
+        self.devices.iter().find(|d| d.name == *name).map(|d| d.number)
+    }
+
+    /// Whether this sender, or their whole domain, is blocked.
+    pub fn blocks(&self, sender: &Address) -> bool {
+        !self.blocked.is_empty()
+            && (self.blocked.contains(&sender.bare())
+                || self.blocked.iter().any(|b| b.user().is_none() && b.as_str() == sender.domain()))
+    }
+}
+
+impl Progress {
+    /// The cursor of a device.
+    pub fn cursor(&self, device: DeviceNumber) -> Option<&Cursor> {
+        self.cursors.iter().find(|c| c.device == device)
+    }
+
+    /// The same, to move it.
+    pub fn cursor_mut(&mut self, device: DeviceNumber) -> Option<&mut Cursor> {
+        self.cursors.iter_mut().find(|c| c.device == device)
+    }
+
+    /// The position every consumer has passed: rows at or below it are needed by history only.
+    pub fn passed_by_all(&self) -> Position {
+        self.cursors.iter().map(|c| c.position).fold(self.claims.upto(), Position::min)
+    }
+}

@@ -1,0 +1,187 @@
+//! Addresses: `user@domain[/instance]`.
+//!
+//! Prepared by the `jid` crate, that is by stringprep as in RFC 6122 (nodeprep, nameprep, resourceprep), and not
+//! yet by PRECIS as in RFC 7622. The two differ for a few characters outside everyday names; what one accepts and
+//! folds the other may refuse.
+
+use crate::id::{AddressId, fnv1a};
+use crate::refusal::Refusal;
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest each part of an address may be, in bytes (RFC 7622, section 3.1).
+pub const MAX_PART_BYTES: usize = 1023;
+
+/// The name of a domain, prepared.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Domain(Arc<str>);
+
+impl Domain {
+    /// Prepares and checks a domain name.
+    pub fn new(text: &str) -> Result<Self, Refusal> {
+        let jid = jid::BareJid::new(text).map_err(|e| invalid(text, &e))?;
+        if jid.node().is_some() {
+            return Err(Refusal::InvalidArgument("a domain has no user part: give only what is right of @".into()));
+        }
+        Ok(Domain(jid.domain().as_str().into()))
+    }
+
+    /// The prepared text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An address, prepared. Two addresses are equal when their prepared texts are. Clones are cheap.
+#[derive(Clone)]
+pub struct Address {
+    text: Arc<str>,
+    /// Where the domain begins: 0, or one behind the `@`.
+    domain_at: u16,
+    /// Where the bare address ends: at the `/`, or at the end.
+    bare_end: u16,
+}
+
+impl Address {
+    /// Prepares and checks an address. A domain alone is an address too (a service), but not an account's.
+    pub fn new(text: &str) -> Result<Self, Refusal> {
+        let jid = jid::Jid::new(text).map_err(|e| invalid(text, &e))?;
+        let node = jid.node().map_or(0, |n| n.as_str().len() + 1);
+        let end = node + jid.domain().as_str().len();
+        // Each part has at most 1023 bytes, so both offsets fit.
+        Ok(Address { text: jid.as_str().into(), domain_at: node as u16, bare_end: end as u16 })
+    }
+
+    /// An address that names an account: it has a user part and no instance.
+    pub fn account(text: &str) -> Result<Self, Refusal> {
+        let address = Address::new(text)?;
+        if address.user().is_none() || address.instance().is_some() {
+            return Err(Refusal::InvalidArgument("an account's address has the form user@domain".into()));
+        }
+        Ok(address)
+    }
+
+    /// The prepared text, instance included.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The part left of the `@`.
+    pub fn user(&self) -> Option<&str> {
+        (self.domain_at > 0).then(|| &self.text[..self.domain_at as usize - 1])
+    }
+
+    /// The domain's name.
+    pub fn domain(&self) -> &str {
+        &self.text[self.domain_at as usize..self.bare_end as usize]
+    }
+
+    /// The part right of the `/`.
+    pub fn instance(&self) -> Option<&str> {
+        self.text.get(self.bare_end as usize + 1..)
+    }
+
+    /// The text without the instance.
+    pub fn bare_str(&self) -> &str {
+        &self.text[..self.bare_end as usize]
+    }
+
+    /// Without the instance.
+    #[must_use]
+    pub fn bare(&self) -> Address {
+        if self.instance().is_none() {
+            return self.clone();
+        }
+        Address { text: self.bare_str().into(), ..*self }
+    }
+
+    /// The same account with this instance.
+    pub fn with_instance(&self, instance: &str) -> Result<Address, Refusal> {
+        Address::new(&format!("{}/{instance}", self.bare_str()))
+    }
+
+    /// Which slot, and so which shard, the account of this address belongs to.
+    pub fn slot(&self) -> u64 {
+        fnv1a(self.bare_str().as_bytes()) % AddressId::SLOTS
+    }
+}
+
+fn invalid(text: &str, error: &jid::Error) -> Refusal {
+    // The text itself is something a person wrote: it goes back to its author, shortened, and never to a log.
+    let shown: String = text.chars().take(64).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    Refusal::InvalidArgument(format!("{shown:?}{more} is not an address: {error}"))
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Address {}
+
+impl std::hash::Hash for Address {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+macro_rules! text_like {
+    ($type:ty) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+
+text_like!(Address);
+text_like!(Domain);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_found() {
+        let full = Address::new("Alice@Example.ORG/Phone 1").unwrap();
+        assert_eq!(full.as_str(), "alice@example.org/Phone 1");
+        assert_eq!((full.user(), full.domain(), full.instance()), (Some("alice"), "example.org", Some("Phone 1")));
+        assert_eq!(full.bare(), Address::account("alice@example.org").unwrap());
+        assert_eq!(full.slot(), full.bare().slot());
+        let service = Address::new("example.org").unwrap();
+        assert_eq!((service.user(), service.domain(), service.instance()), (None, "example.org", None));
+    }
+
+    #[test]
+    fn malformed_and_over_long_addresses_are_refused() {
+        let long = "a".repeat(MAX_PART_BYTES + 1);
+        for text in ["", "@example.org", "alice@", "a b@example.org", "alice@example.org/", &format!("{long}@example.org"),
+            &format!("alice@{long}"), &format!("alice@example.org/{long}"), "a@b@c", "\u{0}@example.org"] {
+            assert!(matches!(Address::new(text), Err(Refusal::InvalidArgument(_))), "{text:?} passed");
+        }
+        for text in ["example.org", "alice@example.org/phone"] {
+            assert!(Address::account(text).is_err(), "{text} passed as an account");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Preferences: account over domain over server defaults, changeable at run time.
+//!
+//! The names in brackets are CommuniGate Pro's own, accepted as aliases by name.
+
+use crate::refusal::Refusal;
+
+/// Whose messages an account takes when the sender is no confirmed buddy [`RosterIMMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AcceptedSenders {
+    /// Anybody who is not blocked.
+    #[default]
+    Everybody,
+    /// Accounts of this system.
+    Authenticated,
+    /// Accounts of the same domain.
+    SameDomain,
+    /// Confirmed buddies only.
+    Nobody,
+}
+
+/// What was set on one level. What is `None` falls through to the level below.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// Whose messages are taken.
+    pub accepted_senders: Option<AcceptedSenders>,
+    /// Whether messages are kept for an account nobody is there for [`DelayedIM`].
+    pub offline_storage: Option<bool>,
+    /// Whether messages stay in the log once they are claimed [`IMHistory`].
+    pub keep_history: Option<bool>,
+    /// Whether registrations take part in the fork [`SIPIMMode`].
+    pub deliver_to_devices: Option<bool>,
+    /// How many buddies a roster may hold [`MaxRosterItems`].
+    pub max_roster_items: Option<u32>,
+}
+
+/// What is in force for an account: every level folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preferences {
+    /// See [`Overrides::accepted_senders`].
+    pub accepted_senders: AcceptedSenders,
+    /// See [`Overrides::offline_storage`].
+    pub offline_storage: bool,
+    /// See [`Overrides::keep_history`].
+    pub keep_history: bool,
+    /// See [`Overrides::deliver_to_devices`].
+    pub deliver_to_devices: bool,
+    /// See [`Overrides::max_roster_items`].
+    pub max_roster_items: u32,
+}
+
+impl Default for Preferences {
+    /// The server's defaults.
+    fn default() -> Self {
+        Preferences {
+            accepted_senders: AcceptedSenders::Everybody,
+            offline_storage: true,
+            keep_history: true,
+            deliver_to_devices: false,
+            max_roster_items: 5_000,
+        }
+    }
+}
+
+impl Preferences {
+    /// With this level laid over what is below.
+    #[must_use]
+    pub fn under(self, over: &Overrides) -> Preferences {
+        Preferences {
+            accepted_senders: over.accepted_senders.unwrap_or(self.accepted_senders),
+            offline_storage: over.offline_storage.unwrap_or(self.offline_storage),
+            keep_history: over.keep_history.unwrap_or(self.keep_history),
+            deliver_to_devices: over.deliver_to_devices.unwrap_or(self.deliver_to_devices),
+            max_roster_items: over.max_roster_items.unwrap_or(self.max_roster_items),
+        }
+    }
+}
+
+impl Overrides {
+    /// Sets one preference by name; `None` takes the override away. Values are written `true`, `false`, a number,
+    /// or `everybody`, `authenticated`, `same-domain`, `nobody`.
+    pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+        match name {
+            "accepted_senders" | "RosterIMMode" => self.accepted_senders = value.map(senders).transpose()?,
+            "offline_storage" | "DelayedIM" => self.offline_storage = value.map(boolean).transpose()?,
+            "keep_history" | "IMHistory" => self.keep_history = value.map(boolean).transpose()?,
+            "deliver_to_devices" | "SIPIMMode" => self.deliver_to_devices = value.map(boolean).transpose()?,
+            "max_roster_items" | "MaxRosterItems" => self.max_roster_items = value.map(number).transpose()?,
+            _ => return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}"))),
+        }
+        Ok(())
+    }
+}
+
+fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
+    match value.to_ascii_lowercase().as_str() {
+        "everybody" => Ok(AcceptedSenders::Everybody),
+        "authenticated" => Ok(AcceptedSenders::Authenticated),
+        "same-domain" => Ok(AcceptedSenders::SameDomain),
+        "nobody" => Ok(AcceptedSenders::Nobody),
+        _ => Err(Refusal::InvalidArgument(format!(
+            "{value:?} is none of everybody, authenticated, same-domain, nobody"
+        ))),
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, Refusal> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err(Refusal::InvalidArgument(format!("{value:?} is neither true nor false"))),
+    }
+}
+
+fn number(value: &str) -> Result<u32, Refusal> {
+    value.parse().map_err(|_| Refusal::InvalidArgument(format!("{value:?} is no number from 0 to {}", u32::MAX)))
+}

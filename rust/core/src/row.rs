@@ -1,0 +1,152 @@
+//! A row of the log: what a message is once it is durable.
+
+use crate::content::Content;
+use crate::id::{AddressId, ClientId, DeviceNumber, MessageId, Position};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// The word with which a send was answered. It is fixed by the decision and stored in the row, so that a repeat
+/// of the send gets the same word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// Durable, and forked to at least one live session or registration.
+    Delivered,
+    /// Durable; nobody is there, or the sender may not know.
+    Stored,
+    /// Durable in the outbox; a relay carries it and the final outcome follows.
+    Queued,
+}
+
+/// One side of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The account it came from.
+    Sender,
+    /// The account it went to.
+    Recipient,
+}
+
+/// What the two accounts still want of a row, a bit for each. The writer deletes a row when neither side needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Sides(pub u8);
+
+impl Sides {
+    /// The recipient has not claimed it, a cursor of theirs is below it, or their history keeps it.
+    pub const RECIPIENT_NEEDS: u8 = 1;
+    /// The same for the sender.
+    pub const SENDER_NEEDS: u8 = 2;
+    /// It is part of the recipient's history.
+    pub const RECIPIENT_HISTORY: u8 = 4;
+    /// It is part of the sender's history.
+    pub const SENDER_HISTORY: u8 = 8;
+
+    /// Both sides need it; each keeps it as history or not.
+    pub const fn new(recipient_history: bool, sender_history: bool) -> Self {
+        Sides(
+            Self::RECIPIENT_NEEDS
+                | Self::SENDER_NEEDS
+                | if recipient_history { Self::RECIPIENT_HISTORY } else { 0 }
+                | if sender_history { Self::SENDER_HISTORY } else { 0 },
+        )
+    }
+
+    /// Whether this side still needs the row.
+    pub const fn needed_by(self, side: Side) -> bool {
+        self.0 & Self::needs_bit(side) != 0
+    }
+
+    /// Whether it is part of this side's history.
+    pub const fn in_history_of(self, side: Side) -> bool {
+        self.0 & Self::history_bit(side) != 0
+    }
+
+    /// Without this side: it neither needs the row nor shows it as history.
+    #[must_use]
+    pub const fn cleared(self, side: Side) -> Self {
+        Sides(self.0 & !(Self::needs_bit(side) | Self::history_bit(side)))
+    }
+
+    /// Whether nobody needs the row.
+    pub const fn is_clear(self) -> bool {
+        self.0 & (Self::RECIPIENT_NEEDS | Self::SENDER_NEEDS) == 0
+    }
+
+    const fn needs_bit(side: Side) -> u8 {
+        match side {
+            Side::Sender => Self::SENDER_NEEDS,
+            Side::Recipient => Self::RECIPIENT_NEEDS,
+        }
+    }
+
+    const fn history_bit(side: Side) -> u8 {
+        match side {
+            Side::Sender => Self::SENDER_HISTORY,
+            Side::Recipient => Self::RECIPIENT_HISTORY,
+        }
+    }
+}
+
+/// What a row is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An instant message.
+    Message(Content),
+    /// Somebody asks to be a buddy; the note is what they said with it.
+    BuddyRequest {
+        /// Empty when nothing was said.
+        note: Arc<str>,
+    },
+}
+
+/// A row that has its place in the log. Rows are shared (`Arc<Row>`) between the sessions they are forked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its place.
+    pub position: Position,
+    /// What both sides still want of it.
+    pub sides: Sides,
+    /// Everything that was fixed when it was accepted.
+    pub entry: Entry,
+}
+
+/// What was accepted, before the writer gave it a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The account it came from.
+    pub sender: AddressId,
+    /// The account it goes to. The same as `sender` in a message to oneself.
+    pub recipient: AddressId,
+    /// The id of the message.
+    pub message_id: MessageId,
+    /// When it was accepted. For an imported message, its original time.
+    pub time: Timestamp,
+    /// The device that sent it: that device's cursor passes the row without an event.
+    pub device: Option<DeviceNumber>,
+    /// The instance part of the sender's address, when the session had one.
+    pub instance: Option<Arc<str>>,
+    /// What the sending client calls it.
+    pub client_id: Option<ClientId>,
+    /// The answer the sender got.
+    pub word: Word,
+    /// What it is about.
+    pub kind: Kind,
+    /// Fields that a newer version wrote and this one does not know, as stored.
+    pub unknown: Vec<u8>,
+}
+
+impl Entry {
+    /// What counts against limits of unclaimed messages, in bytes.
+    pub fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Message(content) => content.size(),
+            Kind::BuddyRequest { note } => note.len(),
+        }
+    }
+
+    /// The sides on which this account stands. A message to oneself stands on both.
+    pub fn sides_of(&self, account: AddressId) -> impl Iterator<Item = Side> + use<> {
+        let sender = (self.sender == account).then_some(Side::Sender);
+        let recipient = (self.recipient == account).then_some(Side::Recipient);
+        recipient.into_iter().chain(sender)
+    }
+}

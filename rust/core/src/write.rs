@@ -1,0 +1,150 @@
+//! What a decision asks to be persisted.
+//!
+//! A commit is a list of items, an item a list of [`Write`]s that stand or fall together. The writer gives each
+//! item a position when it takes it; a write that needs that position says [`OWN`] until then.
+
+use crate::account::{Progress, Record};
+use crate::address::{Address, Domain};
+use crate::id::{AddressId, ClientId, MessageId, Position};
+use crate::preferences::Overrides;
+use crate::roster::{Buddy, Signal};
+use crate::row::{Entry, Row, Side, Sides, Word};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// "The position of the item this stands in". [`Write::place`] puts the real one there.
+pub const OWN: Position = Position(u64::MAX);
+
+/// One durable effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A row at the end of the log.
+    Append(Arc<Row>),
+    /// An address gets its id.
+    Address {
+        /// The id, never used before.
+        id: AddressId,
+        /// The bare address.
+        address: Address,
+    },
+    /// An account as it is from now on; made when it was not there.
+    Account(Arc<Record>),
+    /// How far an account has come. Lazy: a later one replaces an earlier one.
+    Progress(AddressId, Progress),
+    /// An account is gone: its record, progress, buddies, files and credentials. Its id is retired with it.
+    AccountDeleted(AddressId),
+    /// A buddy as it is from now on. One that was removed stays as a tombstone: its stamps still tell older signals
+    /// from newer ones, and its version tells clients that it is gone.
+    Buddy(AddressId, Buddy),
+    /// A domain is hosted, with these preferences.
+    Domain(Domain, Overrides),
+    /// A domain is hosted no more. It must hold no account.
+    DomainRemoved(Domain),
+    /// A signal that changes the other end as well: sent on after the commit, and again at every open until it is
+    /// settled.
+    Pend(Pending),
+    /// The receiver of a pending signal has committed what follows from it.
+    Settle(Position),
+    /// This account's side needs the row no more. When neither side does, the row goes, with its entries in the
+    /// indexes, and its client id enters the ring.
+    ClearSide {
+        /// The row.
+        position: Position,
+        /// Whose side.
+        side: Side,
+    },
+    /// The client id of a send whose row was never written (relaxed mode) or is not indexed yet enters the ring.
+    ClientId(AddressId, ClientIdEntry),
+    /// A credential verifier.
+    Credential(AddressId, Credential),
+    /// A file in an account's storage, replaced as a whole.
+    File(AddressId, File),
+}
+
+/// A durable signal under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The position of the change that caused it.
+    pub position: Position,
+    /// Whose change it was. It stays when that account is deleted.
+    pub origin: AddressId,
+    /// That account's address, which outlives it here.
+    pub origin_address: Address,
+    /// Where it goes.
+    pub recipient: Address,
+    /// What it says.
+    pub signal: Signal,
+}
+
+/// An entry of the ring of recent client ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdEntry {
+    /// What the client calls the send.
+    pub client_id: ClientId,
+    /// The row's place, or the place it would have had.
+    pub position: Position,
+    /// The id that was given.
+    pub message_id: MessageId,
+    /// The answer that was given.
+    pub word: Word,
+    /// A hash of recipient and content, to tell a repeat from another send.
+    pub fingerprint: u64,
+    /// When it was accepted.
+    pub time: Timestamp,
+}
+
+/// A verifier for a password; never the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The mechanism it is for, such as `SCRAM-SHA-256`.
+    pub mechanism: String,
+    /// What that mechanism stores, as an import brought it or as the engine derived it.
+    pub verifier: Vec<u8>,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("mechanism", &self.mechanism).finish_non_exhaustive()
+    }
+}
+
+/// A file of an account's storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path, such as `profile.vcf` or `private/IM/x`.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// When it was written.
+    pub modified: Timestamp,
+}
+
+impl Write {
+    /// A row of this entry, wherever its item is placed.
+    pub fn append(entry: Entry, sides: Sides) -> Write {
+        Write::Append(Arc::new(Row { position: OWN, sides, entry }))
+    }
+
+    /// Puts the item's position wherever the write says [`OWN`].
+    pub fn place(&mut self, position: Position) {
+        let put = |p: &mut Position| {
+            if *p == OWN {
+                *p = position;
+            }
+        };
+        match self {
+            // A row that is not shared yet is changed in place.
+            Write::Append(row) => put(&mut Arc::make_mut(row).position),
+            Write::Account(record) if record.roster_version == OWN => {
+                put(&mut Arc::make_mut(record).roster_version);
+            }
+            Write::Buddy(_, buddy) => buddy.place(position),
+            Write::Pend(pending) => {
+                put(&mut pending.position);
+                put(&mut pending.signal.stamp);
+            }
+            Write::ClientId(_, entry) => put(&mut entry.position),
+            _ => {}
+        }
+    }
+}
