@@ -1,1 +1,227 @@
-//! (under construction)
+//! What must survive.
+//!
+//! A [`Store`] keeps everything that must outlive the process: the file's one log, the accounts, and the signals
+//! under way between them. There are two, [`sqlite`] and [`memory`], and one conformance suite that both pass.
+//!
+//! Opening gives three parts, each used by one thread at a time: a [`Writer`], any number of [`Reader`]s and a
+//! [`Checkpointer`]. When the result of a commit is unknown there is one way on: drop every part and open again.
+
+mod error;
+pub mod memory;
+pub mod sqlite;
+
+pub use error::{CommitError, StoreError};
+
+use rosterkit_core::account::{Progress, Record};
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::id::{AddressId, ClientId, Position};
+use rosterkit_core::preferences::Overrides;
+use rosterkit_core::roster::Buddy;
+use rosterkit_core::row::{Row, Side};
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a file is and how it is to be opened. Opening again after a failure is the same call.
+pub trait Store: Send + Sync + 'static {
+    /// Opens, recovers and makes durable what was recovered, by the rules of opening: when this returns, nothing
+    /// that a reader can see would be lost by a power cut.
+    ///
+    /// Fails without changing anything when the file is newer, foreign, truncated or damaged, or held by another
+    /// writer.
+    fn open(&self) -> Result<Opened, StoreError>;
+}
+
+/// An open store.
+pub struct Opened {
+    /// Writes.
+    pub writer: Box<dyn Writer>,
+    /// Reads; makes further readers.
+    pub reader: Box<dyn Reader>,
+    /// Moves what was committed out of the write-ahead log.
+    pub checkpointer: Box<dyn Checkpointer>,
+    /// What is known of the file without asking further.
+    pub facts: Facts,
+}
+
+/// What is known of a file when it is opened.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Distinguishes this file from a restored backup of it; part of every cursor and page token.
+    pub file_generation: u64,
+    /// The first position that may be given: above everything that was ever given or shown.
+    pub first_position: Position,
+    /// The first serial number of an [`AddressId`] that was never used.
+    pub next_serial: u64,
+    /// The hosted domains.
+    pub domains: Vec<(Domain, Overrides)>,
+}
+
+/// Writes that stand or fall together, at one place in the order.
+#[derive(Debug, Default)]
+pub struct Item {
+    /// In the order in which they are applied. Every [`OWN`](rosterkit_core::write::OWN) in them was replaced.
+    pub writes: Vec<Write>,
+}
+
+/// The one writer of a store.
+pub trait Writer: Send {
+    /// Positions below this one were reserved on disk and may be given. Every commit raises it in time.
+    fn reserved(&self) -> Position;
+
+    /// Writes the items in one transaction and syncs. An empty batch only raises the reservation.
+    fn commit(&mut self, items: &[Item]) -> Result<(), CommitError>;
+
+    /// Brings the indexes a slice nearer to the end of the log, for at most about `budget`. Says whether more is to
+    /// do. A pass starts when the unindexed tail is long enough to be worth it, or `all` is asked for.
+    fn index(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError>;
+
+    /// How many rows are not indexed yet.
+    fn tail_len(&self) -> usize;
+}
+
+/// A reader. Each call is one short read of a consistent state: what was committed before the call is in it.
+pub trait Reader: Send {
+    /// Another reader of the same store.
+    fn again(&self) -> Result<Box<dyn Reader>, StoreError>;
+
+    /// The live incarnation of an address, whether it has an account or is only known.
+    fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError>;
+
+    /// The addresses of these ids, in their order; ids of deleted accounts have theirs still.
+    fn addresses(&mut self, ids: &[AddressId]) -> Result<Vec<Option<Address>>, StoreError>;
+
+    /// Everything an account needs to be resident.
+    fn account(&mut self, address: &Address) -> Result<Option<Loaded>, StoreError>;
+
+    /// The same, by incarnation.
+    fn account_by_id(&mut self, id: AddressId) -> Result<Option<Loaded>, StoreError>;
+
+    /// The accounts of a domain in the order of their addresses, after this one.
+    fn accounts(&mut self, domain: &Domain, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
+
+    /// One buddy, tombstones included.
+    fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError>;
+
+    /// The buddies whose version is above `since`, tombstones included, in the order of their addresses.
+    fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError>;
+
+    /// The account's rows in `(after, upto]`, oldest first, at most `limit` and at most about `max_bytes` of content
+    /// (one row always fits). Rows whose side of the account is cleared are left out.
+    fn rows(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<Row>>, StoreError>;
+
+    /// The rows at these places, in their order; those that are gone are left out.
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError>;
+
+    /// A page of an account's history.
+    fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError>;
+
+    /// Rows in `(after, upto]` that this account's side still needs, for a sweep.
+    fn needed(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, Side)>, StoreError>;
+
+    /// What became of a send, when the ring or the tail still knows its client id.
+    fn client_id(&mut self, account: AddressId, id: &ClientId) -> Result<Option<ClientIdEntry>, StoreError>;
+
+    /// Signals under way above `after`, oldest first.
+    fn pending(&mut self, after: Position, limit: usize) -> Result<Vec<Pending>, StoreError>;
+
+    /// The credential verifiers of an account.
+    fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;
+
+    /// The paths of an account's files, in order.
+    fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError>;
+
+    /// A file of an account.
+    fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError>;
+}
+
+/// Moves committed pages from the write-ahead log into the main file, on a connection of its own.
+pub trait Checkpointer: Send {
+    /// How long the write-ahead log is, in pages.
+    fn wal_pages(&mut self) -> Result<u64, StoreError>;
+
+    /// One checkpoint. Says whether everything was moved and the log can begin anew; a reader may prevent it.
+    fn checkpoint(&mut self) -> Result<bool, StoreError>;
+}
+
+/// An account as it is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it is.
+    pub record: Arc<Record>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// Rows to it above `progress.claims.upto()` that nobody has claimed, oldest first.
+    pub unclaimed: Vec<UnclaimedRow>,
+    /// The highest row of the account, of either side.
+    pub last: Position,
+}
+
+/// What is remembered of an unclaimed row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnclaimedRow {
+    /// Its place.
+    pub position: Position,
+    /// Who sent it.
+    pub sender: AddressId,
+    /// Bytes of content.
+    pub size: u32,
+}
+
+/// What page of the history is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Whose history.
+    pub account: AddressId,
+    /// Only what went between the account and this peer.
+    pub peer: Option<AddressId>,
+    /// Where the page begins.
+    pub anchor: Anchor,
+    /// In which direction it goes on from there. The rows of a page are oldest first either way.
+    pub direction: Direction,
+    /// How many rows at the most.
+    pub limit: usize,
+}
+
+/// Where a page of the history begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// At the end that the direction comes from: the newest row for `Older`, the oldest for `Newer`.
+    End,
+    /// Next to this row, which is not part of the page.
+    Row(Position),
+    /// At this time: rows at or after it for `Newer`, before it for `Older`.
+    Time(Timestamp),
+}
+
+/// Towards which end of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Back in time.
+    Older,
+    /// Forward in time.
+    Newer,
+}
+
+/// A page of the history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Oldest first.
+    pub rows: Vec<Arc<Row>>,
+    /// Whether there is nothing further in the direction asked for.
+    pub complete: bool,
+}
