@@ -126,6 +126,8 @@ pub struct Entry {
     pub instance: Option<Arc<str>>,
     /// What the sending client calls it.
     pub client_id: Option<ClientId>,
+    /// A hash of recipient and content, kept beside the client id to tell a repeat from another send. 0 without one.
+    pub fingerprint: u64,
     /// The answer the sender got.
     pub word: Word,
     /// What it is about.

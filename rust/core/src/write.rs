@@ -87,7 +87,7 @@ pub struct ClientIdEntry {
     pub message_id: MessageId,
     /// The answer that was given.
     pub word: Word,
-    /// A hash of recipient and content, to tell a repeat from another send.
+    /// [`Entry::fingerprint`] of the send.
     pub fingerprint: u64,
     /// When it was accepted.
     pub time: Timestamp,
@@ -117,6 +117,20 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// When it was written.
     pub modified: Timestamp,
+}
+
+impl ClientIdEntry {
+    /// What the ring keeps of a row; `None` when it has no client id.
+    pub fn of(row: &Row) -> Option<Self> {
+        Some(ClientIdEntry {
+            client_id: row.entry.client_id.clone()?,
+            position: row.position,
+            message_id: row.entry.message_id,
+            word: row.entry.word,
+            fingerprint: row.entry.fingerprint,
+            time: row.entry.time,
+        })
+    }
 }
 
 impl Write {

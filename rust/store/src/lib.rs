@@ -136,6 +136,9 @@ pub trait Reader: Send {
     /// What became of a send, when the ring or the tail still knows its client id.
     fn client_id(&mut self, account: AddressId, id: &ClientId) -> Result<Option<ClientIdEntry>, StoreError>;
 
+    /// [`ClientId::hash64`] of every client id that [`client_id`](Reader::client_id) would find, in any order.
+    fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError>;
+
     /// Signals under way above `after`, oldest first.
     fn pending(&mut self, after: Position, limit: usize) -> Result<Vec<Pending>, StoreError>;
 
@@ -154,8 +157,9 @@ pub trait Checkpointer: Send {
     /// How long the write-ahead log is, in pages.
     fn wal_pages(&mut self) -> Result<u64, StoreError>;
 
-    /// One checkpoint. Says whether everything was moved and the log can begin anew; a reader may prevent it.
-    fn checkpoint(&mut self) -> Result<bool, StoreError>;
+    /// One checkpoint, when the write-ahead log is longer than its mark. Says whether everything was moved and the
+    /// log can begin anew; a reader may prevent it.
+    fn checkpoint_if_due(&mut self) -> Result<bool, StoreError>;
 }
 
 /// An account as it is loaded.
