@@ -21,7 +21,9 @@ impl Domain {
     pub fn new(text: &str) -> Result<Self, Refusal> {
         let jid = jid::BareJid::new(text).map_err(|e| invalid(text, &e))?;
         if jid.node().is_some() {
-            return Err(Refusal::InvalidArgument("a domain has no user part: give only what is right of @".into()));
+            return Err(Refusal::InvalidArgument(
+                "a domain has no user part: give only what is right of @".into(),
+            ));
         }
         Ok(Domain(jid.domain().as_str().into()))
     }
@@ -49,14 +51,20 @@ impl Address {
         let node = jid.node().map_or(0, |n| n.as_str().len() + 1);
         let end = node + jid.domain().as_str().len();
         // Each part has at most 1023 bytes, so both offsets fit.
-        Ok(Address { text: jid.as_str().into(), domain_at: node as u16, bare_end: end as u16 })
+        Ok(Address {
+            text: jid.as_str().into(),
+            domain_at: node as u16,
+            bare_end: end as u16,
+        })
     }
 
     /// An address that names an account: it has a user part and no instance.
     pub fn account(text: &str) -> Result<Self, Refusal> {
         let address = Address::new(text)?;
         if address.user().is_none() || address.instance().is_some() {
-            return Err(Refusal::InvalidArgument("an account's address has the form user@domain".into()));
+            return Err(Refusal::InvalidArgument(
+                "an account's address has the form user@domain".into(),
+            ));
         }
         Ok(address)
     }
@@ -92,7 +100,10 @@ impl Address {
         if self.instance().is_none() {
             return self.clone();
         }
-        Address { text: self.bare_str().into(), ..*self }
+        Address {
+            text: self.bare_str().into(),
+            ..*self
+        }
     }
 
     /// The same account with this instance.
@@ -166,19 +177,38 @@ mod tests {
     fn parts_are_found() {
         let full = Address::new("Alice@Example.ORG/Phone 1").unwrap();
         assert_eq!(full.as_str(), "alice@example.org/Phone 1");
-        assert_eq!((full.user(), full.domain(), full.instance()), (Some("alice"), "example.org", Some("Phone 1")));
+        assert_eq!(
+            (full.user(), full.domain(), full.instance()),
+            (Some("alice"), "example.org", Some("Phone 1"))
+        );
         assert_eq!(full.bare(), Address::account("alice@example.org").unwrap());
         assert_eq!(full.slot(), full.bare().slot());
         let service = Address::new("example.org").unwrap();
-        assert_eq!((service.user(), service.domain(), service.instance()), (None, "example.org", None));
+        assert_eq!(
+            (service.user(), service.domain(), service.instance()),
+            (None, "example.org", None)
+        );
     }
 
     #[test]
     fn malformed_and_over_long_addresses_are_refused() {
         let long = "a".repeat(MAX_PART_BYTES + 1);
-        for text in ["", "@example.org", "alice@", "a b@example.org", "alice@example.org/", &format!("{long}@example.org"),
-            &format!("alice@{long}"), &format!("alice@example.org/{long}"), "a@b@c", "\u{0}@example.org"] {
-            assert!(matches!(Address::new(text), Err(Refusal::InvalidArgument(_))), "{text:?} passed");
+        for text in [
+            "",
+            "@example.org",
+            "alice@",
+            "a b@example.org",
+            "alice@example.org/",
+            &format!("{long}@example.org"),
+            &format!("alice@{long}"),
+            &format!("alice@example.org/{long}"),
+            "a@b@c",
+            "\u{0}@example.org",
+        ] {
+            assert!(
+                matches!(Address::new(text), Err(Refusal::InvalidArgument(_))),
+                "{text:?} passed"
+            );
         }
         for text in ["example.org", "alice@example.org/phone"] {
             assert!(Address::account(text).is_err(), "{text} passed as an account");

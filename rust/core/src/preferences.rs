@@ -85,7 +85,11 @@ impl Overrides {
             "keep_history" | "IMHistory" => self.keep_history = value.map(boolean).transpose()?,
             "deliver_to_devices" | "SIPIMMode" => self.deliver_to_devices = value.map(boolean).transpose()?,
             "max_roster_items" | "MaxRosterItems" => self.max_roster_items = value.map(number).transpose()?,
-            _ => return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}"))),
+            _ => {
+                return Err(Refusal::InvalidArgument(format!(
+                    "there is no preference named {name:?}"
+                )));
+            }
         }
         Ok(())
     }
@@ -107,10 +111,14 @@ fn boolean(value: &str) -> Result<bool, Refusal> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "yes" | "1" => Ok(true),
         "false" | "no" | "0" => Ok(false),
-        _ => Err(Refusal::InvalidArgument(format!("{value:?} is neither true nor false"))),
+        _ => Err(Refusal::InvalidArgument(format!(
+            "{value:?} is neither true nor false"
+        ))),
     }
 }
 
 fn number(value: &str) -> Result<u32, Refusal> {
-    value.parse().map_err(|_| Refusal::InvalidArgument(format!("{value:?} is no number from 0 to {}", u32::MAX)))
+    value
+        .parse()
+        .map_err(|_| Refusal::InvalidArgument(format!("{value:?} is no number from 0 to {}", u32::MAX)))
 }

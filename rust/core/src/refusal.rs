@@ -32,6 +32,9 @@ pub enum Refusal {
 impl Refusal {
     /// A limit that waiting does not lift.
     pub fn limit(what: impl Into<String>) -> Self {
-        Refusal::LimitExceeded { what: what.into(), retry_after_ms: None }
+        Refusal::LimitExceeded {
+            what: what.into(),
+            retry_after_ms: None,
+        }
     }
 }

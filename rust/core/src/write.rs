@@ -44,7 +44,12 @@ pub enum Write {
     /// settled.
     Pend(Pending),
     /// The receiver of a pending signal has committed what follows from it.
-    Settle(Position),
+    Settle {
+        /// The position of the change that caused it.
+        position: Position,
+        /// Where it went: one change can cause several.
+        recipient: Address,
+    },
     /// This account's side needs the row no more. When neither side does, the row goes, with its entries in the
     /// indexes, and its client id enters the ring.
     ClearSide {
@@ -104,7 +109,9 @@ pub struct Credential {
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential").field("mechanism", &self.mechanism).finish_non_exhaustive()
+        f.debug_struct("Credential")
+            .field("mechanism", &self.mechanism)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,6 +124,18 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// When it was written.
     pub modified: Timestamp,
+}
+
+impl Pending {
+    /// Puts the position of the change that caused it wherever it says [`OWN`].
+    pub fn place(&mut self, position: Position) {
+        if self.position == OWN {
+            self.position = position;
+        }
+        if self.signal.stamp == OWN {
+            self.signal.stamp = position;
+        }
+    }
 }
 
 impl ClientIdEntry {
@@ -136,7 +155,11 @@ impl ClientIdEntry {
 impl Write {
     /// A row of this entry, wherever its item is placed.
     pub fn append(entry: Entry, sides: Sides) -> Write {
-        Write::Append(Arc::new(Row { position: OWN, sides, entry }))
+        Write::Append(Arc::new(Row {
+            position: OWN,
+            sides,
+            entry,
+        }))
     }
 
     /// Puts the item's position wherever the write says [`OWN`].
@@ -153,10 +176,7 @@ impl Write {
                 put(&mut Arc::make_mut(record).roster_version);
             }
             Write::Buddy(_, buddy) => buddy.place(position),
-            Write::Pend(pending) => {
-                put(&mut pending.position);
-                put(&mut pending.signal.stamp);
-            }
+            Write::Pend(pending) => pending.place(position),
             Write::ClientId(_, entry) => put(&mut entry.position),
             _ => {}
         }

@@ -139,8 +139,8 @@ pub trait Reader: Send {
     /// [`ClientId::hash64`] of every client id that [`client_id`](Reader::client_id) would find, in any order.
     fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError>;
 
-    /// Signals under way above `after`, oldest first.
-    fn pending(&mut self, after: Position, limit: usize) -> Result<Vec<Pending>, StoreError>;
+    /// Signals under way behind the one of this position and recipient, oldest first.
+    fn pending(&mut self, after: Option<(Position, Address)>, limit: usize) -> Result<Vec<Pending>, StoreError>;
 
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;

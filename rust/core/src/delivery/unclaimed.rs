@@ -1,0 +1,133 @@
+//! An account's unclaimed rows, in memory: who holds each, and how much they are.
+
+use crate::id::{AddressId, Position, SessionId};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The unclaimed rows of an account. Bounded by the limits on unclaimed messages.
+#[derive(Debug, Default)]
+pub struct Unclaimed {
+    rows: BTreeMap<Position, Waiting>,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    sender: AddressId,
+    size: u32,
+    /// The anonymous session that has it in hand.
+    held_by: Option<SessionId>,
+}
+
+impl Unclaimed {
+    /// A row came.
+    pub fn insert(&mut self, position: Position, sender: AddressId, size: u32) {
+        if self
+            .rows
+            .insert(
+                position,
+                Waiting {
+                    sender,
+                    size,
+                    held_by: None,
+                },
+            )
+            .is_none()
+        {
+            self.bytes += u64::from(size);
+        }
+    }
+
+    /// A row was claimed. Says whether it was unclaimed.
+    pub fn remove(&mut self, position: Position) -> bool {
+        let removed = self.rows.remove(&position);
+        if let Some(waiting) = removed {
+            self.bytes -= u64::from(waiting.size);
+        }
+        removed.is_some()
+    }
+
+    /// A session gets a row in hand, unless another has it.
+    pub fn assign(&mut self, position: Position, session: SessionId) {
+        if let Some(waiting) = self.rows.get_mut(&position) {
+            waiting.held_by.get_or_insert(session);
+        }
+    }
+
+    /// A session gets every row in hand that nobody has; oldest first.
+    pub fn assign_all(&mut self, session: SessionId) -> VecDeque<Position> {
+        self.rows
+            .iter_mut()
+            .filter(|(_, waiting)| waiting.held_by.is_none())
+            .map(|(position, waiting)| {
+                waiting.held_by = Some(session);
+                *position
+            })
+            .collect()
+    }
+
+    /// A session died: what it had in hand is nobody's; oldest first.
+    pub fn release(&mut self, session: SessionId) -> Vec<Position> {
+        self.rows
+            .iter_mut()
+            .filter(|(_, waiting)| waiting.held_by == Some(session))
+            .map(|(position, waiting)| {
+                waiting.held_by = None;
+                *position
+            })
+            .collect()
+    }
+
+    /// The lowest.
+    pub fn lowest(&self) -> Option<Position> {
+        self.rows.keys().next().copied()
+    }
+
+    /// How many rows, and bytes of content.
+    pub fn total(&self) -> (usize, u64) {
+        (self.rows.len(), self.bytes)
+    }
+
+    /// The same from one sender.
+    pub fn total_from(&self, sender: AddressId) -> (usize, u64) {
+        let from = self.rows.values().filter(|waiting| waiting.sender == sender);
+        from.fold((0, 0), |(count, bytes), waiting| {
+            (count + 1, bytes + u64::from(waiting.size))
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // behaviour: delivery.assigned
+    #[test]
+    fn a_row_is_in_one_hand_until_its_session_dies() {
+        let (a, b) = (SessionId(1), SessionId(2));
+        let sender = AddressId::from_bits(64);
+        let mut unclaimed = Unclaimed::default();
+        for position in [3, 1, 2] {
+            unclaimed.insert(Position(position), sender, 10);
+        }
+        assert_eq!(unclaimed.assign_all(a), [Position(1), Position(2), Position(3)]);
+        unclaimed.insert(Position(4), sender, 10);
+        assert_eq!(
+            unclaimed.assign_all(b),
+            [Position(4)],
+            "a later session gets what is not assigned"
+        );
+        assert!(unclaimed.remove(Position(2)));
+        assert!(!unclaimed.remove(Position(2)));
+        assert_eq!(unclaimed.release(a), [Position(1), Position(3)]);
+        assert_eq!(
+            (unclaimed.lowest(), unclaimed.total()),
+            (Some(Position(1)), (3, 30))
+        );
+        assert_eq!(unclaimed.total_from(AddressId::from_bits(1)), (0, 0));
+    }
+}

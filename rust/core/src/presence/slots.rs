@@ -1,0 +1,69 @@
+//! Newest-wins slots: a queue in which a key stands once.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+/// A queue of values by key. Putting a key that waits already replaces its value and leaves it where it stands, so a
+/// slow reader finds the newest of each and no more of them than there are keys.
+#[derive(Debug)]
+pub struct Slots<K, V> {
+    order: VecDeque<K>,
+    values: HashMap<K, V>,
+}
+
+impl<K, V> Default for Slots<K, V> {
+    fn default() -> Self {
+        Slots {
+            order: VecDeque::new(),
+            values: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V> Slots<K, V> {
+    /// Puts a value into its slot.
+    pub fn put(&mut self, key: K, value: V) {
+        if self.values.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
+    }
+
+    /// Takes the value that waits longest.
+    pub fn pop_front(&mut self) -> Option<V> {
+        let key = self.order.pop_front()?;
+        self.values.remove(&key)
+    }
+
+    /// Whether this key waits.
+    pub fn contains(&self, key: &K) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // behaviour: presence.newest-wins
+    #[test]
+    fn a_slow_reader_finds_the_newest_of_each() {
+        let mut slots = Slots::default();
+        for (key, value) in [(1, "a"), (2, "b"), (1, "c"), (3, "d"), (2, "e")] {
+            slots.put(key, value);
+        }
+        assert_eq!(slots.len(), 3);
+        let read: Vec<_> = std::iter::from_fn(|| slots.pop_front()).collect();
+        assert_eq!(read, ["c", "e", "d"]);
+        assert!(slots.is_empty());
+    }
+}

@@ -1,0 +1,369 @@
+//! What an edit does on one side, and what the other side makes of it.
+
+use crate::address::Address;
+use crate::id::AddressId;
+use crate::refusal::Refusal;
+use crate::roster::{Buddy, Half, Halves, Op, Signal};
+use crate::write::OWN;
+use std::sync::Arc;
+
+/// What the owner of a roster wants.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// What to do.
+    pub op: Op,
+    /// The display name; `None` leaves it.
+    pub name: Option<String>,
+    /// The groups; `None` leaves them.
+    pub groups: Option<Vec<String>>,
+    /// What to say with a request.
+    pub note: Arc<str>,
+}
+
+/// What an edit comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The buddy as it will be; `None` when nothing changes.
+    pub buddy: Option<Buddy>,
+    /// What to tell the other side; `None` when nothing between us changes.
+    pub signal: Option<Signal>,
+}
+
+/// What a received signal comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The buddy as it will be; `None` when nothing changes, not even a stamp.
+    pub buddy: Option<Buddy>,
+    /// Whether this is a new request, of which the account's sessions are to be told.
+    pub asked: Option<Asked>,
+}
+
+/// A new request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What they said with it.
+    pub note: Arc<str>,
+}
+
+/// Decides an edit. `listed` is how many buddies the roster lists, `max` how many it may.
+pub fn decide(
+    account: AddressId,
+    existing: Option<&Buddy>,
+    peer: (AddressId, &Address),
+    edit: Edit,
+    listed: usize,
+    max: u32,
+) -> Result<Decision, Refusal> {
+    if peer.0 == account {
+        return Err(Refusal::InvalidArgument(
+            "an account is not a buddy of its own".into(),
+        ));
+    }
+    let mut buddy = match existing {
+        Some(buddy) => buddy.clone(),
+        None => Buddy::new(peer.0, peer.1.clone()),
+    };
+    match edit.op {
+        // Who refuses or removes somebody does not put them on the roster.
+        Op::Remove => {
+            buddy.listed = false;
+            buddy.name.clear();
+            buddy.groups.clear();
+        }
+        Op::Unsubscribed => {}
+        Op::Add | Op::Subscribe | Op::Subscribed | Op::Unsubscribe | Op::Update => {
+            if !buddy.listed && listed >= max as usize {
+                return Err(Refusal::limit(format!(
+                    "the roster holds {listed} buddies, which is its limit"
+                )));
+            }
+            buddy.listed = true;
+        }
+    }
+    if edit.op != Op::Remove {
+        if let Some(name) = edit.name {
+            buddy.rename(name)?;
+        }
+        if let Some(groups) = edit.groups {
+            buddy.regroup(groups)?;
+        }
+    }
+    let told = buddy.halves.act(edit.op, OWN);
+    let changed = existing.map_or(buddy.listed || told, |old| *old != buddy);
+    if !changed {
+        return Ok(Decision {
+            buddy: None,
+            signal: None,
+        });
+    }
+    buddy.version = OWN;
+    let signal = told.then_some(Signal {
+        op: edit.op,
+        stamp: OWN,
+        note: edit.note,
+    });
+    Ok(Decision {
+        buddy: Some(buddy),
+        signal,
+    })
+}
+
+/// What a signal from the other side does. The same signal a second time changes nothing.
+pub fn receive(existing: Option<&Buddy>, peer: (AddressId, &Address), signal: &Signal) -> Received {
+    let mut buddy = match existing {
+        Some(buddy) => buddy.clone(),
+        None => Buddy::new(peer.0, peer.1.clone()),
+    };
+    let was_asking = buddy.halves.pending_in();
+    let flags = buddy.halves.receive(signal.op, signal.stamp);
+    if existing.is_some_and(|old| *old == buddy) {
+        return Received {
+            buddy: None,
+            asked: None,
+        };
+    }
+    let asked = (buddy.halves.pending_in() && !was_asking).then(|| Asked {
+        note: Arc::clone(&signal.note),
+    });
+    if flags {
+        // A change that a person can see; a stamp alone is none, and clients are not told of it.
+        buddy.version = OWN;
+    }
+    Received {
+        buddy: Some(buddy),
+        asked,
+    }
+}
+
+/// What a buddy is told when the account is deleted; `None` when nothing is between them.
+pub fn farewell(buddy: &Buddy) -> Option<Signal> {
+    let Halves {
+        my_wish,
+        my_grant,
+        their_wish,
+        their_grant,
+    } = buddy.halves;
+    let anything = [my_wish, my_grant, their_wish, their_grant]
+        .iter()
+        .any(|Half { set, .. }| *set);
+    anything.then(|| Signal {
+        op: Op::Remove,
+        stamp: OWN,
+        note: "".into(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::id::Position;
+    use crate::roster::Status;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    fn address(user: &str) -> Address {
+        Address::account(&format!("{user}@example.org")).unwrap()
+    }
+
+    fn edit(op: Op) -> Edit {
+        Edit {
+            op,
+            name: None,
+            groups: None,
+            note: "".into(),
+        }
+    }
+
+    /// Two rosters and the signals between them, in order for each direction.
+    #[derive(Default)]
+    struct Pair {
+        buddies: [Option<Buddy>; 2],
+        channel: [VecDeque<Signal>; 2],
+        /// What was sent and not settled; all of it comes again after a crash.
+        pending: [VecDeque<Signal>; 2],
+        position: u64,
+        asked: [u32; 2],
+    }
+
+    const IDS: [AddressId; 2] = [AddressId::from_bits(64), AddressId::from_bits(128)];
+
+    impl Pair {
+        fn act(&mut self, side: usize, op: Op) {
+            let peer = address(["alice", "bob"][1 - side]);
+            let decision = decide(
+                IDS[side],
+                self.buddies[side].as_ref(),
+                (IDS[1 - side], &peer),
+                edit(op),
+                0,
+                10,
+            )
+            .unwrap();
+            self.position += 1;
+            if let Some(mut buddy) = decision.buddy {
+                buddy.place(Position(self.position));
+                self.buddies[side] = Some(buddy);
+            }
+            if let Some(mut signal) = decision.signal {
+                signal.stamp = Position(self.position);
+                self.channel[side].push_back(signal.clone());
+                self.pending[side].push_back(signal);
+            }
+        }
+
+        /// The other side takes one signal of `side`.
+        fn deliver(&mut self, side: usize) {
+            let Some(signal) = self.channel[side].pop_front() else {
+                return;
+            };
+            self.position += 1;
+            let peer = address(["alice", "bob"][side]);
+            let received = receive(self.buddies[1 - side].as_ref(), (IDS[side], &peer), &signal);
+            self.asked[1 - side] += u32::from(received.asked.is_some());
+            if let Some(mut buddy) = received.buddy {
+                buddy.place(Position(self.position));
+                self.buddies[1 - side] = Some(buddy);
+            }
+            self.pending[side].retain(|p| p.stamp != signal.stamp);
+        }
+
+        fn crash(&mut self) {
+            self.channel = self.pending.clone();
+        }
+
+        fn settle(&mut self) {
+            while self.channel.iter().any(|c| !c.is_empty()) {
+                self.deliver(0);
+                self.deliver(1);
+            }
+        }
+
+        fn status(&self, side: usize) -> Status {
+            self.buddies[side].as_ref().map_or(Status::None, Buddy::status)
+        }
+    }
+
+    // behaviour: roster.add-asks-both, roster.confirm
+    #[test]
+    fn adding_asks_and_confirming_confirms_both() {
+        let mut pair = Pair::default();
+        pair.act(0, Op::Add);
+        assert_eq!(pair.status(0), Status::Requested);
+        pair.settle();
+        assert_eq!((pair.status(1), pair.asked), (Status::Asking, [0, 1]));
+        pair.act(1, Op::Add);
+        pair.settle();
+        assert_eq!(
+            (pair.status(0), pair.status(1)),
+            (Status::Confirmed, Status::Confirmed)
+        );
+        assert_eq!(pair.asked, [0, 1], "a confirmation is no request");
+    }
+
+    // behaviour: roster.both-ask
+    #[test]
+    fn two_who_ask_at_once_end_confirmed() {
+        let mut pair = Pair::default();
+        pair.act(0, Op::Add);
+        pair.act(1, Op::Add);
+        pair.settle();
+        assert_eq!(
+            (pair.status(0), pair.status(1)),
+            (Status::Confirmed, Status::Confirmed)
+        );
+    }
+
+    // behaviour: roster.asking-twice
+    #[test]
+    fn asking_twice_changes_nothing() {
+        let mut pair = Pair::default();
+        pair.act(0, Op::Add);
+        let before = pair.buddies[0].clone();
+        pair.act(0, Op::Add);
+        assert_eq!(pair.buddies[0], before);
+        assert_eq!(pair.channel[0].len(), 1);
+    }
+
+    // behaviour: roster.decline, roster.remove
+    #[test]
+    fn declining_and_removing_end_both_directions_on_both_sides() {
+        let mut pair = Pair::default();
+        pair.act(0, Op::Add);
+        pair.settle();
+        pair.act(1, Op::Remove);
+        pair.settle();
+        assert_eq!((pair.status(0), pair.status(1)), (Status::None, Status::None));
+        assert!(
+            pair.buddies[0].as_ref().unwrap().listed,
+            "the one who asked keeps the entry"
+        );
+        assert!(!pair.buddies[1].as_ref().unwrap().listed);
+    }
+
+    // behaviour: roster.limit
+    #[test]
+    fn a_full_roster_refuses_and_still_updates() {
+        let bob = address("bob");
+        let full = decide(IDS[0], None, (IDS[1], &bob), edit(Op::Add), 3, 3);
+        assert!(matches!(full, Err(Refusal::LimitExceeded { .. })));
+        let mut listed = Buddy::new(IDS[1], bob.clone());
+        listed.listed = true;
+        let update = Edit {
+            name: Some("Bob".into()),
+            ..edit(Op::Update)
+        };
+        let decision = decide(IDS[0], Some(&listed), (IDS[1], &bob), update, 3, 3).unwrap();
+        assert_eq!(decision.buddy.unwrap().name, "Bob");
+        assert_eq!(decision.signal, None);
+    }
+
+    // behaviour: roster.not-oneself
+    #[test]
+    fn nobody_adds_themselves() {
+        let me = address("alice");
+        assert!(matches!(
+            decide(IDS[0], None, (IDS[0], &me), edit(Op::Add), 0, 3),
+            Err(Refusal::InvalidArgument(_))
+        ));
+    }
+
+    proptest! {
+        // behaviour: roster.converges
+        #[test]
+        fn both_sides_agree_at_rest(steps in proptest::collection::vec((0usize..9, 0usize..2), 1..60)) {
+            let ops = [Op::Add, Op::Remove, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Unsubscribed];
+            let mut pair = Pair::default();
+            for (what, side) in steps {
+                match what {
+                    0..6 => pair.act(side, ops[what]),
+                    6 | 7 => pair.deliver(side),
+                    _ => pair.crash(),
+                }
+            }
+            pair.settle();
+            let halves = |side: usize| pair.buddies[side].as_ref().map(|b| b.halves).unwrap_or_default();
+            let shown = |h: Halves| (h.subscription(), h.pending_out(), h.pending_in());
+            prop_assert_eq!(shown(halves(0)), shown(halves(1).mirrored()));
+        }
+
+        // behaviour: roster.repeated-signals
+        #[test]
+        fn a_signal_received_twice_changes_nothing_more(
+            before in proptest::collection::vec((0usize..6, 0usize..2), 0..6), last in 0usize..6,
+        ) {
+            let ops = [Op::Add, Op::Remove, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Unsubscribed];
+            let mut pair = Pair::default();
+            for (op, side) in before {
+                pair.act(side, ops[op]);
+                pair.settle();
+            }
+            pair.act(0, ops[last]);
+            if let Some(signal) = pair.channel[0].front().cloned() {
+                pair.settle();
+                let again = receive(pair.buddies[1].as_ref(), (IDS[0], &address("alice")), &signal);
+                prop_assert_eq!(again, Received { buddy: None, asked: None });
+            }
+        }
+    }
+}
