@@ -1,1 +1,66 @@
-//! (under construction)
+//! RosterKit: accounts with rosters, presence and instant messages, in your process.
+//!
+//! ```no_run
+//! use rosterkit::{Address, Consumer, Domain, Engine, EngineOptions, SessionOptions};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::open_file("im.db", EngineOptions::hosting([Domain::new("example.org")?]))?;
+//! let (alice, bob) = (Address::account("alice@example.org")?, Address::account("bob@example.org")?);
+//! engine.create_account(&alice)?;
+//! engine.create_account(&bob)?;
+//! let session = engine.open_session(&alice, SessionOptions::default())?;
+//! let receipt = session.send(&bob, "hello")?; // on disk when this returns
+//! println!("{:?}", receipt.outcome);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is built
+//!
+//! The engine is a handful of step functions that pass each other messages: a shard (the accounts of some slots), the
+//! writer, the reader, the checkpointer. Threads run them, or a caller does, in virtual time. The rules are in
+//! `rosterkit-core`, pure; what must survive is in `rosterkit-store`.
+
+mod answers;
+mod checkpoint;
+mod clock;
+mod command;
+mod dispatch;
+mod drive;
+mod engine;
+mod error;
+mod event;
+mod mailbox;
+mod messages;
+mod options;
+mod queue;
+mod reader;
+mod recovery;
+mod session;
+mod shard;
+mod shared;
+mod sync;
+mod view;
+mod writer;
+
+pub use command::{
+    Actor, Answer, Answered, Command, Consumer, History, HistoryRequest, Listener, ListenerError, Receipt,
+    Roster, RosterEdit, Send, SessionOptions, SetPresence, Ticket,
+};
+pub use dispatch::Batch;
+pub use engine::Engine;
+pub use error::{Error, ErrorKind, Result};
+pub use event::{EndReason, Event, EventBody, Message};
+pub use options::{Durability, EngineOptions};
+pub use session::Session;
+
+pub use rosterkit_core::address::{Address, Domain};
+pub use rosterkit_core::content::{Body, ChatState, Content};
+pub use rosterkit_core::delivery::limits::{Limits, Quota, Rate};
+pub use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
+pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences};
+pub use rosterkit_core::presence::{Activity, Order, Presence, State};
+pub use rosterkit_core::roster::{Buddy, Op, Status, Subscription};
+pub use rosterkit_core::row::Word;
+pub use rosterkit_core::time::Timestamp;
+pub use rosterkit_store as store;
+pub use rosterkit_store::{Anchor, Direction};

@@ -43,6 +43,9 @@ pub enum StoreError {
         /// Which file.
         path: String,
     },
+    /// What was asked cannot be, as the file stands.
+    #[error("{0}")]
+    Refused(&'static str),
     /// The disk is full.
     #[error("the disk is full")]
     Full,
@@ -81,4 +84,21 @@ pub enum CommitError {
     /// Nobody knows whether it is on disk: every part of the store is to be dropped and the store opened again.
     #[error("the result of the commit is unknown: {0}")]
     Unknown(StoreError),
+}
+
+impl StoreError {
+    pub(crate) fn of(doing: &'static str, source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
+            _ => StoreError::Sqlite { doing, source },
+        }
+    }
+
+    /// A value that does not decode.
+    pub(crate) fn malformed(path: &std::path::Path, what: crate::codec::Malformed) -> Self {
+        StoreError::Damaged {
+            path: path.display().to_string(),
+            what: what.0.into(),
+        }
+    }
 }

@@ -6,9 +6,12 @@
 //! Opening gives three parts, each used by one thread at a time: a [`Writer`], any number of [`Reader`]s and a
 //! [`Checkpointer`]. When the result of a commit is unknown there is one way on: drop every part and open again.
 
+mod codec;
 mod error;
-pub mod memory;
+// memory
 pub mod sqlite;
+mod values;
+pub mod vfs;
 
 pub use error::{CommitError, StoreError};
 
@@ -95,11 +98,13 @@ pub trait Reader: Send {
     /// Everything an account needs to be resident.
     fn account(&mut self, address: &Address) -> Result<Option<Loaded>, StoreError>;
 
-    /// The same, by incarnation.
-    fn account_by_id(&mut self, id: AddressId) -> Result<Option<Loaded>, StoreError>;
-
     /// The accounts of a domain in the order of their addresses, after this one.
-    fn accounts(&mut self, domain: &Domain, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
+    fn accounts(
+        &mut self,
+        domain: &Domain,
+        after: Option<&Address>,
+        limit: usize,
+    ) -> Result<Vec<Address>, StoreError>;
 
     /// One buddy, tombstones included.
     fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError>;
@@ -140,7 +145,11 @@ pub trait Reader: Send {
     fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError>;
 
     /// Signals under way behind the one of this position and recipient, oldest first.
-    fn pending(&mut self, after: Option<(Position, Address)>, limit: usize) -> Result<Vec<Pending>, StoreError>;
+    fn pending(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, StoreError>;
 
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;

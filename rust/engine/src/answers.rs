@@ -1,0 +1,190 @@
+//! The way back: tickets, plain calls, and the credits that bound what is under way.
+
+use crate::command::{Answer, Answered, Ticket};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where the answer to a command goes. Dropping it unanswered answers `Closed`, so no caller waits for ever.
+pub(crate) struct ReplyTo {
+    to: Option<To>,
+    _credit: Option<Credit>,
+}
+
+enum To {
+    Ticket(Ticket, Arc<Answers>),
+    Call(Arc<Call>),
+}
+
+impl ReplyTo {
+    pub(crate) fn ticket(ticket: Ticket, answers: Arc<Answers>, credit: Credit) -> Self {
+        ReplyTo {
+            to: Some(To::Ticket(ticket, answers)),
+            _credit: Some(credit),
+        }
+    }
+
+    pub(crate) fn call(call: Arc<Call>, credit: Credit) -> Self {
+        ReplyTo {
+            to: Some(To::Call(call)),
+            _credit: Some(credit),
+        }
+    }
+
+    pub(crate) fn answer(mut self, result: Result<Answer>) {
+        self.put(result);
+    }
+
+    fn put(&mut self, result: Result<Answer>) {
+        match self.to.take() {
+            Some(To::Ticket(ticket, answers)) => answers.put(Answered { ticket, result }),
+            Some(To::Call(call)) => call.put(result),
+            None => {}
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        self.put(Err(Error::closed()));
+    }
+}
+
+/// One plain call that waits for its answer.
+pub(crate) struct Call {
+    result: Mutex<Option<Result<Answer>>>,
+    there: Condvar,
+}
+
+impl Call {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Call {
+            result: Mutex::new(None),
+            there: Condvar::new(),
+        })
+    }
+
+    fn put(&self, result: Result<Answer>) {
+        *lock(&self.result) = Some(result);
+        self.there.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Option<Result<Answer>> {
+        lock(&self.result).take()
+    }
+
+    pub(crate) fn wait(&self) -> Result<Answer> {
+        let mut result = lock(&self.result);
+        loop {
+            if let Some(result) = result.take() {
+                return result;
+            }
+            result = wait(&self.there, result);
+        }
+    }
+}
+
+/// The engine's queue of answers to submitted commands.
+pub(crate) struct Answers {
+    inner: Mutex<(VecDeque<Answered>, bool)>,
+    there: Condvar,
+}
+
+impl Answers {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Answers {
+            inner: Mutex::new((VecDeque::new(), false)),
+            there: Condvar::new(),
+        })
+    }
+
+    fn put(&self, answered: Answered) {
+        let mut inner = lock(&self.inner);
+        inner.0.push_back(answered);
+        if inner.0.len() == 1 {
+            self.there.notify_one();
+        }
+    }
+
+    /// Takes up to `max` answers; waits for the first for `timeout` at most. Empty when none came in time.
+    pub(crate) fn take(&self, max: usize, timeout: Duration) -> Result<Vec<Answered>> {
+        let until = Instant::now() + timeout;
+        let mut inner = lock(&self.inner);
+        loop {
+            if !inner.0.is_empty() {
+                let n = max.min(inner.0.len());
+                return Ok(inner.0.drain(..n).collect());
+            }
+            if inner.1 {
+                return Err(Error::closed());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            inner = wait_for(&self.there, inner, left);
+        }
+    }
+
+    /// Wakes every waiter; what is in the queue can still be taken.
+    pub(crate) fn close(&self) {
+        lock(&self.inner).1 = true;
+        self.there.notify_all();
+    }
+}
+
+/// How much may be under way at once, in commands and in bytes: the bound of the engine's memory at its edge.
+pub(crate) struct Credits {
+    commands: AtomicUsize,
+    bytes: AtomicUsize,
+    max_commands: usize,
+    max_bytes: usize,
+}
+
+/// A part of the credits, given back when dropped.
+pub(crate) struct Credit {
+    credits: Arc<Credits>,
+    bytes: usize,
+}
+
+impl Credits {
+    pub(crate) fn new(max_commands: usize, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Credits {
+            commands: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_commands,
+            max_bytes,
+        })
+    }
+
+    /// Takes a credit for a command that holds so many bytes.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<Credit> {
+        let commands = self.commands.fetch_add(1, Ordering::Relaxed);
+        let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let credit = Credit {
+            credits: Arc::clone(self),
+            bytes,
+        };
+        // A single command larger than the cap still passes when nothing else is under way: size limits are the
+        // rules' business, and a cap that refuses for ever would be no back-pressure.
+        if commands >= self.max_commands || (held > 0 && held + bytes > self.max_bytes) {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded {
+                    retry_after_ms: Some(10),
+                },
+                "too much is under way: take answers before you submit more",
+            ));
+        }
+        Ok(credit)
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        self.credits.commands.fetch_sub(1, Ordering::Relaxed);
+        self.credits.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

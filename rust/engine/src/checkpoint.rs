@@ -1,0 +1,64 @@
+//! The checkpointer: moves what was committed out of the write-ahead log, beside the writer.
+
+use crate::mailbox::Taken;
+use crate::messages::Countdown;
+use crate::shared::Shared;
+use rosterkit_store::Checkpointer;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// To the checkpointer.
+pub(crate) enum ToCheckpointer {
+    /// Something was committed.
+    Look,
+    /// Drop the connection.
+    Reset(Arc<Countdown>),
+    /// Use this one.
+    Opened(Box<dyn Checkpointer>),
+}
+
+pub(crate) struct CheckpointStep {
+    shared: Arc<Shared>,
+    store: Option<Box<dyn Checkpointer>>,
+    inbox: VecDeque<ToCheckpointer>,
+}
+
+impl CheckpointStep {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        CheckpointStep {
+            shared,
+            store: None,
+            inbox: VecDeque::new(),
+        }
+    }
+
+    /// Waits for something to do. False when the engine is down.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.shared.checkpointer.wait(&mut self.inbox, None) != Taken::Closed
+    }
+
+    /// Says whether it did anything.
+    pub(crate) fn step(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.checkpointer.take(&mut self.inbox);
+        let mut look = false;
+        let busy = !self.inbox.is_empty();
+        while let Some(message) = self.inbox.pop_front() {
+            match message {
+                ToCheckpointer::Look => look = true,
+                ToCheckpointer::Reset(countdown) => {
+                    self.store = None;
+                    countdown.count();
+                }
+                ToCheckpointer::Opened(store) => self.store = Some(store),
+            }
+        }
+        if let (true, Some(store)) = (look, &mut self.store)
+            && let Err(error) = store.checkpoint_if_due()
+        {
+            // Nothing is lost by a checkpoint that fails: the log stays as it is, and the next one tries again.
+            tracing::warn!(%error, "a checkpoint failed");
+        }
+        busy
+    }
+}

@@ -1,0 +1,272 @@
+//! What a host can ask, as values: `submit` takes them in batches, the plain calls make one each.
+
+use crate::error::Result;
+use crate::event::Message;
+use crate::session::Session;
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
+use rosterkit_core::preferences::{Overrides, Preferences};
+use rosterkit_core::presence::{Activity, Presence, State};
+use rosterkit_core::roster::{Buddy, Op};
+use rosterkit_core::row::Word;
+use rosterkit_core::time::Timestamp;
+
+/// Something to do for an account.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Makes an account. Answer: `Done`.
+    CreateAccount,
+    /// Deletes the account: its buddies are told, its sessions end, its rows are swept. Answer: `Done`.
+    DeleteAccount,
+    /// Opens a session. Answer: `Session`.
+    OpenSession(SessionOptions),
+    /// Sends a message. Answer: `Receipt`.
+    Send(Send),
+    /// Tells a chat state to an address. Ephemeral: never stored. Answer: `Done`.
+    Typing {
+        /// Whom to tell.
+        recipient: Address,
+        /// What to tell.
+        state: ChatState,
+    },
+    /// Sets the presence of the session it is given with. Answer: `Done`.
+    SetPresence(SetPresence),
+    /// Takes the session's presence away: it is offline for others, and gets no presence. Answer: `Done`.
+    GoOffline,
+    /// What the person does with the app; traffic never says so. Answer: `Done`.
+    SetActivity(Activity),
+    /// Changes the roster. Answer: `Done`, when it is on disk; the other side follows.
+    Roster(RosterEdit),
+    /// Reads the roster, or what changed in it. Answer: `Roster`.
+    ReadRoster {
+        /// Only changes above this version; removals come as buddies that are not listed.
+        since: Position,
+    },
+    /// Reads the presence of one buddy, or the account's own. Answer: `Presence`.
+    ReadPresence(Address),
+    /// Reads a page of history. Answer: `History`.
+    ReadHistory(HistoryRequest),
+    /// Blocks an address or a whole domain, or lifts the block. Answer: `Done`.
+    Block {
+        /// Whom.
+        address: Address,
+        /// Whether to block or to lift.
+        blocked: bool,
+    },
+    /// Reads who is blocked. Answer: `Blocked`.
+    ReadBlocked,
+    /// Replaces what the account set for itself. Answer: `Done`.
+    SetPreferences(Overrides),
+    /// Reads what is in force for the account. Answer: `Preferences`.
+    ReadPreferences,
+    /// Retires a named device: its cursor is forgotten. Answer: `Done`.
+    RetireDevice(DeviceName),
+    /// Reads the account's named devices. Answer: `Devices`.
+    ReadDevices,
+}
+
+/// A message to send.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// Whom to: an account, or one of its sessions by instance.
+    pub recipient: Address,
+    /// What.
+    pub content: Content,
+    /// What the client calls this send: a repeat with the same id gets the first one's answer and makes nothing new.
+    pub client_id: Option<ClientId>,
+}
+
+/// Presence to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetPresence {
+    /// The state. `Offline` is [`Command::GoOffline`], and `Unknown` is refused.
+    pub state: State,
+    /// A note, at most 1,024 bytes.
+    pub note: Option<String>,
+    /// The session's priority (RFC 6121, section 4.7.2.3). A negative one takes no messages.
+    pub priority: i8,
+    /// When it ends by itself and the session is plainly online again.
+    pub until: Option<Timestamp>,
+    /// Receive presence and messages, and contribute nothing.
+    pub invisible: bool,
+}
+
+impl SetPresence {
+    /// A state, plain.
+    pub fn state(state: State) -> Self {
+        SetPresence {
+            state,
+            note: None,
+            priority: 0,
+            until: None,
+            invisible: false,
+        }
+    }
+}
+
+/// A change of the roster.
+#[derive(Clone, Debug)]
+pub struct RosterEdit {
+    /// Who it is about.
+    pub peer: Address,
+    /// What to do.
+    pub op: Op,
+    /// The display name; `None` leaves it.
+    pub name: Option<String>,
+    /// The groups; `None` leaves them.
+    pub groups: Option<Vec<String>>,
+    /// What to say with a request.
+    pub note: String,
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// The name of the durable device it speaks for; none is an anonymous session.
+    pub device: Option<DeviceName>,
+    /// The instance part of its full address; the engine makes one up when there is none.
+    pub instance: Option<String>,
+    /// For hosts that stand for remote clients: the session ends when it is not renewed for so long. The engine holds
+    /// it to 90 s in foreground and 15 min in background.
+    pub lease_ms: Option<u64>,
+    /// Whether it is to get messages.
+    pub reads_messages: bool,
+    /// Who reads its queue.
+    pub consumer: Consumer,
+}
+
+/// Who reads a session's queue. One consumer at a time.
+#[derive(Clone, Default)]
+pub enum Consumer {
+    /// The holder of the session, by [`Session::next_events`].
+    #[default]
+    Pull,
+    /// The engine calls this.
+    Listener(std::sync::Arc<dyn Listener>),
+    /// Whoever calls [`Engine::next_batches`](crate::Engine::next_batches).
+    Engine,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Consumer::Pull => "Pull",
+            Consumer::Listener(_) => "Listener",
+            Consumer::Engine => "Engine",
+        })
+    }
+}
+
+/// What the engine calls with a session's events, on a thread of its own, one batch at a time.
+///
+/// Returning `Ok` acknowledges the batch. An error (or a panic) does not: the events come again one by one, and a
+/// message that fails three times is parked.
+pub trait Listener: std::marker::Send + Sync {
+    /// Takes a batch.
+    fn on_events(
+        &self,
+        session: SessionId,
+        events: &[crate::event::Event],
+    ) -> std::result::Result<(), ListenerError>;
+}
+
+/// A listener could not do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerError(
+    /// What it says went wrong.
+    pub String,
+);
+
+/// Which page of history.
+#[derive(Clone, Debug)]
+pub struct HistoryRequest {
+    /// Only with this peer.
+    pub peer: Option<Address>,
+    /// Where it begins.
+    pub anchor: rosterkit_store::Anchor,
+    /// Which way it goes.
+    pub direction: rosterkit_store::Direction,
+    /// How many messages, at most 1,000.
+    pub limit: usize,
+}
+
+/// What a command is answered with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// It is done, and on disk when it is durable.
+    Done,
+    /// The session.
+    Session(Session),
+    /// What became of a send.
+    Receipt(Receipt),
+    /// Buddies, in the order of their addresses, and the version they are of.
+    Roster(Roster),
+    /// A presence.
+    Presence(Presence),
+    /// A page of history.
+    History(History),
+    /// Blocked addresses and domains.
+    Blocked(Vec<Address>),
+    /// What is in force.
+    Preferences(Preferences),
+    /// Named devices.
+    Devices(Vec<DeviceName>),
+    /// Hosted domains.
+    Domains(Vec<(Domain, Overrides)>),
+}
+
+/// A roster, or what changed in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Roster {
+    /// In the order of their addresses. When only changes were asked for, those that are gone are there, not listed.
+    pub buddies: Vec<Buddy>,
+    /// The version: give it back to get only what changes from here on.
+    pub version: Position,
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The id it was given.
+    pub id: MessageId,
+    /// Its place in the log.
+    pub position: Position,
+    /// Delivered, stored or queued; all of them mean: on disk.
+    pub outcome: Word,
+    /// When it was accepted.
+    pub time: Timestamp,
+}
+
+/// A page of history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// Whether there is nothing further in the direction asked for.
+    pub complete: bool,
+}
+
+/// The number of a submitted command; its answer comes under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// The answer to a submitted command.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Which command.
+    pub ticket: Ticket,
+    /// What became of it.
+    pub result: Result<Answer>,
+}
+
+/// Whom a command is for: an account, and the session of it that speaks, when one does.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The account.
+    pub account: Address,
+    /// The session.
+    pub session: Option<SessionId>,
+}

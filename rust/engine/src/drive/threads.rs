@@ -1,0 +1,190 @@
+//! Threads: one for each shard, one each to write, to read and to checkpoint, and as many that call listeners back as
+//! are busy doing so.
+
+use super::Steps;
+use crate::error::{Error, Result};
+use crate::messages::{Countdown, Job, ToShard, ToWrite};
+use crate::shared::Shared;
+use crate::sync::{Condvar, Mutex, lock, wait};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+/// How many threads wait for the next callback when there is none to make.
+const SPARE_DISPATCHERS: usize = 2;
+
+pub(crate) struct Threads {
+    joins: Arc<Joins>,
+}
+
+/// What is left to wait for at shutdown.
+struct Joins {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    steps: Vec<JoinHandle<()>>,
+    dispatchers: usize,
+    shutting_down: bool,
+    down: bool,
+}
+
+impl Threads {
+    pub(crate) fn start(shared: &Arc<Shared>, steps: Steps) -> Result<Self> {
+        let Steps {
+            shards,
+            mut writer,
+            mut reader,
+            mut checkpointer,
+        } = steps;
+        let joins = Arc::new(Joins {
+            state: Mutex::new(State {
+                steps: Vec::new(),
+                dispatchers: 0,
+                shutting_down: false,
+                down: false,
+            }),
+            changed: Condvar::new(),
+        });
+        start_dispatchers_when_needed(shared, &joins);
+        let mut started = Vec::new();
+        for (number, mut shard) in shards.into_iter().enumerate() {
+            started.push(start(&format!("rosterkit-{number}"), move || {
+                while shard.wait() {
+                    shard.step();
+                }
+            })?);
+        }
+        started.push(start("rosterkit-write", move || {
+            while writer.wait() {
+                while writer.step() {}
+            }
+        })?);
+        started.push(start("rosterkit-read", move || {
+            while reader.wait() {
+                reader.step();
+            }
+        })?);
+        started.push(start("rosterkit-ckpt", move || {
+            while checkpointer.wait() {
+                checkpointer.step();
+            }
+        })?);
+        lock(&joins.state).steps = started;
+        Ok(Threads { joins })
+    }
+
+    /// See [`Engine::shutdown`](crate::Engine::shutdown).
+    pub(crate) fn shut_down(&self, shared: &Arc<Shared>, wait_for_it: bool) {
+        let first = {
+            let mut state = lock(&self.joins.state);
+            !std::mem::replace(&mut state.shutting_down, true)
+        };
+        if first {
+            shared.closed.store(true, Ordering::Release);
+            let (joins, engine) = (Arc::clone(&self.joins), Arc::clone(shared));
+            if wait_for_it {
+                run_down(&engine, &joins);
+            } else if start("rosterkit-down", move || run_down(&engine, &joins)).is_err() {
+                // No thread to be had: the caller's has to do.
+                run_down(shared, &self.joins);
+            }
+        }
+        if wait_for_it {
+            let mut state = lock(&self.joins.state);
+            while !state.down {
+                state = wait(&self.joins.changed, state);
+            }
+        }
+    }
+}
+
+fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
+    let shards = shared.shards.len();
+    await_countdown(shards, |countdown| {
+        for shard in &shared.shards {
+            let _ = shard.put(ToShard::Shutdown(Arc::clone(countdown)));
+        }
+    });
+    await_countdown(1, |countdown| {
+        let job = Job::Flush(Arc::clone(countdown));
+        let _ = shared.writer.put(ToWrite {
+            generation: shared.generation(),
+            job,
+        });
+    });
+    for shard in &shared.shards {
+        shard.close();
+    }
+    shared.writer.close();
+    shared.reader.close();
+    shared.checkpointer.close();
+    shared.ready.close();
+    shared.answers.close();
+    let steps = std::mem::take(&mut lock(&joins.state).steps);
+    for step in steps {
+        // A step that panicked is down as well.
+        let _ = step.join();
+    }
+    let mut state = lock(&joins.state);
+    while state.dispatchers > 0 {
+        state = wait(&joins.changed, state);
+    }
+    drop(state);
+    shared.ready.forget_all();
+    lock(&joins.state).down = true;
+    joins.changed.notify_all();
+}
+
+/// Waits until everybody who got the countdown has counted.
+fn await_countdown(of: usize, hand_out: impl FnOnce(&Arc<Countdown>)) {
+    let over = Arc::new((Mutex::new(false), Condvar::new()));
+    let signal = Arc::clone(&over);
+    let countdown = Countdown::new(of, move || {
+        *lock(&signal.0) = true;
+        signal.1.notify_all();
+    });
+    hand_out(&countdown);
+    let mut is_over = lock(&over.0);
+    while !*is_over {
+        is_over = wait(&over.1, is_over);
+    }
+}
+
+fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
+    let weak: Weak<Shared> = Arc::downgrade(shared);
+    let joins = Arc::clone(joins);
+    let start_one = move || {
+        let Some(shared) = weak.upgrade() else { return };
+        let most = shared.options.max_listeners;
+        let mut state = lock(&joins.state);
+        if state.down || state.dispatchers >= most {
+            return;
+        }
+        state.dispatchers += 1;
+        drop(state);
+        let mine = Arc::clone(&joins);
+        let started = start("rosterkit-call", move || {
+            while let Some(session) = shared.ready.wait_call(SPARE_DISPATCHERS) {
+                shared.ready.call(session, &*shared);
+            }
+            drop(shared);
+            lock(&mine.state).dispatchers -= 1;
+            mine.changed.notify_all();
+        });
+        if started.is_err() {
+            tracing::error!("no thread could be started to call a listener back");
+            lock(&joins.state).dispatchers -= 1;
+        }
+    };
+    // Set once, here, before anything runs.
+    let _ = shared.more_dispatchers.set(Box::new(start_one));
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| Error::storage(format!("the system gives no thread: {error}")))
+}

@@ -1,0 +1,399 @@
+//! The engine, as a host has it.
+
+use crate::answers::{Answers, Call, Credits, ReplyTo};
+use crate::clock::{Clock, SystemClock, VirtualClock};
+use crate::command::{Actor, Answer, Answered, Command, Receipt, Send, SessionOptions, Ticket};
+use crate::dispatch::{Batch, Ready, is_in_callback};
+use crate::drive::Steps;
+use crate::drive::threads::Threads;
+use crate::drive::virtual_time::World;
+use crate::error::{Error, ErrorKind, Result};
+use crate::mailbox::Mailbox;
+use crate::messages::{DomainChange, Job, ToShard, ToWrite};
+use crate::options::EngineOptions;
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::sync::Mutex;
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::preferences::Overrides;
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::Write;
+use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
+use rosterkit_store::{Item, Store};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A running engine on one store. Clones are the same engine; it shuts down when [`shutdown`](Engine::shutdown) is
+/// called or the last clone is dropped.
+///
+/// Every call may be made from any thread, also from inside a listener; only *waiting* for shutdown inside a listener
+/// is refused. Calls that change something return when it is on disk.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    driver: Driver,
+}
+
+enum Driver {
+    Threads(Threads),
+    Virtual(Arc<World>),
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens an engine on an SQLite file; the file is made when it is not there.
+    pub fn open_file(path: impl AsRef<Path>, options: EngineOptions) -> Result<Engine> {
+        Engine::open(SqliteStore::new(path, SqliteOptions::default()), options)
+    }
+
+    /// Opens an engine on a store, with threads of its own.
+    pub fn open(store: Arc<dyn Store>, options: EngineOptions) -> Result<Engine> {
+        let (shared, steps) = prepare(store, options, Arc::new(SystemClock::new()), fastrand::u64(..))?;
+        let driver = Driver::Threads(Threads::start(&shared, steps)?);
+        Ok(Engine {
+            inner: Arc::new(Inner { shared, driver }),
+        })
+    }
+
+    /// Opens an engine that starts no thread: it runs on its caller's, and time moves only by
+    /// [`advance`](Engine::advance). The seed fixes everything that is random.
+    pub fn open_virtual(
+        store: Arc<dyn Store>,
+        options: EngineOptions,
+        seed: u64,
+        wall: Timestamp,
+    ) -> Result<Engine> {
+        let clock = Arc::new(VirtualClock::starting_at(wall));
+        let (shared, steps) = prepare(store, options, Arc::clone(&clock) as Arc<dyn Clock>, seed)?;
+        let world = World::new(&shared, steps, clock);
+        world.pump()?;
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                shared,
+                driver: Driver::Virtual(world),
+            }),
+        })
+    }
+
+    // ---- accounts and domains -------------------------------------------------------------------------------
+
+    /// Makes an account in a hosted domain.
+    pub fn create_account(&self, address: &Address) -> Result<()> {
+        self.handle()
+            .call(&account(address)?, None, Command::CreateAccount)
+            .map(|_| ())
+    }
+
+    /// Deletes an account: its buddies are told, its sessions end. A new account of the same name inherits nothing.
+    pub fn delete_account(&self, address: &Address) -> Result<()> {
+        self.handle()
+            .call(&account(address)?, None, Command::DeleteAccount)
+            .map(|_| ())
+    }
+
+    /// Hosts a domain, or changes what is set for it.
+    pub fn set_domain(&self, domain: Domain, overrides: Overrides) -> Result<()> {
+        let write = Write::Domain(domain.clone(), overrides.clone());
+        self.change_domains(write, DomainChange::Set(domain, overrides))
+    }
+
+    /// Hosts a domain no more. It must have no accounts left.
+    pub fn remove_domain(&self, domain: Domain) -> Result<()> {
+        self.change_domains(
+            Write::DomainRemoved(domain.clone()),
+            DomainChange::Removed(domain),
+        )
+    }
+
+    /// The hosted domains and what is set for them.
+    pub fn domains(&self) -> Vec<(String, Overrides)> {
+        let table = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
+        table
+            .iter()
+            .map(|(name, overrides)| (name.clone(), overrides.clone()))
+            .collect()
+    }
+
+    fn change_domains(&self, write: Write, table: DomainChange) -> Result<()> {
+        let shared = &self.inner.shared;
+        let (call, reply) = self.handle().prepare_call(0)?;
+        let _ = shared.writer.put(ToWrite {
+            generation: shared.generation(),
+            job: Job::Domains { write, table, reply },
+        });
+        self.handle().wait_for(&call).map(|_| ())
+    }
+
+    // ---- sessions -------------------------------------------------------------------------------------------
+
+    /// Opens a session of an account.
+    pub fn open_session(&self, address: &Address, options: SessionOptions) -> Result<Session> {
+        match self
+            .handle()
+            .call(&account(address)?, None, Command::OpenSession(options))?
+        {
+            Answer::Session(session) => Ok(session),
+            _ => Err(Error::internal("opening a session gave something else")),
+        }
+    }
+
+    /// Sends a message for an account that has no session open.
+    pub fn send(&self, sender: &Address, send: Send) -> Result<Receipt> {
+        match self.handle().call(&account(sender)?, None, Command::Send(send))? {
+            Answer::Receipt(receipt) => Ok(receipt),
+            _ => Err(Error::internal("a send was answered with something else")),
+        }
+    }
+
+    /// Asks anything.
+    pub fn call(&self, actor: &Actor, command: Command) -> Result<Answer> {
+        self.handle()
+            .call(&account(&actor.account)?, actor.session, command)
+    }
+
+    /// Hands over commands without waiting for any of them. Takes a prefix of the batch and gives its tickets, whose
+    /// answers come by [`next_answers`](Engine::next_answers); `LimitExceeded` when not even the first is taken.
+    pub fn submit(&self, commands: Vec<(Actor, Command)>) -> Result<Vec<Ticket>> {
+        let shared = &self.inner.shared;
+        let mut tickets = Vec::with_capacity(commands.len());
+        for (actor, command) in commands {
+            let address = account(&actor.account)?;
+            let credit = match self.handle().credit(&command) {
+                Ok(credit) => credit,
+                Err(error) if tickets.is_empty() => return Err(error),
+                Err(_) => break,
+            };
+            let ticket = Ticket(shared.next_ticket.fetch_add(1, Ordering::Relaxed));
+            let reply = ReplyTo::ticket(ticket, Arc::clone(&shared.answers), credit);
+            self.handle().put(&address, actor.session, command, reply);
+            tickets.push(ticket);
+        }
+        Ok(tickets)
+    }
+
+    /// Takes up to `max` answers, waiting up to `timeout` for the first; empty when none came.
+    pub fn next_answers(&self, max: usize, timeout: Duration) -> Result<Vec<Answered>> {
+        let answers = &self.inner.shared.answers;
+        self.handle()
+            .next(timeout, |wait| answers.take(max, wait.unwrap_or_default()))
+    }
+
+    /// Takes batches of events from sessions opened with [`Consumer::Engine`](crate::Consumer::Engine), up to
+    /// `max_events` in all, waiting up to `timeout` for the first.
+    pub fn next_batches(&self, max_events: usize, timeout: Duration) -> Result<Vec<Batch>> {
+        let shared = &self.inner.shared;
+        self.handle().next(timeout, |wait| {
+            shared
+                .ready
+                .next_batches(max_events, wait.unwrap_or_default(), &**shared)
+        })
+    }
+
+    /// Acknowledges a batch by its last event's number.
+    pub fn ack(&self, session: SessionId, seq: u64) {
+        if let Some(queue) = self.inner.shared.ready.queue(session) {
+            queue.ack(seq, &*self.inner.shared);
+        }
+    }
+
+    // ---- time and the end -----------------------------------------------------------------------------------
+
+    /// Moves a virtual engine's time and does everything that falls due on the way.
+    pub fn advance(&self, millis: u64) -> Result<()> {
+        match &self.inner.driver {
+            Driver::Virtual(world) => world.advance(millis),
+            Driver::Threads(_) => Err(Error::misuse("only a virtual engine's time can be moved")),
+        }
+    }
+
+    /// Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent.
+    ///
+    /// With `wait` it returns when that is done, and is refused inside a listener; without, it returns at once.
+    pub fn shutdown(&self, wait: bool) -> Result<()> {
+        if wait && is_in_callback() {
+            return Err(Error::misuse(
+                "waiting for shutdown inside a listener would wait for itself",
+            ));
+        }
+        match &self.inner.driver {
+            Driver::Threads(threads) => threads.shut_down(&self.inner.shared, wait),
+            Driver::Virtual(world) => world.shut_down()?,
+        }
+        Ok(())
+    }
+
+    fn handle(&self) -> Handle<'_> {
+        Handle(&self.inner.shared)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        match &self.driver {
+            Driver::Threads(threads) => threads.shut_down(&self.shared, false),
+            Driver::Virtual(world) => drop(world.shut_down()),
+        }
+    }
+}
+
+/// How commands get in and answers out; what the engine and its sessions share.
+pub(crate) struct Handle<'a>(pub(crate) &'a Arc<Shared>);
+
+impl Handle<'_> {
+    pub(crate) fn call(
+        &self,
+        account: &Address,
+        session: Option<SessionId>,
+        command: Command,
+    ) -> Result<Answer> {
+        let (call, reply) = self.prepare_call(size(&command))?;
+        self.put(account, session, command, reply);
+        self.wait_for(&call)
+    }
+
+    fn prepare_call(&self, bytes: usize) -> Result<(Arc<Call>, ReplyTo)> {
+        if self.0.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        let credit = self.0.credits.take(bytes)?;
+        let call = Call::new();
+        let reply = ReplyTo::call(Arc::clone(&call), credit);
+        Ok((call, reply))
+    }
+
+    fn credit(&self, command: &Command) -> Result<crate::answers::Credit> {
+        if self.0.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        self.0.credits.take(size(command))
+    }
+
+    fn put(&self, account: &Address, session: Option<SessionId>, command: Command, reply: ReplyTo) {
+        let shard = self.0.shard_of_address(account);
+        // A closed mailbox gives the command back, and its reply, dropped, says so.
+        let _ = self.0.shards[shard].put(ToShard::Command {
+            account: account.clone(),
+            session,
+            command,
+            reply,
+        });
+    }
+
+    fn wait_for(&self, call: &Call) -> Result<Answer> {
+        match self.world() {
+            None => call.wait(),
+            Some(world) => world.pump_until(|| call.take())?,
+        }
+    }
+
+    /// Takes something that comes by itself: by waiting, or in virtual time by doing what there is to do. `None` asks
+    /// for what is there already.
+    pub(crate) fn next<T>(
+        &self,
+        timeout: Duration,
+        take: impl Fn(Option<Duration>) -> Result<T>,
+    ) -> Result<T> {
+        match self.world() {
+            None => take(Some(timeout)),
+            Some(world) => {
+                world.pump()?;
+                take(None)
+            }
+        }
+    }
+
+    fn world(&self) -> Option<Arc<World>> {
+        self.0.world.get().and_then(std::sync::Weak::upgrade)
+    }
+}
+
+/// The account that an address names.
+fn account(address: &Address) -> Result<Address> {
+    if address.user().is_none() {
+        return Err(Refusal::InvalidArgument("an account's address has the form user@domain".into()).into());
+    }
+    Ok(address.bare())
+}
+
+/// What a command holds, in bytes, as far as it matters.
+fn size(command: &Command) -> usize {
+    match command {
+        Command::Send(send) => send.content.size(),
+        _ => 0,
+    }
+}
+
+/// Opens the store and builds everything that runs on it.
+fn prepare(
+    store: Arc<dyn Store>,
+    options: EngineOptions,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+) -> Result<(Arc<Shared>, Steps)> {
+    if options.shards == 0 || options.shards as u64 > AddressId::SLOTS {
+        let what = format!("an engine has 1 to {} shards", AddressId::SLOTS);
+        return Err(Refusal::InvalidArgument(what).into());
+    }
+    let mut opened = store.open()?;
+    let stranger = opened
+        .facts
+        .domains
+        .iter()
+        .find(|(domain, _)| !options.domains.contains(domain));
+    if let Some((domain, _)) = stranger {
+        let what = format!("the file holds the domain {domain}, which is not among those to be hosted");
+        return Err(Error::new(ErrorKind::Conflict, what));
+    }
+    let missing: Vec<Domain> = options
+        .domains
+        .iter()
+        .filter(|domain| opened.facts.domains.iter().all(|(d, _)| d != *domain))
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        let writes = missing
+            .iter()
+            .map(|domain| Write::Domain(domain.clone(), Overrides::default()))
+            .collect();
+        opened.writer.commit(&[Item { writes }]).map_err(Error::storage)?;
+        opened
+            .facts
+            .domains
+            .extend(missing.into_iter().map(|domain| (domain, Overrides::default())));
+    }
+    debug_assert_ne!(opened.facts.first_position, Position::ZERO);
+    let shared = Arc::new(Shared {
+        shards: (0..options.shards).map(|_| Mailbox::new()).collect(),
+        writer: Mailbox::new(),
+        reader: Mailbox::new(),
+        checkpointer: Mailbox::new(),
+        answers: Answers::new(),
+        credits: Credits::new(options.max_in_flight, options.max_in_flight_bytes),
+        ready: Ready::new(),
+        generation: AtomicU64::new(1),
+        closed: AtomicBool::new(false),
+        next_ticket: AtomicU64::new(1),
+        next_session: AtomicU64::new(1),
+        domains: Mutex::new(Arc::default()),
+        world: OnceLock::new(),
+        more_dispatchers: OnceLock::new(),
+        clock,
+        options,
+    });
+    let mut steps = Steps::new(&shared, store, seed);
+    steps.writer.come_up(opened)?;
+    Ok((shared, steps))
+}

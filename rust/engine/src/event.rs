@@ -1,0 +1,111 @@
+//! What a session is told.
+
+use rosterkit_core::address::Address;
+use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::id::{MessageId, Position};
+use rosterkit_core::presence::Presence;
+use rosterkit_core::roster::{Buddy, Status};
+use rosterkit_core::time::Timestamp;
+use std::sync::Arc;
+
+/// An event and its number in its session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Rises by one with each event handed out; what [`ack`](crate::Session::ack) takes. It never restarts within a
+    /// session, and an event that comes again has a new one.
+    pub seq: u64,
+    /// What happened.
+    pub body: EventBody,
+}
+
+/// What happened. New kinds may be added: match with a wildcard.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EventBody {
+    /// A message to the account, or a copy of one that another session of it sent. Comes until acknowledged.
+    Message(Message),
+    /// Somebody asks to be a buddy. Comes until acknowledged; the answer is
+    /// [`confirm_buddy`](crate::Session::confirm_buddy) or [`decline_buddy`](crate::Session::decline_buddy).
+    BuddyRequest {
+        /// Its place, for display in order.
+        position: Position,
+        /// Who asks.
+        sender: Address,
+        /// What they said with it.
+        note: Arc<str>,
+        /// When.
+        time: Timestamp,
+    },
+    /// A buddy's presence, or the account's own as others see it.
+    Presence {
+        /// Whose.
+        subject: Address,
+        /// What it is now.
+        presence: Presence,
+    },
+    /// Every buddy's presence has been told since this session came online; from here on come changes.
+    SnapshotEnd,
+    /// The roster changed. `buddy` is as it is now; one that is gone has status `none` and is not listed.
+    RosterChanged {
+        /// Who.
+        buddy: Arc<Buddy>,
+        /// As shown.
+        status: Status,
+    },
+    /// Somebody is typing, or stopped. Ends by itself after 30 s.
+    Typing {
+        /// Who.
+        sender: Address,
+        /// What they do.
+        state: ChatState,
+    },
+    /// A message failed three times in this session's hands. It is kept in the log, and delivery has moved on.
+    Parked {
+        /// Which.
+        message_id: MessageId,
+    },
+    /// Something was left out (the session was too slow, or the engine recovered from a failed disk): read roster
+    /// and presence again. Messages are not affected, they come from the log.
+    Resync,
+    /// The session has ended; nothing follows.
+    Ended(EndReason),
+}
+
+/// A message as a session sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Its place in the log; opaque, rising.
+    pub position: Position,
+    /// Its id, the same each time it comes and in every place it is shown.
+    pub id: MessageId,
+    /// Who sent it; with an instance when the sending session had one.
+    pub sender: Address,
+    /// Whom it was sent to.
+    pub recipient: Address,
+    /// When it was accepted. An offline message has its original time.
+    pub time: Timestamp,
+    /// Whether this is the account's own message, sent from another of its sessions or devices.
+    pub copy: bool,
+    /// What it carries.
+    pub content: Content,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The host closed it.
+    Closed,
+    /// The engine was shut down.
+    Shutdown,
+    /// Its lease ran out.
+    LeaseExpired,
+    /// A newer session of the same device took over.
+    Replaced,
+    /// The account was deleted.
+    AccountDeleted,
+    /// Its listener failed too many times in a row.
+    ListenerFailed,
+    /// The disk failed, and the account could not be read again.
+    StorageFailed,
+}

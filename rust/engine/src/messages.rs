@@ -1,0 +1,362 @@
+//! What the steps of the engine say to each other.
+
+use crate::answers::ReplyTo;
+use crate::command::Command;
+use crate::error::Error;
+use crate::event::EndReason;
+use crate::queue::Acks;
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::content::ChatState;
+use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
+use rosterkit_core::preferences::Overrides;
+use rosterkit_core::presence::Presence;
+use rosterkit_core::roster::Buddy;
+use rosterkit_core::row::{Entry, Row, Side};
+use rosterkit_core::write::{ClientIdEntry, Pending, Write};
+use rosterkit_store::{HistoryQuery, Loaded, Reader};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The hosted domains. Every shard holds the same table and replaces it as a whole.
+pub(crate) type Domains = Arc<BTreeMap<String, Overrides>>;
+
+/// To a shard.
+pub(crate) enum ToShard {
+    /// From a host.
+    Command {
+        account: Address,
+        session: Option<SessionId>,
+        command: Command,
+        reply: ReplyTo,
+    },
+    /// From another shard, or this one.
+    Signal(Signal),
+    /// From the reader, about this generation.
+    Fetched(u64, Fetched),
+    /// From the writer, about this generation, in the order of positions.
+    Done(u64, Done),
+    /// A consumer acknowledged.
+    Acknowledged(SessionId, Acks),
+    /// A session gives a sign of life.
+    Touch(SessionId),
+    /// A host closes a session, or its listener failed too often.
+    Close(SessionId, EndReason),
+    /// The result of a commit is unknown: drop everything of older generations and wait.
+    Reset(u64, Arc<Countdown>),
+    /// The store is open (again): attach every session as if it were new.
+    Resume(u64, Position, Domains),
+    /// The engine shuts down: end the sessions, write what is lazy.
+    Shutdown(Arc<Countdown>),
+}
+
+/// From account to account.
+pub(crate) enum Signal {
+    /// A message on its way to its recipient's shard.
+    Deliver(Box<Deliver>),
+    /// The recipient's shard said no.
+    Refused { flight: Flight, error: Error },
+    /// A pending signal.
+    Pending(Box<Pending>),
+    /// A chat state.
+    Typing {
+        sender: AddressId,
+        sender_address: Address,
+        recipient: Address,
+        state: ChatState,
+    },
+    /// Somebody wants to know what an account shows.
+    ReadPresence {
+        watcher: AddressId,
+        subject: Address,
+        reply: ReplyTo,
+    },
+    /// A presence, for these watchers.
+    Presence {
+        subject: AddressId,
+        address: Address,
+        presence: Presence,
+        watchers: Vec<AddressId>,
+    },
+    /// A session that came online, or an account that was confirmed, asks for these accounts' presence.
+    Probe {
+        watcher: AddressId,
+        session: Option<SessionId>,
+        subjects: Vec<(AddressId, Address)>,
+    },
+    /// The answer, whole for that shard.
+    Probed {
+        watcher: AddressId,
+        session: Option<SessionId>,
+        presences: Vec<(AddressId, Address, Presence)>,
+    },
+}
+
+/// A message with what its sender's shard knows.
+pub(crate) struct Deliver {
+    /// Recipient and word are the receiving shard's to fill in.
+    pub(crate) entry: Entry,
+    pub(crate) sender: Address,
+    pub(crate) recipient: Address,
+    /// Whether the sender's side keeps the row as history, and needs it for its devices.
+    pub(crate) sender_history: bool,
+    pub(crate) sender_needs: bool,
+    pub(crate) token: u64,
+}
+
+/// Which send of which account an answer is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flight {
+    pub(crate) sender: AddressId,
+    pub(crate) recipient: AddressId,
+    pub(crate) token: u64,
+}
+
+/// To the reader. Everything it does is off the shards, so that a slow disk delays only who waits for it.
+pub(crate) enum Fetch {
+    /// An account; with `mint`, an id for it when there is none.
+    Account { address: Address, mint: bool },
+    /// A peer's id (made when it has none) and the buddy under it.
+    Peer {
+        account: AddressId,
+        peer: Address,
+        id: Option<AddressId>,
+    },
+    /// Every buddy, to tell presence or deletion.
+    Buddies { account: AddressId, purpose: BuddiesFor },
+    /// The hashes of the client ids that are remembered.
+    Ring { account: AddressId },
+    /// What became of a send.
+    ClientId { account: AddressId, client_id: ClientId },
+    /// Rows of an account for a session.
+    Rows {
+        account: AddressId,
+        session: SessionId,
+        attachment: u64,
+        after: Position,
+        upto: Position,
+        limit: usize,
+    },
+    /// These rows, for a session.
+    RowsAt {
+        account: AddressId,
+        session: SessionId,
+        attachment: u64,
+        positions: Vec<Position>,
+    },
+    /// Rows that a side of the account still needs.
+    Needed {
+        account: AddressId,
+        after: Position,
+        upto: Position,
+    },
+    /// Answered by the reader itself.
+    History {
+        query: HistoryQuery,
+        peer: Option<Address>,
+        reply: ReplyTo,
+    },
+    /// Answered by the reader itself.
+    Roster {
+        account: AddressId,
+        since: Position,
+        version: Position,
+        reply: ReplyTo,
+    },
+}
+
+/// Why the buddies are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BuddiesFor {
+    /// A session came online.
+    Snapshot(SessionId),
+    /// The account is being deleted.
+    Deletion,
+    /// Who of the watchers is blocked.
+    Blocking,
+}
+
+/// What the reader found. An error is about the disk; what waits for it is answered with it.
+pub(crate) enum Fetched {
+    Account {
+        address: Address,
+        result: Result<FoundAccount, Error>,
+    },
+    Peer {
+        account: AddressId,
+        result: Result<FoundPeer, Error>,
+    },
+    Buddies {
+        account: AddressId,
+        purpose: BuddiesFor,
+        result: Result<Vec<Buddy>, Error>,
+    },
+    Ring {
+        account: AddressId,
+        result: Result<Vec<u64>, Error>,
+    },
+    ClientId {
+        account: AddressId,
+        result: Result<Option<ClientIdEntry>, Error>,
+    },
+    Rows(FetchedRows),
+    Needed {
+        account: AddressId,
+        upto: Position,
+        rows: Vec<(Position, Side)>,
+        complete: bool,
+    },
+}
+
+pub(crate) enum FoundAccount {
+    Here(Box<Loaded>),
+    /// There is none; the id it would get, when one was asked for.
+    Absent(Option<AddressId>),
+}
+
+pub(crate) struct FoundPeer {
+    pub(crate) id: AddressId,
+    /// The id is new: its address is to be written with whatever uses it.
+    pub(crate) minted: bool,
+    /// Whether an account of this file answers to the address.
+    pub(crate) exists: bool,
+    pub(crate) buddy: Option<Buddy>,
+}
+
+pub(crate) struct FetchedRows {
+    pub(crate) account: AddressId,
+    pub(crate) session: SessionId,
+    pub(crate) attachment: u64,
+    /// Up to where the log was read; `None` when particular rows were.
+    pub(crate) upto: Option<Position>,
+    /// How many particular rows were asked for.
+    pub(crate) asked: usize,
+    pub(crate) result: Result<Vec<(Arc<Row>, RowAddresses)>, Error>,
+}
+
+/// The addresses a row's ids stand for.
+#[derive(Clone, Debug)]
+pub(crate) struct RowAddresses {
+    pub(crate) sender: Address,
+    pub(crate) recipient: Address,
+}
+
+/// To the reader.
+pub(crate) enum ToReader {
+    Fetch {
+        shard: usize,
+        generation: u64,
+        fetch: Fetch,
+    },
+    /// Drop the connection.
+    Reset(Arc<Countdown>),
+    /// Use this one.
+    Opened {
+        reader: Box<dyn Reader>,
+        next_serial: u64,
+    },
+}
+
+/// To the writer.
+pub(crate) struct ToWrite {
+    pub(crate) generation: u64,
+    pub(crate) job: Job,
+}
+
+pub(crate) enum Job {
+    /// A message: one row, two shards to tell.
+    Append {
+        write: Write,
+        addresses: RowAddresses,
+        flight: Flight,
+    },
+    /// A change of an account; its shard is told.
+    Change { account: AddressId, writes: Vec<Write> },
+    /// A change of the domains; every shard is told.
+    Domains {
+        write: Write,
+        table: DomainChange,
+        reply: ReplyTo,
+    },
+    /// Waits for company, for a second at most.
+    Lazy { writes: Vec<Write> },
+    /// Everything before it is on disk when it is counted down.
+    Flush(Arc<Countdown>),
+}
+
+/// What happens to the table of domains once it is on disk.
+pub(crate) enum DomainChange {
+    Set(Domain, Overrides),
+    Removed(Domain),
+}
+
+/// From the writer.
+#[derive(Clone)]
+pub(crate) enum Done {
+    /// A row has its place. Told to both accounts' shards.
+    Row {
+        row: Arc<Row>,
+        addresses: RowAddresses,
+        flight: Flight,
+    },
+    /// It has none.
+    RowFailed { flight: Flight, error: Error },
+    /// A change is on disk at this position, with the rows that came with it; or is not.
+    Change {
+        account: AddressId,
+        result: Result<(Position, Vec<Arc<Row>>), Error>,
+    },
+    /// The domains changed; the last shard to install them answers.
+    Domains {
+        table: Domains,
+        installed: Arc<LastAnswers>,
+    },
+}
+
+/// Counts down to nought; whoever waits for it looks at it, or is told by it.
+pub(crate) struct Countdown {
+    left: AtomicUsize,
+    at_nought: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Countdown {
+    pub(crate) fn new(from: usize, at_nought: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Countdown {
+            left: AtomicUsize::new(from),
+            at_nought: Box::new(at_nought),
+        })
+    }
+
+    pub(crate) fn count(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.at_nought)();
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+}
+
+/// A reply that the last of several answers.
+pub(crate) struct LastAnswers {
+    left: AtomicUsize,
+    reply: crate::sync::Mutex<Option<ReplyTo>>,
+}
+
+impl LastAnswers {
+    pub(crate) fn new(of: usize, reply: ReplyTo) -> Arc<Self> {
+        Arc::new(LastAnswers {
+            left: AtomicUsize::new(of),
+            reply: crate::sync::Mutex::new(Some(reply)),
+        })
+    }
+
+    pub(crate) fn done(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(reply) = crate::sync::lock(&self.reply).take()
+        {
+            reply.answer(Ok(crate::command::Answer::Done));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A session's queue: one, however it is read.
+//!
+//! Two sorts of event stand in it. Rows of the log come in order, each until it is acknowledged; there is room for
+//! a few, the rest waits in the log. Everything else is state of which only the newest counts: it stands in slots,
+//! one for each subject, so a slow reader finds the present and not a heap of the past.
+//!
+//! An event gets its number when it is handed out. What was handed out and not acknowledged comes again, with a new
+//! number and the same position and id.
+
+use crate::error::{Error, Result};
+use crate::event::{EndReason, Event, EventBody};
+use crate::sync::{Condvar, Mutex, lock, wait_for};
+use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::presence::Slots;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many rows wait in memory for a session; the rest waits in the log.
+pub(crate) const ROOM: usize = 256;
+/// How many slots a session may fill before it is told to read state again.
+const MAX_SLOTS: usize = 8_192;
+/// After so many failures a message is parked.
+const MAX_FAILURES: u8 = 3;
+
+/// What a slot is about. One key, one slot, newest wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Slot {
+    Presence(AddressId),
+    Roster(AddressId),
+    Typing(AddressId),
+    SnapshotEnd,
+    Parked(u128),
+    Resync,
+}
+
+/// Tells whoever drives the consumer that there is something to read, or the shard that there is room again.
+pub(crate) trait Wake: Send + Sync {
+    /// The queue went from nothing to something.
+    fn readable(&self, session: SessionId);
+    /// Rows were acknowledged, in this attachment of the session.
+    fn acknowledged(&self, session: SessionId, acks: Acks);
+    /// The session is to end.
+    fn close(&self, session: SessionId, reason: EndReason);
+}
+
+/// What an acknowledgement says to the shard.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    /// The attachment it belongs to: an ack of an older one does nothing.
+    pub(crate) attachment: u64,
+    /// The rows, in the order of the queue.
+    pub(crate) positions: Vec<Position>,
+}
+
+pub(crate) struct SessionQueue {
+    pub(crate) session: SessionId,
+    inner: Mutex<Inner>,
+    readable: Condvar,
+    /// Bumped at each attachment; also guards against acks of an older one.
+    attachment: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    rows: VecDeque<QueuedRow>,
+    slots: Option<Box<Slots<Slot, EventBody>>>,
+    handed: VecDeque<Handed>,
+    next_seq: u64,
+    ended: Option<EndReason>,
+    end_told: bool,
+    /// A consumer is reading or calling back right now.
+    consumer: bool,
+    /// Somebody was told that there is something and has not come yet.
+    announced: bool,
+    /// Hand out one at a time: the last batch failed.
+    singly: bool,
+    failures_in_a_row: u32,
+}
+
+struct QueuedRow {
+    position: Position,
+    body: EventBody,
+    failures: u8,
+}
+
+struct Handed {
+    seq: u64,
+    body: EventBody,
+    row: Option<(Position, u8)>,
+}
+
+impl SessionQueue {
+    pub(crate) fn new(session: SessionId) -> Self {
+        SessionQueue {
+            session,
+            inner: Mutex::new(Inner {
+                next_seq: 1,
+                ..Inner::default()
+            }),
+            readable: Condvar::new(),
+            attachment: AtomicU64::new(1),
+        }
+    }
+
+    /// Puts a row at the end. The shard keeps to [`room`](Self::room).
+    pub(crate) fn put_row(&self, position: Position, body: EventBody, wake: &dyn Wake) {
+        let mut inner = lock(&self.inner);
+        inner.rows.push_back(QueuedRow {
+            position,
+            body,
+            failures: 0,
+        });
+        self.announce(inner, wake);
+    }
+
+    /// Puts state into its slot, in place of what stood there.
+    pub(crate) fn put_slot(&self, slot: Slot, body: EventBody, wake: &dyn Wake) {
+        let mut inner = lock(&self.inner);
+        let slots = inner.slots.get_or_insert_default();
+        if slots.len() >= MAX_SLOTS && !slots.contains(&slot) {
+            **slots = Slots::default();
+            slots.put(Slot::Resync, EventBody::Resync);
+        } else {
+            slots.put(slot, body);
+        }
+        self.announce(inner, wake);
+    }
+
+    /// Nothing follows what is in the queue but the reason.
+    pub(crate) fn end(&self, reason: EndReason, wake: &dyn Wake) {
+        let mut inner = lock(&self.inner);
+        if inner.ended.is_none() {
+            inner.ended = Some(reason);
+        }
+        // What was not handed out stays in the log for the next session; the slots die with this one.
+        inner.rows.clear();
+        inner.slots = None;
+        self.announce(inner, wake);
+    }
+
+    /// Starts over, for the same session in a new attachment: rows come again from the log.
+    pub(crate) fn reattach(&self) -> u64 {
+        let mut inner = lock(&self.inner);
+        inner.rows.clear();
+        inner.handed.clear();
+        self.attachment.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn attachment(&self) -> u64 {
+        self.attachment.load(Ordering::Relaxed)
+    }
+
+    /// How many more rows it takes.
+    pub(crate) fn room(&self) -> usize {
+        let inner = lock(&self.inner);
+        ROOM.saturating_sub(inner.rows.len() + inner.handed.len())
+    }
+
+    /// Whether this row waits here, handed out or not.
+    pub(crate) fn holds(&self, position: Position) -> bool {
+        let inner = lock(&self.inner);
+        inner.rows.iter().any(|r| r.position == position)
+            || inner
+                .handed
+                .iter()
+                .any(|h| h.row.is_some_and(|(p, _)| p == position))
+    }
+
+    /// Whether there is something to hand out.
+    pub(crate) fn has_more(&self) -> bool {
+        let inner = lock(&self.inner);
+        !inner.rows.is_empty()
+            || inner.slots.as_ref().is_some_and(|s| !s.is_empty())
+            || inner.ended.is_some() && !inner.end_told
+    }
+
+    fn announce(&self, mut inner: crate::sync::MutexGuard<'_, Inner>, wake: &dyn Wake) {
+        if inner.announced {
+            return;
+        }
+        inner.announced = true;
+        drop(inner);
+        self.readable.notify_one();
+        wake.readable(self.session);
+    }
+
+    /// Takes the right to read. Two at once are a mistake of the host.
+    pub(crate) fn begin(&self) -> Result<Reading<'_>> {
+        let mut inner = lock(&self.inner);
+        if inner.consumer {
+            return Err(Error::misuse(
+                "the session is being read already: one consumer at a time",
+            ));
+        }
+        inner.consumer = true;
+        Ok(Reading { queue: self })
+    }
+
+    /// Acknowledges every event up to `seq`. Cumulative and idempotent.
+    pub(crate) fn ack(&self, seq: u64, wake: &dyn Wake) {
+        let mut positions = Vec::new();
+        {
+            let mut inner = lock(&self.inner);
+            while inner.handed.front().is_some_and(|h| h.seq <= seq) {
+                if let Some((position, _)) = inner.handed.pop_front().and_then(|h| h.row) {
+                    positions.push(position);
+                }
+            }
+            if inner.handed.is_empty() {
+                inner.singly = false;
+            }
+            inner.failures_in_a_row = 0;
+        }
+        if !positions.is_empty() {
+            wake.acknowledged(
+                self.session,
+                Acks {
+                    attachment: self.attachment(),
+                    positions,
+                },
+            );
+        }
+    }
+
+    /// What was handed out and not acknowledged could not be dealt with: it comes again, one by one. A row that
+    /// failed three times is parked: acknowledged, and told. Returns how many batches failed in a row.
+    pub(crate) fn fail(&self, wake: &dyn Wake) -> u32 {
+        let mut parked = Vec::new();
+        let failures = {
+            let mut inner = lock(&self.inner);
+            // Only an event that failed alone is to blame; a failed batch is tried again in ones first.
+            let alone = inner.handed.len() == 1;
+            while let Some(handed) = inner.handed.pop_back() {
+                match handed.row {
+                    Some((position, failures)) => {
+                        let failures = failures + u8::from(alone);
+                        if failures >= MAX_FAILURES {
+                            parked.push((position, handed.body));
+                        } else {
+                            inner.rows.push_front(QueuedRow {
+                                position,
+                                body: handed.body,
+                                failures,
+                            });
+                        }
+                    }
+                    // State is not tried again: the next change replaces it.
+                    None => continue,
+                }
+            }
+            inner.singly = true;
+            inner.failures_in_a_row += 1;
+            inner.failures_in_a_row
+        };
+        for (position, body) in parked {
+            if let EventBody::Message(message) = body {
+                let slot = Slot::Parked(message.id.0.as_u128());
+                self.put_slot(
+                    slot,
+                    EventBody::Parked {
+                        message_id: message.id,
+                    },
+                    wake,
+                );
+            }
+            wake.acknowledged(
+                self.session,
+                Acks {
+                    attachment: self.attachment(),
+                    positions: vec![position],
+                },
+            );
+        }
+        self.announce(lock(&self.inner), wake);
+        failures
+    }
+}
+
+/// The right to read a queue, until dropped.
+pub(crate) struct Reading<'a> {
+    queue: &'a SessionQueue,
+}
+
+impl Reading<'_> {
+    /// Hands out up to `max` events without waiting. Empty when there are none. After the last one of an ended
+    /// session, `Closed`.
+    pub(crate) fn take(&self, max: usize) -> Result<Vec<Event>> {
+        let mut inner = lock(&self.queue.inner);
+        self.hand_out(&mut inner, max)
+    }
+
+    /// The same, waiting up to `timeout` for the first.
+    pub(crate) fn wait(&self, max: usize, timeout: Duration) -> Result<Vec<Event>> {
+        let until = Instant::now() + timeout;
+        let mut inner = lock(&self.queue.inner);
+        loop {
+            let events = self.hand_out(&mut inner, max)?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !events.is_empty() || left.is_zero() {
+                return Ok(events);
+            }
+            inner = wait_for(&self.queue.readable, inner, left);
+        }
+    }
+
+    fn hand_out(&self, inner: &mut Inner, max: usize) -> Result<Vec<Event>> {
+        inner.announced = false;
+        let max = if inner.singly { 1 } else { max };
+        let mut events = Vec::new();
+        while events.len() < max {
+            let (body, row) = if let Some(row) = inner.rows.pop_front() {
+                (row.body, Some((row.position, row.failures)))
+            } else if let Some(body) = inner.slots.as_mut().and_then(|s| s.pop_front()) {
+                (body, None)
+            } else if let (Some(reason), false) = (inner.ended, inner.end_told) {
+                inner.end_told = true;
+                (EventBody::Ended(reason), None)
+            } else {
+                break;
+            };
+            let seq = inner.next_seq;
+            inner.next_seq += 1;
+            inner.handed.push_back(Handed {
+                seq,
+                body: body.clone(),
+                row,
+            });
+            events.push(Event { seq, body });
+        }
+        if events.is_empty() && inner.end_told {
+            return Err(Error::session_closed());
+        }
+        Ok(events)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        lock(&self.queue.inner).consumer = false;
+    }
+}

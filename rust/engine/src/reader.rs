@@ -1,0 +1,312 @@
+//! The reader: everything that must be fetched from the store, off the shards.
+//!
+//! It is also where addresses get their ids, because it alone can see whether one has an id already.
+
+use crate::command::{Answer, History, Roster};
+use crate::error::{Error, ErrorKind, Result};
+use crate::messages::{
+    Fetch, Fetched, FetchedRows, FoundAccount, FoundPeer, RowAddresses, ToReader, ToShard,
+};
+use crate::shared::Shared;
+use crate::view;
+use rosterkit_core::address::Address;
+use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::row::Row;
+use rosterkit_store::{HistoryQuery, Reader as StoreReader};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Bytes of content read for a session at once.
+const MAX_BYTES: usize = 1 << 20;
+/// How many texts of ids are kept.
+const MAX_NAMES: usize = 16_384;
+/// How many rows of a sweep are looked up at once.
+const SWEEP_SLICE: usize = 512;
+
+pub(crate) struct ReaderStep {
+    shared: Arc<Shared>,
+    store: Option<Box<dyn StoreReader>>,
+    inbox: VecDeque<ToReader>,
+    next_serial: u64,
+    /// Ids given out since the store was opened; some are on disk by now, some never will be.
+    minted: FxHashMap<Address, AddressId>,
+    names: FxHashMap<AddressId, Address>,
+}
+
+impl ReaderStep {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        ReaderStep {
+            shared,
+            store: None,
+            inbox: VecDeque::new(),
+            next_serial: 0,
+            minted: FxHashMap::default(),
+            names: FxHashMap::default(),
+        }
+    }
+
+    /// Waits for something to do. False when the engine is down.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.shared.reader.wait(&mut self.inbox, None) != crate::mailbox::Taken::Closed
+    }
+
+    /// Does what is asked. Says whether anything was.
+    pub(crate) fn step(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.reader.take(&mut self.inbox);
+        let mut busy = false;
+        while let Some(message) = self.inbox.pop_front() {
+            busy = true;
+            match message {
+                ToReader::Fetch {
+                    shard,
+                    generation,
+                    fetch,
+                } => {
+                    if let Some(fetched) = self.fetch(fetch) {
+                        let _ = shared.shards[shard].put(ToShard::Fetched(generation, fetched));
+                    }
+                }
+                ToReader::Reset(countdown) => {
+                    self.store = None;
+                    self.minted.clear();
+                    self.names.clear();
+                    countdown.count();
+                }
+                ToReader::Opened { reader, next_serial } => {
+                    self.store = Some(reader);
+                    self.next_serial = next_serial;
+                }
+            }
+        }
+        busy
+    }
+
+    fn store(&mut self) -> Result<&mut dyn StoreReader> {
+        match &mut self.store {
+            Some(store) => Ok(store.as_mut()),
+            None => Err(Error::storage(
+                "the store is being opened again after a failure of the disk",
+            )),
+        }
+    }
+
+    fn fetch(&mut self, fetch: Fetch) -> Option<Fetched> {
+        Some(match fetch {
+            Fetch::Account { address, mint } => {
+                let result = self.account(&address, mint);
+                Fetched::Account { address, result }
+            }
+            Fetch::Peer { account, peer, id } => {
+                let result = self.peer(account, &peer, id);
+                Fetched::Peer { account, result }
+            }
+            Fetch::Buddies { account, purpose } => {
+                let result = self.store().and_then(|s| Ok(s.buddies(account, Position::ZERO)?));
+                Fetched::Buddies {
+                    account,
+                    purpose,
+                    result,
+                }
+            }
+            Fetch::Ring { account } => {
+                let result = self.store().and_then(|s| Ok(s.client_id_hashes(account)?));
+                Fetched::Ring { account, result }
+            }
+            Fetch::ClientId { account, client_id } => {
+                let result = self.store().and_then(|s| Ok(s.client_id(account, &client_id)?));
+                Fetched::ClientId { account, result }
+            }
+            Fetch::Rows {
+                account,
+                session,
+                attachment,
+                after,
+                upto,
+                limit,
+            } => {
+                let result = self
+                    .store()
+                    .and_then(|s| Ok(s.rows(account, after, upto, limit, MAX_BYTES)?))
+                    .and_then(|rows| self.named(rows));
+                // A full page ends where its last row stands; a short one has read everything.
+                let upto = match &result {
+                    Ok(rows) if !rows.is_empty() && (rows.len() >= limit || bytes(rows) >= MAX_BYTES) => {
+                        rows.last().map(|(row, _)| row.position)
+                    }
+                    _ => Some(upto),
+                };
+                Fetched::Rows(FetchedRows {
+                    account,
+                    session,
+                    attachment,
+                    upto,
+                    asked: 0,
+                    result,
+                })
+            }
+            Fetch::RowsAt {
+                account,
+                session,
+                attachment,
+                positions,
+            } => {
+                let asked = positions.len();
+                let result = self
+                    .store()
+                    .and_then(|s| Ok(s.rows_at(&positions)?))
+                    .and_then(|rows| self.named(rows));
+                Fetched::Rows(FetchedRows {
+                    account,
+                    session,
+                    attachment,
+                    upto: None,
+                    asked,
+                    result,
+                })
+            }
+            Fetch::Needed { account, after, upto } => {
+                // A sweep that cannot read goes on the next time; nothing waits for it.
+                let rows = self
+                    .store()
+                    .and_then(|s| Ok(s.needed(account, after, upto, SWEEP_SLICE)?))
+                    .ok()?;
+                let complete = rows.len() < SWEEP_SLICE;
+                Fetched::Needed {
+                    account,
+                    upto,
+                    rows,
+                    complete,
+                }
+            }
+            Fetch::History { query, peer, reply } => {
+                let result = self.history(query, peer);
+                reply.answer(result.map(Answer::History));
+                return None;
+            }
+            Fetch::Roster {
+                account,
+                since,
+                version,
+                reply,
+            } => {
+                let result = self
+                    .store()
+                    .and_then(|s| Ok(s.buddies(account, since)?))
+                    .map(|mut buddies| {
+                        if since == Position::ZERO {
+                            buddies.retain(view::is_shown);
+                        }
+                        Answer::Roster(Roster { buddies, version })
+                    });
+                reply.answer(result);
+                return None;
+            }
+        })
+    }
+
+    fn account(&mut self, address: &Address, mint: bool) -> Result<FoundAccount> {
+        match self.store()?.account(address)? {
+            Some(loaded) => Ok(FoundAccount::Here(Box::new(loaded))),
+            None if mint => Ok(FoundAccount::Absent(Some(self.id_of(address)?.0))),
+            None => Ok(FoundAccount::Absent(None)),
+        }
+    }
+
+    fn peer(&mut self, account: AddressId, peer: &Address, id: Option<AddressId>) -> Result<FoundPeer> {
+        let exists = self.store()?.account(peer)?.is_some();
+        let (id, minted) = match id {
+            Some(id) => (id, false),
+            None => self.id_of(peer)?,
+        };
+        let buddy = self.store()?.buddy(account, id)?;
+        Ok(FoundPeer {
+            id,
+            minted,
+            exists,
+            buddy,
+        })
+    }
+
+    /// The id of an address, and whether it is not on disk yet.
+    fn id_of(&mut self, address: &Address) -> Result<(AddressId, bool)> {
+        if let Some(id) = self.store()?.address_id(address)? {
+            return Ok((id, false));
+        }
+        if let Some(id) = self.minted.get(address) {
+            return Ok((*id, true));
+        }
+        let id = AddressId::new(self.next_serial, address.slot());
+        self.next_serial += 1;
+        self.minted.insert(address.clone(), id);
+        Ok((id, true))
+    }
+
+    fn history(&mut self, mut query: HistoryQuery, peer: Option<Address>) -> Result<History> {
+        if let Some(peer) = &peer {
+            match self.store()?.address_id(peer)? {
+                Some(id) => query.peer = Some(id),
+                None => {
+                    return Ok(History {
+                        messages: Vec::new(),
+                        complete: true,
+                    });
+                }
+            }
+        }
+        let page = self.store()?.history(&query)?;
+        let messages = self
+            .named(page.rows)?
+            .into_iter()
+            .filter_map(|(row, addresses)| view::message(&row, &addresses, row.entry.sender == query.account))
+            .collect();
+        Ok(History {
+            messages,
+            complete: page.complete,
+        })
+    }
+
+    /// The rows with the addresses their ids stand for.
+    fn named(&mut self, rows: Vec<Arc<Row>>) -> Result<Vec<(Arc<Row>, RowAddresses)>> {
+        let mut missing: Vec<AddressId> = rows
+            .iter()
+            .flat_map(|row| [row.entry.sender, row.entry.recipient])
+            .filter(|id| !self.names.contains_key(id))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            if self.names.len() + missing.len() > MAX_NAMES {
+                self.names.clear();
+                return self.named(rows);
+            }
+            let found = self.store()?.addresses(&missing)?;
+            for (id, address) in missing.into_iter().zip(found) {
+                let address = address.ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Storage {
+                            outcome_unknown: false,
+                        },
+                        "a row names an address that the file does not know: check the file",
+                    )
+                })?;
+                self.names.insert(id, address);
+            }
+        }
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let addresses = RowAddresses {
+                    sender: self.names[&row.entry.sender].clone(),
+                    recipient: self.names[&row.entry.recipient].clone(),
+                };
+                (row, addresses)
+            })
+            .collect())
+    }
+}
+
+fn bytes(rows: &[(Arc<Row>, RowAddresses)]) -> usize {
+    rows.iter().map(|(row, _)| row.entry.size()).sum()
+}

@@ -1,0 +1,129 @@
+//! The one path for every commit whose result is unknown.
+//!
+//! Stop, drop what is resident, close, open as from nothing, attach every session again. Nobody may look at what the
+//! old connections say: after a failed sync they say "rolled back" while the file still holds the row. The very first
+//! opening of an engine takes the second half of this path, so that there is one way to come up.
+
+use crate::checkpoint::ToCheckpointer;
+use crate::messages::{Countdown, Signal, ToReader, ToShard};
+use crate::writer::WriterStep;
+use rosterkit_core::id::Position;
+use rosterkit_core::time::Tick;
+use rosterkit_store::{Facts, Opened, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const FIRST_BACK_OFF_MS: u64 = 50;
+const LONGEST_BACK_OFF_MS: u64 = 10_000;
+/// How many pending signals are read at once.
+const PENDING_PAGE: usize = 1_000;
+
+/// A recovery under way.
+pub(crate) struct Recovery {
+    /// Everybody who holds a part of the store, or state that was read from it.
+    letting_go: Arc<Countdown>,
+    next_try: Tick,
+    back_off_ms: u64,
+}
+
+impl Recovery {
+    /// When to try again; until everybody has let go there is no deadline, the last one nudges the writer.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        self.letting_go.is_over().then_some(self.next_try)
+    }
+}
+
+impl WriterStep {
+    /// Stops input and makes everybody let go of the store.
+    pub(crate) fn begin_recovery(&mut self) {
+        self.open = None;
+        let generation = self.shared.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        self.drop_batch();
+        let shared = Arc::clone(&self.shared);
+        let letting_go = Countdown::new(self.shared.shards.len() + 2, move || shared.writer.nudge());
+        for shard in &self.shared.shards {
+            let _ = shard.put(ToShard::Reset(generation, Arc::clone(&letting_go)));
+        }
+        let _ = self.shared.reader.put(ToReader::Reset(Arc::clone(&letting_go)));
+        let _ = self
+            .shared
+            .checkpointer
+            .put(ToCheckpointer::Reset(Arc::clone(&letting_go)));
+        self.recovery = Some(Recovery {
+            letting_go,
+            next_try: Tick::default(),
+            back_off_ms: FIRST_BACK_OFF_MS,
+        });
+    }
+
+    /// Opens the store when everybody has let go and the back-off is over. Says whether it did anything.
+    pub(crate) fn try_to_recover(&mut self) -> bool {
+        let now = self.shared.clock.now().tick;
+        let Some(recovery) = &mut self.recovery else {
+            return false;
+        };
+        if !recovery.letting_go.is_over() || recovery.next_try > now {
+            return false;
+        }
+        match self.store.open().and_then(|opened| self.come_up(opened)) {
+            Ok(()) => {
+                tracing::info!("the store is open again");
+                self.recovery = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store cannot be opened again yet");
+                if let Some(recovery) = &mut self.recovery {
+                    recovery.next_try = now.after(recovery.back_off_ms);
+                    recovery.back_off_ms = (recovery.back_off_ms * 2).min(LONGEST_BACK_OFF_MS);
+                }
+            }
+        }
+        true
+    }
+
+    /// Hands the parts of an opened store to those who use them, and starts the shards: sessions are attached, then
+    /// pending signals go out again, before anything new can leave.
+    pub(crate) fn come_up(&mut self, opened: Opened) -> Result<(), StoreError> {
+        let Opened {
+            writer,
+            mut reader,
+            checkpointer,
+            facts,
+        } = opened;
+        let mut pending = Vec::new();
+        let mut after = None;
+        loop {
+            let page = reader.pending(after, PENDING_PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.position, last.recipient.clone()));
+            pending.extend(page);
+        }
+        let Facts {
+            first_position,
+            next_serial,
+            domains,
+            ..
+        } = facts;
+        self.domains = Arc::new(
+            domains
+                .into_iter()
+                .map(|(d, o)| (d.as_str().to_owned(), o))
+                .collect(),
+        );
+        *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
+        self.next = first_position;
+        self.open = Some(writer);
+        let generation = self.shared.generation();
+        let _ = self.shared.reader.put(ToReader::Opened { reader, next_serial });
+        let _ = self.shared.checkpointer.put(ToCheckpointer::Opened(checkpointer));
+        let installed = Position(first_position.0.saturating_sub(1));
+        for shard in &self.shared.shards {
+            let _ = shard.put(ToShard::Resume(generation, installed, Arc::clone(&self.domains)));
+        }
+        for pending in pending {
+            let shard = self.shared.shard_of_address(&pending.recipient);
+            let _ = self.shared.shards[shard].put(ToShard::Signal(Signal::Pending(Box::new(pending))));
+        }
+        Ok(())
+    }
+}

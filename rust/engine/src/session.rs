@@ -1,0 +1,272 @@
+//! A session, as its holder has it.
+
+use crate::command::{Answer, Command, HistoryRequest, Receipt, Roster, RosterEdit, Send, SetPresence};
+use crate::engine::Handle;
+use crate::error::{Error, Result};
+use crate::event::{EndReason, Event};
+use crate::messages::ToShard;
+use crate::queue::SessionQueue;
+use crate::shared::Shared;
+use rosterkit_core::address::Address;
+use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::id::{ClientId, Position, SessionId};
+use rosterkit_core::presence::{Activity, Presence};
+use rosterkit_core::roster::Op;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One connected client of an account. Clones are the same session; it ends when [`close`](Session::close) is
+/// called, when the last clone is dropped, or as an [`Ended`](crate::EventBody::Ended) event says.
+///
+/// Every call may be made from any thread, also from inside a listener.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    queue: Arc<SessionQueue>,
+    address: Address,
+    instance: Arc<str>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: Arc<SessionQueue>,
+        address: Address,
+        instance: Arc<str>,
+    ) -> Self {
+        Session {
+            inner: Arc::new(Inner {
+                shared,
+                queue,
+                address,
+                instance,
+            }),
+        }
+    }
+
+    /// Its number in this run of the engine.
+    pub fn id(&self) -> SessionId {
+        self.inner.queue.session
+    }
+
+    /// The account's address.
+    pub fn account(&self) -> &Address {
+        &self.inner.address
+    }
+
+    /// The session's full address.
+    pub fn address(&self) -> Address {
+        // The instance was accepted when the session was opened.
+        self.inner
+            .address
+            .with_instance(&self.inner.instance)
+            .unwrap_or_else(|_| self.inner.address.clone())
+    }
+
+    // ---- messages -------------------------------------------------------------------------------------------
+
+    /// Sends a text. Returns when it is on disk.
+    pub fn send(&self, recipient: &Address, text: &str) -> Result<Receipt> {
+        self.send_message(Send {
+            recipient: recipient.clone(),
+            content: Content::text(text),
+            client_id: None,
+        })
+    }
+
+    /// Sends a text under a name of the client's own: repeating it with the same `client_id` sends nothing twice.
+    pub fn send_once(&self, recipient: &Address, text: &str, client_id: ClientId) -> Result<Receipt> {
+        let content = Content::text(text);
+        self.send_message(Send {
+            recipient: recipient.clone(),
+            content,
+            client_id: Some(client_id),
+        })
+    }
+
+    /// Sends a message.
+    pub fn send_message(&self, send: Send) -> Result<Receipt> {
+        match self.call(Command::Send(send))? {
+            Answer::Receipt(receipt) => Ok(receipt),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Tells somebody that the person is typing, or has stopped. Goes to sessions that are there now and nowhere else.
+    pub fn typing(&self, recipient: &Address, state: ChatState) -> Result<()> {
+        self.done(Command::Typing {
+            recipient: recipient.clone(),
+            state,
+        })
+    }
+
+    /// Reads a page of history.
+    pub fn history(&self, request: HistoryRequest) -> Result<crate::command::History> {
+        match self.call(Command::ReadHistory(request))? {
+            Answer::History(history) => Ok(history),
+            _ => Err(unexpected()),
+        }
+    }
+
+    // ---- roster ---------------------------------------------------------------------------------------------
+
+    /// Asks somebody to be a buddy, both ways; confirms who asked already.
+    pub fn add_buddy(&self, peer: &Address, name: Option<&str>, groups: Option<&[&str]>) -> Result<()> {
+        self.edit_roster(RosterEdit {
+            name: name.map(str::to_owned),
+            groups: groups.map(|g| g.iter().map(|g| (*g).to_owned()).collect()),
+            ..edit(peer, Op::Add)
+        })
+    }
+
+    /// Confirms who asked. The same as adding them.
+    pub fn confirm_buddy(&self, peer: &Address) -> Result<()> {
+        self.edit_roster(edit(peer, Op::Add))
+    }
+
+    /// Declines who asked, or takes back the grant: both directions end, and they are not on the roster.
+    pub fn decline_buddy(&self, peer: &Address) -> Result<()> {
+        self.edit_roster(edit(peer, Op::Remove))
+    }
+
+    /// Removes a buddy: both directions end.
+    pub fn remove_buddy(&self, peer: &Address) -> Result<()> {
+        self.edit_roster(edit(peer, Op::Remove))
+    }
+
+    /// Any change of the roster, one direction at a time as RFC 6121 has it too.
+    pub fn edit_roster(&self, edit: RosterEdit) -> Result<()> {
+        self.done(Command::Roster(edit))
+    }
+
+    /// The roster, whole.
+    pub fn roster(&self) -> Result<Roster> {
+        self.roster_since(Position::ZERO)
+    }
+
+    /// What changed since that version; who was removed comes as a buddy that is not listed.
+    pub fn roster_since(&self, version: Position) -> Result<Roster> {
+        match self.call(Command::ReadRoster { since: version })? {
+            Answer::Roster(roster) => Ok(roster),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Blocks an address or a domain, or lifts the block.
+    pub fn block(&self, address: &Address, blocked: bool) -> Result<()> {
+        self.done(Command::Block {
+            address: address.clone(),
+            blocked,
+        })
+    }
+
+    // ---- presence -------------------------------------------------------------------------------------------
+
+    /// Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
+    pub fn set_presence(&self, presence: SetPresence) -> Result<()> {
+        self.done(Command::SetPresence(presence))
+    }
+
+    /// Shows nothing and sees nothing any more; messages still come.
+    pub fn go_offline(&self) -> Result<()> {
+        self.done(Command::GoOffline)
+    }
+
+    /// What a buddy shows.
+    pub fn presence_of(&self, buddy: &Address) -> Result<Presence> {
+        match self.call(Command::ReadPresence(buddy.clone()))? {
+            Answer::Presence(presence) => Ok(presence),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What the person does with the app.
+    pub fn set_activity(&self, activity: Activity) -> Result<()> {
+        self.done(Command::SetActivity(activity))
+    }
+
+    /// A sign of life, for sessions with a lease. Costs nothing to speak of.
+    pub fn touch(&self) {
+        self.inner
+            .shared
+            .tell_session(self.id(), ToShard::Touch(self.id()));
+    }
+
+    // ---- events ---------------------------------------------------------------------------------------------
+
+    /// Takes up to `max` events, waiting up to `timeout` for the first; empty when none came. Acknowledges nothing.
+    ///
+    /// One consumer at a time: a second gets `Misuse`. After the last event of an ended session, `Closed`.
+    pub fn next_events(&self, max: usize, timeout: Duration) -> Result<Vec<Event>> {
+        let reading = self.inner.queue.begin()?;
+        self.handle().next(timeout, |wait| match wait {
+            Some(time) => reading.wait(max, time),
+            None => reading.take(max),
+        })
+    }
+
+    /// Acknowledges every event up to this number. Cumulative and idempotent.
+    pub fn ack(&self, seq: u64) {
+        self.inner.queue.ack(seq, &*self.inner.shared);
+    }
+
+    /// The consumer could not deal with what it was handed: it comes again one by one, and a message that fails three
+    /// times is parked.
+    pub fn fail(&self) {
+        self.inner.queue.fail(&*self.inner.shared);
+    }
+
+    /// Ends the session.
+    pub fn close(&self) {
+        self.inner
+            .shared
+            .tell_session(self.id(), ToShard::Close(self.id(), EndReason::Closed));
+    }
+
+    /// Asks anything for this session.
+    pub fn call(&self, command: Command) -> Result<Answer> {
+        self.handle().call(&self.inner.address, Some(self.id()), command)
+    }
+
+    fn done(&self, command: Command) -> Result<()> {
+        self.call(command).map(|_| ())
+    }
+
+    fn handle(&self) -> Handle<'_> {
+        Handle(&self.inner.shared)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let session = self.queue.session;
+        self.shared
+            .tell_session(session, ToShard::Close(session, EndReason::Closed));
+    }
+}
+
+fn edit(peer: &Address, op: Op) -> RosterEdit {
+    RosterEdit {
+        peer: peer.clone(),
+        op,
+        name: None,
+        groups: None,
+        note: String::new(),
+    }
+}
+
+fn unexpected() -> Error {
+    Error::internal("the answer is of another kind than the question")
+}

@@ -1,0 +1,471 @@
+//! Changes: what alters the durable half of an account. While one is on its way to the disk the account takes no
+//! other input; when it fails it is dropped, and memory is as it was.
+
+use super::{Gate, Ring, Shard, Work};
+use crate::answers::ReplyTo;
+use crate::command::{Answer, HistoryRequest, SessionOptions};
+use crate::error::{Error, Result};
+use crate::event::EndReason;
+use crate::messages::{BuddiesFor, Fetch, FoundPeer, Job, RowAddresses, Signal};
+use rosterkit_core::account::{Progress, Record};
+use rosterkit_core::address::Address;
+use rosterkit_core::id::{AddressId, DeviceNumber, Position};
+use rosterkit_core::preferences::{Overrides, Preferences};
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::roster::{self, Buddy};
+use rosterkit_core::row::Row;
+use rosterkit_core::write::{OWN, Pending, Write};
+use rosterkit_store::{HistoryQuery, Loaded};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A change under way.
+pub(crate) struct Changing {
+    /// The account as it will be.
+    pub(crate) record: Option<Arc<Record>>,
+    pub(crate) after: After,
+}
+
+/// What follows when it is on disk.
+pub(crate) enum After {
+    Created {
+        reply: ReplyTo,
+    },
+    Deleted {
+        pending: Vec<Pending>,
+        reply: ReplyTo,
+    },
+    /// An edit of one's own roster.
+    RosterEdited {
+        buddy: Box<Buddy>,
+        pending: Option<Box<Pending>>,
+        reply: ReplyTo,
+    },
+    /// A signal of somebody else's changed the roster.
+    RosterReceived {
+        buddy: Box<Buddy>,
+        origin: RowAddresses,
+    },
+    Blocked {
+        reply: ReplyTo,
+    },
+    PreferencesSet {
+        reply: ReplyTo,
+    },
+    DeviceAdded {
+        number: DeviceNumber,
+        progress: Progress,
+        options: Box<SessionOptions>,
+        reply: ReplyTo,
+    },
+    DeviceRetired {
+        progress: Progress,
+        reply: ReplyTo,
+    },
+}
+
+impl Changing {
+    fn into_reply(self) -> Option<ReplyTo> {
+        match self.after {
+            After::Created { reply }
+            | After::Deleted { reply, .. }
+            | After::RosterEdited { reply, .. }
+            | After::Blocked { reply, .. }
+            | After::PreferencesSet { reply }
+            | After::DeviceAdded { reply, .. }
+            | After::DeviceRetired { reply, .. } => Some(reply),
+            After::RosterReceived { .. } => None,
+        }
+    }
+
+    /// Nobody knows whether it is on disk.
+    pub(crate) fn answer_unknown(self) {
+        if let Some(reply) = self.into_reply() {
+            reply.answer(Err(Error::outcome_unknown()));
+        }
+    }
+}
+
+impl Shard {
+    /// Sends a change to the writer and closes the gate until it is installed.
+    pub(super) fn change(&mut self, id: AddressId, changing: Changing, writes: Vec<Write>) {
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.gate = Gate::Changing(Box::new(changing));
+            self.write(Job::Change { account: id, writes });
+        }
+    }
+
+    /// A change is on disk, or is not.
+    pub(super) fn install_change(&mut self, id: AddressId, result: Result<(Position, Vec<Arc<Row>>)>) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let Gate::Changing(changing) = std::mem::replace(&mut resident.gate, Gate::Open) else {
+            return;
+        };
+        match result {
+            Ok((position, rows)) => {
+                self.mark = self.mark.max(rows.last().map_or(position, |row| row.position));
+                self.install(id, position, &rows, *changing);
+            }
+            Err(error) => {
+                let created = matches!(changing.after, After::Created { .. });
+                if let Some(reply) = changing.into_reply() {
+                    reply.answer(Err(error.clone()));
+                }
+                if created {
+                    self.uncreate(id, &error);
+                }
+            }
+        }
+        self.continue_gate(id);
+    }
+
+    fn install(&mut self, id: AddressId, position: Position, rows: &[Arc<Row>], changing: Changing) {
+        let Changing { record, after } = changing;
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let before = Arc::clone(&resident.record);
+        if let Some(mut record) = record {
+            if record.roster_version == OWN {
+                Arc::make_mut(&mut record).roster_version = position;
+            }
+            resident.record = record;
+        }
+        match after {
+            After::Created { reply } => reply.answer(Ok(Answer::Done)),
+            After::Deleted { pending, reply } => {
+                self.forget_account(id, pending, position);
+                reply.answer(Ok(Answer::Done));
+            }
+            After::RosterEdited {
+                mut buddy,
+                pending,
+                reply,
+            } => {
+                buddy.place(position);
+                self.roster_changed(id, &before, *buddy);
+                reply.answer(Ok(Answer::Done));
+                self.send_pending(pending, position);
+            }
+            After::RosterReceived { mut buddy, origin } => {
+                for row in rows {
+                    self.install_for_recipient(id, row, &origin);
+                }
+                buddy.place(position);
+                self.roster_changed(id, &before, *buddy);
+            }
+            After::Blocked { reply } => {
+                reply.answer(Ok(Answer::Done));
+                self.block_changed(id);
+            }
+            After::PreferencesSet { reply } => {
+                let record = Arc::clone(&resident.record);
+                let preferences = self.preferences_of(&record);
+                if let Some(resident) = self.residents.get_mut(&id) {
+                    resident.preferences = preferences;
+                }
+                reply.answer(Ok(Answer::Done));
+                self.sweep(id);
+            }
+            After::DeviceAdded {
+                number,
+                progress,
+                options,
+                reply,
+            } => {
+                // Acknowledgements that came meanwhile are not undone: only the new cursor is taken over.
+                resident.progress.cursors.extend(progress.cursor(number));
+                self.attach(id, Some(number), *options, reply);
+            }
+            After::DeviceRetired { progress, reply } => {
+                resident
+                    .progress
+                    .cursors
+                    .retain(|c| progress.cursor(c.device).is_some());
+                reply.answer(Ok(Answer::Done));
+                self.sweep(id);
+            }
+        }
+    }
+
+    fn send_pending(&mut self, pending: Option<Box<Pending>>, position: Position) {
+        if let Some(mut pending) = pending {
+            pending.place(position);
+            self.signal(pending.recipient.slot(), Signal::Pending(pending));
+        }
+    }
+
+    // ---- reading before changing ----------------------------------------------------------------------------
+
+    /// Closes the gate until this is read.
+    pub(super) fn fetch_first(&mut self, id: AddressId, work: Work, fetch: Fetch) {
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.gate = Gate::Fetching(Box::new(work));
+            self.fetch(fetch);
+        }
+    }
+
+    /// The work that waited for something to be read, with the gate open again.
+    pub(super) fn take_fetching(&mut self, id: AddressId) -> Option<Work> {
+        let resident = self.residents.get_mut(&id)?;
+        match std::mem::replace(&mut resident.gate, Gate::Open) {
+            Gate::Fetching(work) => Some(*work),
+            other => {
+                resident.gate = other;
+                None
+            }
+        }
+    }
+
+    /// Takes up what waits, unless something closed the gate again.
+    pub(super) fn continue_gate(&mut self, id: AddressId) {
+        if self
+            .residents
+            .get(&id)
+            .is_some_and(|r| matches!(r.gate, Gate::Open))
+        {
+            self.open_gate(id);
+        }
+    }
+
+    /// A peer was looked up for an edit or for somebody's signal.
+    pub(super) fn take_peer(&mut self, id: AddressId, result: Result<FoundPeer>) {
+        let Some(work) = self.take_fetching(id) else {
+            return;
+        };
+        match (work, result) {
+            (work, Err(error)) => self.cannot(work, &error),
+            (
+                Work::Command {
+                    command: crate::command::Command::Roster(edit),
+                    reply,
+                    ..
+                },
+                Ok(peer),
+            ) => {
+                self.decide_edit(id, edit, peer, reply);
+            }
+            (Work::Pending(pending), Ok(peer)) => self.receive(id, *pending, peer),
+            (work, Ok(_)) => self.cannot(work, &Error::internal("a peer was read for nothing")),
+        }
+        self.continue_gate(id);
+    }
+
+    // ---- accounts -------------------------------------------------------------------------------------------
+
+    pub(super) fn create_account(
+        &mut self,
+        id: AddressId,
+        address: Address,
+        reply: ReplyTo,
+        waiting: VecDeque<Work>,
+    ) {
+        if !self.hosts(&address) {
+            let what = format!("the domain {} is not hosted here", address.domain());
+            reply.answer(Err(Refusal::NotFound(what).into()));
+            return self.absent(&address, Some(id), waiting);
+        }
+        let record = Arc::new(Record::new(id, address.clone()));
+        let writes = vec![
+            Write::Address { id, address },
+            Write::Account(Arc::clone(&record)),
+        ];
+        let loaded = Loaded {
+            record,
+            progress: Progress::default(),
+            unclaimed: Vec::new(),
+            last: Position::ZERO,
+        };
+        self.reside(loaded, waiting);
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.ring = Ring::Known(Default::default());
+        }
+        self.change(
+            id,
+            Changing {
+                record: None,
+                after: After::Created { reply },
+            },
+            writes,
+        );
+    }
+
+    /// The account could not be made: whatever waited for it finds none.
+    fn uncreate(&mut self, id: AddressId, error: &Error) {
+        let Some(resident) = self.residents.remove(&id) else {
+            return;
+        };
+        self.accounts.remove(&resident.record.address);
+        for work in resident.waiting {
+            self.cannot(work, error);
+        }
+    }
+
+    pub(super) fn delete_account(&mut self, id: AddressId, reply: ReplyTo) {
+        let work = Work::Command {
+            session: None,
+            command: crate::command::Command::DeleteAccount,
+            reply,
+        };
+        self.fetch_first(
+            id,
+            work,
+            Fetch::Buddies {
+                account: id,
+                purpose: BuddiesFor::Deletion,
+            },
+        );
+    }
+
+    pub(super) fn take_buddies(&mut self, id: AddressId, purpose: BuddiesFor, result: Result<Vec<Buddy>>) {
+        match purpose {
+            BuddiesFor::Snapshot(session) => return self.take_snapshot(id, session, result),
+            BuddiesFor::Blocking => return self.take_blocking(id, result),
+            BuddiesFor::Deletion => {}
+        }
+        let Some(Work::Command { reply, .. }) = self.take_fetching(id) else {
+            return;
+        };
+        match result {
+            Ok(buddies) => self.decide_deletion(id, &buddies, reply),
+            Err(error) => reply.answer(Err(error)),
+        }
+        self.continue_gate(id);
+    }
+
+    /// Every buddy is told, by a signal that outlives the account.
+    fn decide_deletion(&mut self, id: AddressId, buddies: &[Buddy], reply: ReplyTo) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let address = resident.record.address.clone();
+        let pending: Vec<Pending> = buddies
+            .iter()
+            .filter(|buddy| self.hosts(&buddy.address))
+            .filter_map(|buddy| {
+                Some(Pending {
+                    position: OWN,
+                    origin: id,
+                    origin_address: address.clone(),
+                    recipient: buddy.address.clone(),
+                    signal: roster::farewell(buddy)?,
+                })
+            })
+            .collect();
+        let mut writes = vec![Write::AccountDeleted(id)];
+        writes.extend(pending.iter().cloned().map(Write::Pend));
+        self.change(
+            id,
+            Changing {
+                record: None,
+                after: After::Deleted { pending, reply },
+            },
+            writes,
+        );
+    }
+
+    fn forget_account(&mut self, id: AddressId, pending: Vec<Pending>, position: Position) {
+        self.end_sessions_of(id, EndReason::AccountDeleted);
+        let Some(resident) = self.residents.remove(&id) else {
+            return;
+        };
+        let address = resident.record.address.clone();
+        self.accounts.remove(&address);
+        for pending in pending {
+            self.send_pending(Some(Box::new(pending)), position);
+        }
+        self.fetch(Fetch::Needed {
+            account: id,
+            after: Position::ZERO,
+            upto: position,
+        });
+        // What waited finds no account; a creation among it makes a new one.
+        for work in resident.waiting {
+            self.work(address.clone(), work);
+        }
+    }
+
+    // ---- preferences and blocking ---------------------------------------------------------------------------
+
+    pub(super) fn preferences_of(&self, record: &Record) -> Preferences {
+        let server = self.shared.options.preferences;
+        match self.domains.get(record.address.domain()) {
+            Some(domain) => server.under(domain).under(&record.overrides),
+            None => server.under(&record.overrides),
+        }
+    }
+
+    pub(super) fn set_preferences(&mut self, id: AddressId, overrides: Overrides, reply: ReplyTo) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let mut record = (*resident.record).clone();
+        record.overrides = overrides;
+        let record = Arc::new(record);
+        let writes = vec![Write::Account(Arc::clone(&record))];
+        self.change(
+            id,
+            Changing {
+                record: Some(record),
+                after: After::PreferencesSet { reply },
+            },
+            writes,
+        );
+    }
+
+    pub(super) fn block(&mut self, id: AddressId, address: Address, blocked: bool, reply: ReplyTo) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let address = address.bare();
+        let mut record = (*resident.record).clone();
+        let changed = if blocked {
+            record.blocked.insert(address)
+        } else {
+            record.blocked.remove(&address)
+        };
+        if !changed {
+            return reply.answer(Ok(Answer::Done));
+        }
+        let record = Arc::new(record);
+        let writes = vec![Write::Account(Arc::clone(&record))];
+        self.change(
+            id,
+            Changing {
+                record: Some(record),
+                after: After::Blocked { reply },
+            },
+            writes,
+        );
+    }
+
+    // ---- queries the reader answers -------------------------------------------------------------------------
+
+    pub(super) fn read_history(&mut self, id: AddressId, request: HistoryRequest, reply: ReplyTo) {
+        const MAX_PAGE: usize = 1_000;
+        if request.limit == 0 || request.limit > MAX_PAGE {
+            let what = format!("a page has 1 to {MAX_PAGE} messages, not {}", request.limit);
+            return reply.answer(Err(Refusal::InvalidArgument(what).into()));
+        }
+        let HistoryRequest {
+            peer,
+            anchor,
+            direction,
+            limit,
+        } = request;
+        let query = HistoryQuery {
+            account: id,
+            peer: None,
+            anchor,
+            direction,
+            limit,
+        };
+        self.fetch(Fetch::History {
+            query,
+            peer: peer.map(|p| p.bare()),
+            reply,
+        });
+    }
+}

@@ -1,0 +1,316 @@
+//! How rows get from the log into a session's queue.
+//!
+//! A session is fed live, by what is installed, or from the log: when it is attached and owed older rows, and when
+//! it is so slow that its queue is full. From the log means: read up to the highest row that was installed, hand it
+//! over as there is room, and look again. When nothing is left to read, the session is live; nothing can be missed in
+//! between, because installing and looking happen on this one shard.
+
+use super::Shard;
+use crate::messages::{Fetch, FetchedRows, Job, RowAddresses};
+use crate::queue::Acks;
+use crate::shard::sessions::Attached;
+use crate::view;
+use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::row::{Row, Side};
+use rosterkit_core::write::Write;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How many rows are asked for at once.
+const PAGE: usize = 128;
+
+/// Where a session's rows come from.
+#[derive(Debug)]
+pub(super) enum Feed {
+    /// It does not read messages.
+    None,
+    /// As they are installed.
+    Live,
+    /// From the log: first these rows, then everything above `after`.
+    Log {
+        backlog: VecDeque<Position>,
+        after: Position,
+        reading: bool,
+    },
+}
+
+impl Shard {
+    /// A session was attached: it gets what it is owed.
+    pub(super) fn start_feed(&mut self, session: SessionId) {
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if matches!(attached.feed, Feed::None) {
+            return;
+        }
+        let Some(resident) = self.residents.get_mut(&attached.account) else {
+            return;
+        };
+        let (backlog, after) = match attached.device.and_then(|d| resident.progress.cursor(d)) {
+            // A named device gets every row above its cursor, whoever claimed it.
+            Some(cursor) => (VecDeque::new(), cursor.position),
+            // An anonymous session gets what nobody claimed and nobody has in hand.
+            None => (resident.unclaimed.assign_all(session), resident.last),
+        };
+        attached.feed = Feed::Log {
+            backlog,
+            after,
+            reading: false,
+        };
+        self.read_on(session);
+    }
+
+    /// Asks for the next rows of a session that is fed from the log, or makes it live.
+    fn read_on(&mut self, session: SessionId) {
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let Feed::Log {
+            backlog,
+            after,
+            reading,
+        } = &mut attached.feed
+        else {
+            return;
+        };
+        if *reading {
+            return;
+        }
+        let id = attached.account;
+        let last = self.residents.get(&id).map_or(Position::ZERO, |r| r.last);
+        if backlog.is_empty() && *after >= last {
+            attached.feed = Feed::Live;
+            return self.pass_own(session);
+        }
+        let room = attached.queue.room().min(PAGE);
+        if room == 0 {
+            return;
+        }
+        *reading = true;
+        let attachment = attached.queue.attachment();
+        let fetch = if backlog.is_empty() {
+            Fetch::Rows {
+                account: id,
+                session,
+                attachment,
+                after: *after,
+                upto: last,
+                limit: room,
+            }
+        } else {
+            let positions = backlog.iter().take(room).copied().collect();
+            Fetch::RowsAt {
+                account: id,
+                session,
+                attachment,
+                positions,
+            }
+        };
+        self.fetch(fetch);
+    }
+
+    /// Rows were read for a session.
+    pub(super) fn take_rows(&mut self, fetched: FetchedRows) {
+        let FetchedRows {
+            account,
+            session,
+            attachment,
+            upto,
+            asked,
+            result,
+        } = fetched;
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if attached.queue.attachment() != attachment {
+            return;
+        }
+        let Feed::Log {
+            backlog,
+            after,
+            reading,
+        } = &mut attached.feed
+        else {
+            return;
+        };
+        *reading = false;
+        let rows = match result {
+            Ok(rows) => rows,
+            Err(error) => {
+                // The session keeps its place; the next acknowledgement, message or recovery reads again.
+                tracing::warn!(%error, "rows cannot be read");
+                return;
+            }
+        };
+        match upto {
+            Some(upto) => *after = upto,
+            // Rows that are gone were cleared by somebody else meanwhile.
+            None => drop(backlog.drain(..asked)),
+        }
+        for (row, addresses) in rows {
+            self.offer(account, session, &row, &addresses);
+        }
+        self.read_on(session);
+    }
+
+    /// A row was installed: live sessions get it; those fed from the log will find it there.
+    pub(super) fn offer_to_sessions(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
+        let sessions = match self.residents.get(&id) {
+            Some(resident) if !resident.sessions.is_empty() => resident.sessions.clone(),
+            _ => return,
+        };
+        for session in sessions {
+            let Some(attached) = self.sessions.get_mut(&session) else {
+                continue;
+            };
+            match &attached.feed {
+                Feed::None => {}
+                Feed::Log { .. } => self.read_on(session),
+                Feed::Live if attached.outstanding as usize >= crate::queue::ROOM => {
+                    // Too slow: from here on it reads the log, at its own pace.
+                    let after = Position(row.position.0 - 1);
+                    attached.feed = Feed::Log {
+                        backlog: VecDeque::new(),
+                        after,
+                        reading: false,
+                    };
+                    self.read_on(session);
+                }
+                Feed::Live => self.offer(id, session, row, addresses),
+            }
+        }
+    }
+
+    /// Puts a row into a session's queue, unless it is one that the session passes.
+    fn offer(&mut self, id: AddressId, session: SessionId, row: &Arc<Row>, addresses: &RowAddresses) {
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let copy = row.entry.recipient != id;
+        let event = if is_own(attached, id, row) {
+            None
+        } else {
+            view::event(row, addresses, copy)
+        };
+        match event {
+            Some(event) => {
+                if !copy && let Some(resident) = self.residents.get_mut(&id) {
+                    resident.unclaimed.assign(row.position, session);
+                }
+                attached.outstanding += 1;
+                attached.queue.put_row(row.position, event, &*self.shared);
+            }
+            None => self.pass_own(session),
+        }
+    }
+
+    /// A cursor passes rows that need no event, when nothing below them waits for an acknowledgement.
+    fn pass_own(&mut self, session: SessionId) {
+        let Some(attached) = self.sessions.get(&session) else {
+            return;
+        };
+        let (Some(device), Feed::Live, 0) = (attached.device, &attached.feed, attached.outstanding) else {
+            return;
+        };
+        let id = attached.account;
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let last = resident.last;
+        if let Some(cursor) = resident.progress.cursor_mut(device)
+            && cursor.position < last
+        {
+            cursor.position = last;
+            self.mark_dirty(id);
+        }
+    }
+
+    /// A consumer acknowledged rows: they are claimed, and the device's cursor moves.
+    pub(super) fn acknowledged(&mut self, session: SessionId, acks: Acks) {
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if acks.attachment != attached.queue.attachment() {
+            return;
+        }
+        if let Some(lease) = &mut attached.lease {
+            lease.renew(self.now.tick);
+        }
+        attached.outstanding = attached.outstanding.saturating_sub(acks.positions.len() as u32);
+        let (id, device) = (attached.account, attached.device);
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let mut clear = Vec::new();
+        for &position in &acks.positions {
+            if resident.unclaimed.remove(position) {
+                resident.progress.claims.claim(position);
+                if !resident.preferences.keep_history && resident.record.devices.is_empty() {
+                    clear.push(Write::ClearSide {
+                        position,
+                        side: Side::Recipient,
+                    });
+                }
+            }
+            if let Some(cursor) = device.and_then(|d| resident.progress.cursor_mut(d)) {
+                cursor.position = cursor.position.max(position);
+            }
+        }
+        resident.advance_claims();
+        if !clear.is_empty() {
+            self.write(Job::Lazy { writes: clear });
+        }
+        self.mark_dirty(id);
+        self.read_on(session);
+        self.pass_own(session);
+    }
+
+    /// A session died: the rows in its hands go at once to the oldest live one, with their ids.
+    pub(super) fn pass_on(&mut self, id: AddressId, dead: SessionId) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let released = resident.unclaimed.release(dead);
+        if released.is_empty() {
+            return;
+        }
+        let heir = resident.sessions.iter().copied().find(|s| {
+            self.sessions
+                .get(s)
+                .is_some_and(|a| a.device.is_none() && !matches!(a.feed, Feed::None))
+        });
+        let Some(heir) = heir else { return };
+        let Some(attached) = self.sessions.get_mut(&heir) else {
+            return;
+        };
+        // What was forked to both is in the heir's queue already.
+        let missing: Vec<Position> = released
+            .into_iter()
+            .inspect(|&p| resident.unclaimed.assign(p, heir))
+            .filter(|&p| !attached.queue.holds(p))
+            .collect();
+        match &mut attached.feed {
+            Feed::Log { backlog, .. } => {
+                let also: Vec<Position> = missing.into_iter().filter(|p| !backlog.contains(p)).collect();
+                backlog.extend(also);
+            }
+            feed => {
+                *feed = Feed::Log {
+                    backlog: missing.into(),
+                    after: resident.last,
+                    reading: false,
+                };
+            }
+        }
+        self.read_on(heir);
+    }
+}
+
+/// Whether the row was sent by this very session or device: it passes it without an event.
+fn is_own(attached: &Attached, id: AddressId, row: &Row) -> bool {
+    row.entry.sender == id
+        && match attached.device {
+            Some(device) => row.entry.device == Some(device),
+            None => row.entry.instance.as_deref() == Some(&*attached.instance),
+        }
+}

@@ -1,0 +1,148 @@
+//! What is written lazily, and who leaves memory.
+//!
+//! Acknowledgements, cursors and claims only ever move up. They count in memory at once and are on disk within a
+//! second; losing them costs a redelivery, which the ids absorb.
+
+use super::{Deadline, Residency, Shard};
+use crate::messages::{Fetch, Job};
+use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::row::Side;
+use rosterkit_core::write::Write;
+
+/// How long a lazy effect stays in memory only. The writer may add as much again.
+const FLUSH_MS: u64 = 500;
+/// After so many rows passed, an account that only sends has its progress written, so that loading it stays quick.
+const UNSAVED_ROWS: u16 = 64;
+/// How many accounts' progress one item carries.
+const SLICE: usize = 256;
+
+impl Shard {
+    /// The account's progress is ahead of the disk.
+    pub(super) fn mark_dirty(&mut self, id: AddressId) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        if resident.dirty {
+            return;
+        }
+        resident.dirty = true;
+        self.dirty.push(id);
+        if !self.flush_due {
+            self.flush_due = true;
+            self.schedule(self.now.tick.after(FLUSH_MS), Deadline::LazyFlush);
+        }
+    }
+
+    /// Hands the progress of every dirty account to the writer.
+    pub(super) fn flush_lazy(&mut self) {
+        self.flush_due = false;
+        let dirty = std::mem::take(&mut self.dirty);
+        for slice in dirty.chunks(SLICE) {
+            let mut writes = Vec::with_capacity(slice.len());
+            for &id in slice {
+                let Some(resident) = self.residents.get_mut(&id) else {
+                    continue;
+                };
+                resident.dirty = false;
+                resident.unsaved = 0;
+                writes.push(Write::Progress(id, resident.progress.clone()));
+                self.sweep(id);
+            }
+            self.write(Job::Lazy { writes });
+        }
+        for id in dirty {
+            self.maybe_idle(id);
+        }
+    }
+
+    /// With history off a row goes when it is claimed and every cursor has passed it.
+    pub(super) fn sweep(&mut self, id: AddressId) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let upto = resident.progress.passed_by_all();
+        if resident.preferences.keep_history || resident.sweeping || upto <= resident.swept {
+            return;
+        }
+        resident.sweeping = true;
+        let after = resident.swept;
+        self.fetch(Fetch::Needed {
+            account: id,
+            after,
+            upto,
+        });
+    }
+
+    /// A slice of a sweep was read: these sides are cleared.
+    pub(super) fn take_needed(
+        &mut self,
+        id: AddressId,
+        upto: Position,
+        rows: Vec<(Position, Side)>,
+        complete: bool,
+    ) {
+        let reached = if complete {
+            Some(upto)
+        } else {
+            rows.last().map(|(position, _)| *position)
+        };
+        let writes: Vec<Write> = rows
+            .into_iter()
+            .map(|(position, side)| Write::ClearSide { position, side })
+            .collect();
+        if !writes.is_empty() {
+            self.write(Job::Lazy { writes });
+        }
+        match self.residents.get_mut(&id) {
+            Some(resident) => {
+                resident.sweeping = false;
+                resident.swept = reached.unwrap_or(upto);
+                self.sweep(id);
+                self.maybe_idle(id);
+            }
+            // The account is deleted: nothing of it is needed any more, whatever its progress.
+            None if !complete => {
+                let after = reached.unwrap_or(upto);
+                self.fetch(Fetch::Needed {
+                    account: id,
+                    after,
+                    upto,
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// An account that nothing holds in memory any more joins the queue of idle ones; the longest idle leave.
+    pub(super) fn maybe_idle(&mut self, id: AddressId) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        if !resident.is_idle() {
+            return;
+        }
+        if resident.unsaved >= UNSAVED_ROWS {
+            return self.mark_dirty(id);
+        }
+        resident.used = resident.used.wrapping_add(1);
+        self.idle.push_back((id, resident.used));
+        let cap = self.shared.options.idle_accounts / self.shared.shards.len();
+        while self.idle.len() > cap {
+            let Some((oldest, used)) = self.idle.pop_front() else {
+                break;
+            };
+            let Some(resident) = self.residents.get(&oldest) else {
+                continue;
+            };
+            // A later entry of the same account counts instead.
+            if resident.used == used && resident.is_idle() {
+                let address = resident.record.address.clone();
+                self.residents.remove(&oldest);
+                self.blocked_watchers.remove(&oldest);
+                if let Some(Residency::Here(_)) = self.accounts.get(&address) {
+                    self.accounts.remove(&address);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,611 @@
+//! A shard: the accounts of some slots, touched by nobody else.
+//!
+//! A step takes everything in the mailbox, in order, and sends what follows at its end. Accounts that are not in
+//! memory are read off the shard, and only their own signals wait.
+
+pub(crate) mod change;
+mod feed;
+mod lazy;
+mod presence;
+mod resident;
+mod roster;
+mod send;
+mod sessions;
+
+pub(crate) use resident::{Gate, InFlight, Resident, Ring, Work};
+
+use crate::answers::ReplyTo;
+use crate::command::{Answer, Command};
+use crate::error::Error;
+use crate::event::EndReason;
+use crate::mailbox::Taken;
+use crate::messages::{Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite};
+use crate::shared::Shared;
+use rosterkit_core::address::Address;
+use rosterkit_core::delivery::limits::TokenBucket;
+use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::presence::Presence;
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::time::{Now, Tick};
+use rosterkit_store::Loaded;
+use rustc_hash::FxHashMap;
+use sessions::Attached;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) struct Shard {
+    index: usize,
+    shared: Arc<Shared>,
+    inbox: VecDeque<ToShard>,
+    now: Now,
+    /// What belongs to another generation is discarded.
+    generation: u64,
+    /// Between a reset and the resume that follows, nothing is taken in.
+    open: bool,
+    domains: Domains,
+    accounts: FxHashMap<Address, Residency>,
+    residents: FxHashMap<AddressId, Box<Resident>>,
+    sessions: FxHashMap<SessionId, Box<Attached>>,
+    /// Watchers that an account blocks, for the few accounts that do.
+    blocked_watchers: FxHashMap<AddressId, Vec<AddressId>>,
+    /// The highest position installed by this shard.
+    mark: Position,
+    deadlines: BTreeMap<(Tick, u64), Deadline>,
+    next_deadline: u64,
+    next_token: u64,
+    dirty: Vec<AddressId>,
+    flush_due: bool,
+    idle: VecDeque<(AddressId, u32)>,
+    random: fastrand::Rng,
+    out: Outgoing,
+}
+
+/// Whether an account is in memory.
+enum Residency {
+    Here(AddressId),
+    /// It is being read; this waits for it.
+    Loading(VecDeque<Work>),
+}
+
+/// What falls due by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deadline {
+    Lease(SessionId),
+    PresenceEnds(SessionId),
+    TypingEnds(SessionId, AddressId),
+    LazyFlush,
+}
+
+/// What a step sends, at its end.
+struct Outgoing {
+    shards: Vec<Vec<ToShard>>,
+    writer: Vec<ToWrite>,
+    reader: Vec<ToReader>,
+}
+
+impl Shard {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, seed: u64) -> Self {
+        let shards = shared.shards.iter().map(|_| Vec::new()).collect();
+        Shard {
+            index,
+            inbox: VecDeque::new(),
+            now: shared.clock.now(),
+            generation: 0,
+            open: false,
+            domains: Domains::default(),
+            accounts: FxHashMap::default(),
+            residents: FxHashMap::default(),
+            sessions: FxHashMap::default(),
+            blocked_watchers: FxHashMap::default(),
+            mark: Position::ZERO,
+            deadlines: BTreeMap::new(),
+            next_deadline: 0,
+            next_token: 0,
+            dirty: Vec::new(),
+            flush_due: false,
+            idle: VecDeque::new(),
+            random: fastrand::Rng::with_seed(seed),
+            out: Outgoing {
+                shards,
+                writer: Vec::new(),
+                reader: Vec::new(),
+            },
+            shared,
+        }
+    }
+
+    /// Waits for something to do. False when the engine is down.
+    pub(crate) fn wait(&mut self) -> bool {
+        let timeout = self
+            .deadline()
+            .map(|due| Duration::from_millis(due.0.saturating_sub(self.shared.clock.now().tick.0)));
+        let shared = Arc::clone(&self.shared);
+        shared.shards[self.index].wait(&mut self.inbox, timeout) != Taken::Closed
+    }
+
+    /// When it has something to do by itself.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        self.deadlines.keys().next().map(|(tick, _)| *tick)
+    }
+
+    /// Takes what is in the mailbox and what is due. Says whether there was anything.
+    pub(crate) fn step(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.shards[self.index].take(&mut self.inbox);
+        self.now = self.shared.clock.now();
+        let mut busy = !self.inbox.is_empty();
+        while let Some(message) = self.inbox.pop_front() {
+            self.take(message);
+        }
+        while let Some((&key, _)) = self.deadlines.first_key_value()
+            && key.0 <= self.now.tick
+        {
+            busy = true;
+            if let Some(deadline) = self.deadlines.remove(&key) {
+                self.fall_due(deadline);
+            }
+        }
+        self.send_out();
+        busy
+    }
+
+    fn take(&mut self, message: ToShard) {
+        match message {
+            ToShard::Command { reply, .. } if !self.open => {
+                reply.answer(Err(Error::storage(
+                    "the store is being opened again after a failure of the disk",
+                )));
+            }
+            ToShard::Command {
+                account,
+                session,
+                command,
+                reply,
+            } => {
+                self.work(
+                    account,
+                    Work::Command {
+                        session,
+                        command,
+                        reply,
+                    },
+                );
+            }
+            ToShard::Signal(_) if !self.open => {}
+            ToShard::Signal(signal) => self.take_signal(signal),
+            ToShard::Fetched(of, fetched) if of == self.generation => self.take_fetched(fetched),
+            ToShard::Done(of, done) if of == self.generation => self.take_done(done),
+            ToShard::Fetched(..) | ToShard::Done(..) => {}
+            ToShard::Acknowledged(session, acks) => self.acknowledged(session, acks),
+            ToShard::Touch(session) => self.touch(session),
+            ToShard::Close(session, reason) => self.end_session(session, reason),
+            ToShard::Reset(generation, countdown) => {
+                self.reset(generation);
+                countdown.count();
+            }
+            ToShard::Resume(generation, installed, domains) => self.resume(generation, installed, domains),
+            ToShard::Shutdown(countdown) => {
+                self.shut_down();
+                countdown.count();
+            }
+        }
+    }
+
+    fn take_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Deliver(deliver) => self.work(deliver.recipient.bare(), Work::Deliver(deliver)),
+            Signal::Pending(pending) => self.work(pending.recipient.bare(), Work::Pending(pending)),
+            Signal::Refused { flight, error } => self.answer_flight(flight, Err(error)),
+            Signal::Typing {
+                sender,
+                sender_address,
+                recipient,
+                state,
+            } => {
+                self.take_typing(sender, &sender_address, &recipient, state);
+            }
+            Signal::ReadPresence {
+                watcher,
+                subject,
+                reply,
+            } => self.answer_presence(watcher, &subject, reply),
+            Signal::Presence {
+                subject,
+                address,
+                presence,
+                watchers,
+            } => {
+                self.take_presence(subject, &address, &presence, &watchers);
+            }
+            Signal::Probe {
+                watcher,
+                session,
+                subjects,
+            } => self.take_probe(watcher, session, subjects),
+            Signal::Probed {
+                watcher,
+                session,
+                presences,
+            } => self.take_probed(watcher, session, presences),
+        }
+    }
+
+    fn take_fetched(&mut self, fetched: Fetched) {
+        match fetched {
+            Fetched::Account { address, result } => self.take_account(&address, result),
+            Fetched::Peer { account, result } => self.take_peer(account, result),
+            Fetched::Buddies {
+                account,
+                purpose,
+                result,
+            } => self.take_buddies(account, purpose, result),
+            Fetched::Ring { account, result } => self.take_ring(account, result),
+            Fetched::ClientId { account, result } => self.take_client_id(account, result),
+            Fetched::Rows(rows) => self.take_rows(rows),
+            Fetched::Needed {
+                account,
+                upto,
+                rows,
+                complete,
+            } => self.take_needed(account, upto, rows, complete),
+        }
+    }
+
+    fn take_done(&mut self, done: Done) {
+        match done {
+            Done::Row {
+                row,
+                addresses,
+                flight,
+            } => self.install_row(&row, &addresses, flight),
+            Done::RowFailed { flight, error } => self.row_failed(flight, error),
+            Done::Change { account, result } => self.install_change(account, result),
+            Done::Domains { table, installed } => {
+                self.install_domains(table);
+                installed.done();
+            }
+        }
+    }
+
+    fn fall_due(&mut self, deadline: Deadline) {
+        match deadline {
+            Deadline::Lease(session) => self.lease_due(session),
+            Deadline::PresenceEnds(session) => self.presence_ends(session),
+            Deadline::TypingEnds(session, sender) => self.typing_ends(session, sender),
+            Deadline::LazyFlush => self.flush_lazy(),
+        }
+    }
+
+    // ---- accounts come and go -------------------------------------------------------------------------------
+
+    /// Does the work now, or when its account is in memory and its gate is open.
+    fn work(&mut self, account: Address, work: Work) {
+        match self.accounts.get_mut(&account) {
+            Some(Residency::Here(id)) => {
+                let id = *id;
+                self.work_on(id, work);
+            }
+            Some(Residency::Loading(waiting)) => waiting.push_back(work),
+            None => {
+                let mint = matches!(
+                    work,
+                    Work::Command {
+                        command: Command::CreateAccount,
+                        ..
+                    }
+                );
+                self.accounts
+                    .insert(account.clone(), Residency::Loading(VecDeque::from([work])));
+                self.fetch(Fetch::Account {
+                    address: account,
+                    mint,
+                });
+            }
+        }
+    }
+
+    fn work_on(&mut self, id: AddressId, work: Work) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        if matches!(resident.gate, Gate::Open) && resident.waiting.is_empty() {
+            self.perform(id, work);
+            self.maybe_idle(id);
+        } else {
+            resident.waiting.push_back(work);
+        }
+    }
+
+    /// Takes up what waited, until something closes the gate again.
+    fn open_gate(&mut self, id: AddressId) {
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.gate = Gate::Open;
+        }
+        while let Some(resident) = self.residents.get_mut(&id)
+            && matches!(resident.gate, Gate::Open)
+        {
+            let Some(work) = resident.waiting.pop_front() else {
+                break;
+            };
+            self.perform(id, work);
+        }
+        self.maybe_idle(id);
+    }
+
+    fn perform(&mut self, id: AddressId, work: Work) {
+        match work {
+            Work::Command {
+                session,
+                command,
+                reply,
+            } => self.command(id, session, command, reply),
+            Work::Deliver(deliver) => self.deliver(id, *deliver),
+            Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
+            Work::Reattach(session) => self.reattach(id, session),
+        }
+    }
+
+    fn command(&mut self, id: AddressId, session: Option<SessionId>, command: Command, reply: ReplyTo) {
+        if session.is_some_and(|s| !self.sessions.contains_key(&s)) {
+            return reply.answer(Err(Error::session_closed()));
+        }
+        match command {
+            Command::CreateAccount => {
+                reply.answer(Err(Refusal::Conflict("the account exists".into()).into()))
+            }
+            Command::DeleteAccount => self.delete_account(id, reply),
+            Command::OpenSession(options) => self.open_session(id, options, reply),
+            Command::Send(send) => self.send(id, session, send, false, reply),
+            Command::Typing { recipient, state } => self.send_typing(id, &recipient, state, reply),
+            Command::SetPresence(presence) => self.set_presence(id, session, presence, reply),
+            Command::GoOffline => self.go_offline(id, session, reply),
+            Command::SetActivity(activity) => self.set_activity(session, activity, reply),
+            Command::Roster(edit) => self.edit_roster(id, session, edit, reply),
+            Command::ReadRoster { since } => {
+                let version = self
+                    .residents
+                    .get(&id)
+                    .map_or(Position::ZERO, |r| r.record.roster_version);
+                self.fetch(Fetch::Roster {
+                    account: id,
+                    since,
+                    version,
+                    reply,
+                });
+            }
+            Command::ReadPresence(address) => self.read_presence(id, &address, reply),
+            Command::ReadHistory(request) => self.read_history(id, request, reply),
+            Command::Block { address, blocked } => self.block(id, address, blocked, reply),
+            Command::SetPreferences(overrides) => self.set_preferences(id, overrides, reply),
+            Command::RetireDevice(name) => self.retire_device(id, &name, reply),
+            Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
+                let Some(resident) = self.residents.get(&id) else {
+                    return;
+                };
+                reply.answer(Ok(match command {
+                    Command::ReadBlocked => {
+                        Answer::Blocked(resident.record.blocked.iter().cloned().collect())
+                    }
+                    Command::ReadPreferences => Answer::Preferences(resident.preferences),
+                    _ => Answer::Devices(resident.record.devices.iter().map(|d| d.name.clone()).collect()),
+                }));
+            }
+        }
+    }
+
+    fn take_account(&mut self, address: &Address, result: Result<FoundAccount, Error>) {
+        let Some(Residency::Loading(waiting)) = self.accounts.remove(address) else {
+            return;
+        };
+        match result {
+            Ok(FoundAccount::Here(loaded)) => {
+                let id = loaded.record.id;
+                self.reside(*loaded, waiting);
+                self.open_gate(id);
+            }
+            Ok(FoundAccount::Absent(id)) => self.absent(address, id, waiting),
+            Err(error) => {
+                for work in waiting {
+                    self.cannot(work, &error);
+                }
+            }
+        }
+    }
+
+    fn reside(&mut self, loaded: Loaded, waiting: VecDeque<Work>) {
+        let Loaded {
+            record,
+            progress,
+            unclaimed: rows,
+            last,
+        } = loaded;
+        let mut unclaimed = rosterkit_core::delivery::unclaimed::Unclaimed::default();
+        for row in rows {
+            unclaimed.insert(row.position, row.sender, row.size);
+        }
+        let limits = &self.shared.options.limits;
+        let resident = Resident {
+            preferences: self.preferences_of(&record),
+            progress,
+            unclaimed,
+            last,
+            ring: Ring::Unread,
+            in_flight: Vec::new(),
+            arriving: 0,
+            gate: Gate::Open,
+            waiting,
+            sessions: Vec::new(),
+            shown: Presence::offline(),
+            swept: Position::ZERO,
+            sweeping: false,
+            dirty: false,
+            unsaved: 0,
+            used: 0,
+            sends: TokenBucket::full(&limits.sends, self.now.tick),
+            requests: TokenBucket::full(&limits.requests, self.now.tick),
+            record,
+        };
+        self.accounts
+            .insert(resident.record.address.clone(), Residency::Here(resident.id()));
+        let (id, blocks) = (resident.id(), !resident.record.blocked.is_empty());
+        self.residents.insert(id, Box::new(resident));
+        if blocks {
+            self.block_changed(id);
+        }
+    }
+
+    /// There is no such account. The first who wants to make it does; what came before that is refused.
+    fn absent(&mut self, address: &Address, id: Option<AddressId>, mut waiting: VecDeque<Work>) {
+        while let Some(work) = waiting.pop_front() {
+            match (work, id) {
+                (
+                    Work::Command {
+                        command: Command::CreateAccount,
+                        reply,
+                        ..
+                    },
+                    Some(id),
+                ) => {
+                    return self.create_account(id, address.clone(), reply, waiting);
+                }
+                (
+                    work @ Work::Command {
+                        command: Command::CreateAccount,
+                        ..
+                    },
+                    None,
+                ) => {
+                    waiting.push_front(work);
+                    self.accounts.insert(address.clone(), Residency::Loading(waiting));
+                    return self.fetch(Fetch::Account {
+                        address: address.clone(),
+                        mint: true,
+                    });
+                }
+                (Work::Pending(pending), _) => self.settle_nowhere(&pending),
+                (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
+                (work, _) => {
+                    let error = Refusal::NotFound(format!("there is no account {address}")).into();
+                    self.cannot(work, &error);
+                }
+            }
+        }
+    }
+
+    /// Answers work that cannot be done. A pending signal stays pending: it is sent again at the next opening.
+    fn cannot(&mut self, work: Work, error: &Error) {
+        match work {
+            Work::Command { reply, .. } => reply.answer(Err(error.clone())),
+            Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
+            Work::Pending(_) => {}
+            Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
+        }
+    }
+
+    // ---- the disk failed ------------------------------------------------------------------------------------
+
+    /// Drops what is resident. Whoever waits is told that nobody knows.
+    fn reset(&mut self, generation: u64) {
+        self.open = false;
+        self.generation = generation;
+        for (_, state) in self.accounts.drain() {
+            if let Residency::Loading(waiting) = state {
+                for work in waiting {
+                    answer_unknown(work);
+                }
+            }
+        }
+        for (_, resident) in self.residents.drain() {
+            for flight in resident.in_flight {
+                for reply in flight.replies {
+                    reply.answer(Err(Error::outcome_unknown()));
+                }
+            }
+            match resident.gate {
+                Gate::Open => {}
+                Gate::Fetching(work) => answer_unknown(*work),
+                Gate::Changing(changing) => changing.answer_unknown(),
+            }
+            for work in resident.waiting {
+                answer_unknown(work);
+            }
+        }
+        self.blocked_watchers.clear();
+        self.dirty.clear();
+        self.idle.clear();
+        self.out.writer.clear();
+        self.out.reader.clear();
+        for messages in &mut self.out.shards {
+            messages.clear();
+        }
+    }
+
+    /// The store is open: attach every session as if it were new.
+    fn resume(&mut self, generation: u64, installed: Position, domains: Domains) {
+        self.open = true;
+        self.generation = generation;
+        self.mark = installed;
+        self.domains = domains;
+        self.attach_all_again();
+    }
+
+    fn install_domains(&mut self, table: Domains) {
+        self.domains = table;
+        let ids: Vec<AddressId> = self.residents.keys().copied().collect();
+        for id in ids {
+            if let Some(record) = self.residents.get(&id).map(|r| Arc::clone(&r.record)) {
+                let preferences = self.preferences_of(&record);
+                if let Some(resident) = self.residents.get_mut(&id) {
+                    resident.preferences = preferences;
+                }
+            }
+        }
+    }
+
+    // ---- small things ---------------------------------------------------------------------------------------
+
+    fn hosts(&self, address: &Address) -> bool {
+        self.domains.contains_key(address.domain())
+    }
+
+    fn schedule(&mut self, at: Tick, deadline: Deadline) {
+        self.next_deadline += 1;
+        self.deadlines.insert((at, self.next_deadline), deadline);
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        self.out.reader.push(ToReader::Fetch {
+            shard: self.index,
+            generation: self.generation,
+            fetch,
+        });
+    }
+
+    fn write(&mut self, job: Job) {
+        self.out.writer.push(ToWrite {
+            generation: self.generation,
+            job,
+        });
+    }
+
+    /// Sends a signal to an account's shard; to this one too, at the end of the step.
+    fn signal(&mut self, slot: u64, signal: Signal) {
+        let shard = self.shared.shard_of_slot(slot);
+        self.out.shards[shard].push(ToShard::Signal(signal));
+    }
+
+    fn send_out(&mut self) {
+        self.shared.writer.put_all(&mut self.out.writer);
+        self.shared.reader.put_all(&mut self.out.reader);
+        for (mailbox, messages) in self.shared.shards.iter().zip(&mut self.out.shards) {
+            mailbox.put_all(messages);
+        }
+    }
+}
+
+fn answer_unknown(work: Work) {
+    if let Work::Command { reply, .. } = work {
+        reply.answer(Err(Error::outcome_unknown()));
+    }
+}

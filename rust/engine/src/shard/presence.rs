@@ -1,0 +1,536 @@
+//! Presence and chat states: volatile, never written, never a reason to load an account.
+//!
+//! Who is not in memory is offline. A change of the aggregate goes to the shards of those who may see it, and from
+//! there into one slot for each session and subject.
+
+use super::sessions::needs_session;
+use super::{Deadline, Shard};
+use crate::answers::ReplyTo;
+use crate::command::{Answer, SetPresence};
+use crate::error::Result;
+use crate::event::EventBody;
+use crate::messages::{BuddiesFor, Fetch, Signal};
+use crate::queue::Slot;
+use rosterkit_core::address::Address;
+use rosterkit_core::admission::{self, Class, Sender};
+use rosterkit_core::content::ChatState;
+use rosterkit_core::id::{AddressId, SessionId};
+use rosterkit_core::presence::{Contribution, Presence, State, aggregate};
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::roster::Buddy;
+use rustc_hash::FxHashMap;
+
+/// The longest a note may be, in bytes.
+const MAX_NOTE_BYTES: usize = 1_024;
+/// How long a chat state holds without being repeated.
+const TYPING_MS: u64 = 30_000;
+
+impl Shard {
+    // ---- what a session shows -------------------------------------------------------------------------------
+
+    pub(super) fn set_presence(
+        &mut self,
+        id: AddressId,
+        session: Option<SessionId>,
+        presence: SetPresence,
+        reply: ReplyTo,
+    ) {
+        let Some(session) = session else {
+            return reply.answer(Err(needs_session()));
+        };
+        if let Err(refusal) = check(&presence) {
+            return reply.answer(Err(refusal.into()));
+        }
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let comes_online = attached.contribution.is_none();
+        if let Some(lease) = &mut attached.lease {
+            lease.renew(self.now.tick);
+        }
+        attached.contribution = Some(Contribution {
+            session,
+            state: presence.state,
+            note: presence.note.map(Into::into),
+            priority: presence.priority,
+            since: self.now.tick,
+            until: presence.until,
+            invisible: presence.invisible,
+        });
+        if let Some(until) = presence.until {
+            let millis = u64::try_from(until.0 - self.now.wall.0).unwrap_or(0);
+            self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
+        }
+        self.presence_changed(id);
+        reply.answer(Ok(Answer::Done));
+        if comes_online {
+            self.begin_snapshot(id, session);
+        }
+    }
+
+    pub(super) fn go_offline(&mut self, id: AddressId, session: Option<SessionId>, reply: ReplyTo) {
+        let Some(session) = session else {
+            return reply.answer(Err(needs_session()));
+        };
+        if let Some(attached) = self.sessions.get_mut(&session) {
+            attached.contribution = None;
+            attached.snapshot = None;
+        }
+        self.presence_changed(id);
+        reply.answer(Ok(Answer::Done));
+    }
+
+    /// A presence with an end time may have ended.
+    pub(super) fn presence_ends(&mut self, session: SessionId) {
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let Some(contribution) = &mut attached.contribution else {
+            return;
+        };
+        let Some(until) = contribution.until else { return };
+        if until <= self.now.wall {
+            contribution.state = State::Online;
+            contribution.note = None;
+            contribution.until = None;
+            let id = attached.account;
+            self.presence_changed(id);
+        } else {
+            // Wall time went back, or the end was moved.
+            let millis = u64::try_from(until.0 - self.now.wall.0).unwrap_or(0);
+            self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
+        }
+    }
+
+    // ---- what watchers see ----------------------------------------------------------------------------------
+
+    fn aggregate_of(&self, id: AddressId) -> Presence {
+        let Some(resident) = self.residents.get(&id) else {
+            return Presence::offline();
+        };
+        let contributions = resident
+            .sessions
+            .iter()
+            .filter_map(|s| self.sessions.get(s))
+            .filter_map(|a| a.contribution.as_ref());
+        aggregate(&self.shared.options.presence_order, self.now.wall, contributions)
+    }
+
+    /// Tells the watchers, when the aggregate is another.
+    pub(super) fn presence_changed(&mut self, id: AddressId) {
+        let now = self.aggregate_of(id);
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        if resident.shown == now {
+            return;
+        }
+        resident.shown = now.clone();
+        let address = resident.record.address.clone();
+        let mut by_shard: Vec<Vec<AddressId>> = vec![Vec::new(); self.shared.shards.len()];
+        // The account's own sessions see it too.
+        by_shard[self.index].push(id);
+        let blocks = !resident.record.blocked.is_empty();
+        for watcher in resident.record.roster.watchers() {
+            by_shard[self.shared.shard_of(watcher)].push(watcher);
+        }
+        let excluded = if blocks {
+            self.blocked_watchers.get(&id).cloned()
+        } else {
+            None
+        };
+        for (shard, mut watchers) in by_shard.into_iter().enumerate() {
+            if let Some(excluded) = &excluded {
+                watchers.retain(|w| !excluded.contains(w));
+            }
+            if watchers.is_empty() {
+                continue;
+            }
+            if shard == self.index {
+                self.take_presence(id, &address, &now, &watchers);
+            } else {
+                let signal = Signal::Presence {
+                    subject: id,
+                    address: address.clone(),
+                    presence: now.clone(),
+                    watchers,
+                };
+                self.out.shards[shard].push(crate::messages::ToShard::Signal(signal));
+            }
+        }
+    }
+
+    /// Tells one watcher: what is, or that there is nothing to be seen any more.
+    pub(super) fn tell_watcher(&mut self, id: AddressId, watcher: AddressId, may_see: bool) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let presence = if may_see {
+            resident.shown.clone()
+        } else {
+            Presence::offline()
+        };
+        let address = resident.record.address.clone();
+        self.signal(
+            watcher.slot(),
+            Signal::Presence {
+                subject: id,
+                address,
+                presence,
+                watchers: vec![watcher],
+            },
+        );
+    }
+
+    /// Somebody's presence, for accounts of this shard.
+    pub(super) fn take_presence(
+        &mut self,
+        subject: AddressId,
+        address: &Address,
+        presence: &Presence,
+        watchers: &[AddressId],
+    ) {
+        for watcher in watchers {
+            let Some(resident) = self.residents.get(watcher) else {
+                continue;
+            };
+            for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
+                if attached.contribution.is_some() {
+                    let body = EventBody::Presence {
+                        subject: address.clone(),
+                        presence: presence.clone(),
+                    };
+                    attached
+                        .queue
+                        .put_slot(Slot::Presence(subject), body, &*self.shared);
+                }
+            }
+        }
+    }
+
+    /// The account does not see this peer any more.
+    pub(super) fn lost_sight_of(&mut self, id: AddressId, peer: AddressId, address: &Address) {
+        self.take_presence(peer, address, &Presence::offline(), &[id]);
+    }
+
+    // ---- snapshots and probes -------------------------------------------------------------------------------
+
+    /// A session came online: it gets the presence of every buddy, and an end mark.
+    pub(super) fn begin_snapshot(&mut self, id: AddressId, session: SessionId) {
+        self.fetch(Fetch::Buddies {
+            account: id,
+            purpose: BuddiesFor::Snapshot(session),
+        });
+    }
+
+    pub(super) fn take_snapshot(&mut self, id: AddressId, session: SessionId, result: Result<Vec<Buddy>>) {
+        let buddies = match result {
+            Ok(buddies) => buddies,
+            Err(error) => {
+                tracing::warn!(%error, "a roster cannot be read for a snapshot");
+                return;
+            }
+        };
+        let seen: Vec<(AddressId, Address)> = buddies
+            .into_iter()
+            .filter(|b| b.halves.to())
+            .map(|b| (b.peer, b.address))
+            .collect();
+        self.probe(id, Some(session), seen);
+    }
+
+    /// Asks for the presence of these accounts, for one session or for all of them.
+    pub(super) fn probe(
+        &mut self,
+        watcher: AddressId,
+        session: Option<SessionId>,
+        seen: Vec<(AddressId, Address)>,
+    ) {
+        let mut by_shard: FxHashMap<usize, Vec<(AddressId, Address)>> = FxHashMap::default();
+        let mut outside = Vec::new();
+        for (subject, address) in seen {
+            if self.hosts(&address) {
+                by_shard
+                    .entry(self.shared.shard_of(subject))
+                    .or_default()
+                    .push((subject, address));
+            } else {
+                outside.push((subject, address, Presence::unknown()));
+            }
+        }
+        // What is outside answers by itself: nobody has heard from it.
+        if let Some(attached) = session.and_then(|s| self.sessions.get_mut(&s)) {
+            attached.snapshot = Some(by_shard.len() as u32 + 1);
+        }
+        for (shard, subjects) in by_shard {
+            let probe = Signal::Probe {
+                watcher,
+                session,
+                subjects,
+            };
+            self.out.shards[shard].push(crate::messages::ToShard::Signal(probe));
+        }
+        self.take_probed(watcher, session, outside);
+    }
+
+    pub(super) fn take_probe(
+        &mut self,
+        watcher: AddressId,
+        session: Option<SessionId>,
+        subjects: Vec<(AddressId, Address)>,
+    ) {
+        let presences = subjects
+            .into_iter()
+            .map(|(subject, address)| {
+                let presence = match self.residents.get(&subject) {
+                    Some(resident) if self.shows_to(resident, watcher) => resident.shown.clone(),
+                    _ => Presence::offline(),
+                };
+                (subject, address, presence)
+            })
+            .collect();
+        self.signal(
+            watcher.slot(),
+            Signal::Probed {
+                watcher,
+                session,
+                presences,
+            },
+        );
+    }
+
+    fn shows_to(&self, resident: &super::Resident, watcher: AddressId) -> bool {
+        resident.record.roster.get(watcher).from()
+            && !self
+                .blocked_watchers
+                .get(&resident.id())
+                .is_some_and(|blocked| blocked.contains(&watcher))
+    }
+
+    pub(super) fn take_probed(
+        &mut self,
+        watcher: AddressId,
+        session: Option<SessionId>,
+        presences: Vec<(AddressId, Address, Presence)>,
+    ) {
+        let Some(resident) = self.residents.get(&watcher) else {
+            return;
+        };
+        let sessions = match session {
+            Some(session) => vec![session],
+            None => resident.sessions.clone(),
+        };
+        for one in sessions {
+            let Some(attached) = self.sessions.get_mut(&one) else {
+                continue;
+            };
+            if attached.contribution.is_none() {
+                continue;
+            }
+            for (subject, address, presence) in &presences {
+                let body = EventBody::Presence {
+                    subject: address.clone(),
+                    presence: presence.clone(),
+                };
+                attached
+                    .queue
+                    .put_slot(Slot::Presence(*subject), body, &*self.shared);
+            }
+            if session.is_some()
+                && let Some(left) = &mut attached.snapshot
+            {
+                *left -= 1;
+                if *left == 0 {
+                    attached.snapshot = None;
+                    attached
+                        .queue
+                        .put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, &*self.shared);
+                }
+            }
+        }
+    }
+
+    pub(super) fn read_presence(&mut self, id: AddressId, address: &Address, reply: ReplyTo) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        if resident.record.address == address.bare() {
+            return reply.answer(Ok(Answer::Presence(resident.shown.clone())));
+        }
+        let Some(_) = address.user() else {
+            return reply.answer(Err(
+                Refusal::InvalidArgument("presence is of user@domain".into()).into()
+            ));
+        };
+        if !self.hosts(address) {
+            return reply.answer(Ok(Answer::Presence(Presence::unknown())));
+        }
+        self.signal(
+            address.slot(),
+            Signal::ReadPresence {
+                watcher: id,
+                subject: address.bare(),
+                reply,
+            },
+        );
+    }
+
+    /// What a viewer sees of an account: nothing, unless it may.
+    pub(super) fn answer_presence(&self, watcher: AddressId, subject: &Address, reply: ReplyTo) {
+        let presence = match self.accounts.get(subject) {
+            Some(super::Residency::Here(id)) => match self.residents.get(id) {
+                Some(resident) if self.shows_to(resident, watcher) => resident.shown.clone(),
+                _ => Presence::offline(),
+            },
+            _ => Presence::offline(),
+        };
+        reply.answer(Ok(Answer::Presence(presence)));
+    }
+
+    /// A block was set or lifted: the blocked see the account go offline, or come back.
+    pub(super) fn block_changed(&mut self, id: AddressId) {
+        self.fetch(Fetch::Buddies {
+            account: id,
+            purpose: BuddiesFor::Blocking,
+        });
+    }
+
+    /// Who of the watchers is blocked is worked out when the block changes or the account is loaded, not with every
+    /// change of presence: addresses are on disk, ids in memory.
+    pub(super) fn take_blocking(&mut self, id: AddressId, result: Result<Vec<Buddy>>) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let Ok(buddies) = result else { return };
+        let blocked: Vec<AddressId> = buddies
+            .iter()
+            .filter(|b| b.halves.from() && resident.record.blocks(&b.address))
+            .map(|b| b.peer)
+            .collect();
+        let before = self.blocked_watchers.remove(&id).unwrap_or_default();
+        let newly: Vec<AddressId> = blocked.iter().copied().filter(|w| !before.contains(w)).collect();
+        let lifted: Vec<AddressId> = before.into_iter().filter(|w| !blocked.contains(w)).collect();
+        if !blocked.is_empty() {
+            self.blocked_watchers.insert(id, blocked);
+        }
+        for watcher in newly {
+            self.tell_watcher(id, watcher, false);
+        }
+        for watcher in lifted {
+            self.tell_watcher(id, watcher, true);
+        }
+    }
+
+    // ---- chat states ----------------------------------------------------------------------------------------
+
+    pub(super) fn send_typing(
+        &mut self,
+        id: AddressId,
+        recipient: &Address,
+        state: ChatState,
+        reply: ReplyTo,
+    ) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let sender_address = resident.record.address.clone();
+        // Never answered by the other side: whether anybody is there does not show.
+        reply.answer(Ok(Answer::Done));
+        if self.hosts(recipient) {
+            let recipient = recipient.bare();
+            self.signal(
+                recipient.slot(),
+                Signal::Typing {
+                    sender: id,
+                    sender_address,
+                    recipient,
+                    state,
+                },
+            );
+        }
+    }
+
+    pub(super) fn take_typing(
+        &mut self,
+        sender: AddressId,
+        sender_address: &Address,
+        recipient: &Address,
+        state: ChatState,
+    ) {
+        let Some(super::Residency::Here(id)) = self.accounts.get(recipient) else {
+            return;
+        };
+        let Some(resident) = self.residents.get(id) else {
+            return;
+        };
+        let from = Sender {
+            id: sender,
+            address: sender_address,
+            hosted: true,
+        };
+        if admission::admit(&resident.record, &resident.preferences, from, Class::Typing).is_err() {
+            return;
+        }
+        let until = self.now.tick.after(TYPING_MS);
+        let mut deadlines = Vec::new();
+        for session in resident.sessions.clone() {
+            let Some(attached) = self.sessions.get_mut(&session) else {
+                continue;
+            };
+            if matches!(attached.feed, super::feed::Feed::None) {
+                continue;
+            }
+            let typing = attached.typing.get_or_insert_default();
+            if state == ChatState::Composing {
+                typing.insert(sender, (sender_address.clone(), until));
+                deadlines.push(session);
+            } else {
+                typing.remove(&sender);
+            }
+            let body = EventBody::Typing {
+                sender: sender_address.clone(),
+                state,
+            };
+            attached.queue.put_slot(Slot::Typing(sender), body, &*self.shared);
+        }
+        for session in deadlines {
+            self.schedule(until, Deadline::TypingEnds(session, sender));
+        }
+    }
+
+    /// Somebody was typing and has not said so again.
+    pub(super) fn typing_ends(&mut self, session: SessionId, sender: AddressId) {
+        let now = self.now.tick;
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let Some(typing) = &mut attached.typing else {
+            return;
+        };
+        let over = typing.get(&sender).is_some_and(|(_, until)| *until <= now);
+        if over && let Some((address, _)) = typing.remove(&sender) {
+            let body = EventBody::Typing {
+                sender: address,
+                state: ChatState::Paused,
+            };
+            attached.queue.put_slot(Slot::Typing(sender), body, &*self.shared);
+        }
+    }
+}
+
+fn check(presence: &SetPresence) -> std::result::Result<(), Refusal> {
+    if matches!(presence.state, State::Offline | State::Unknown) {
+        let what = format!("{} is no state to set: go offline instead", presence.state);
+        return Err(Refusal::InvalidArgument(what));
+    }
+    if presence
+        .note
+        .as_ref()
+        .is_some_and(|note| note.len() > MAX_NOTE_BYTES)
+    {
+        return Err(Refusal::InvalidArgument(format!(
+            "a note has at most {MAX_NOTE_BYTES} bytes"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! An account in memory.
+
+use crate::answers::ReplyTo;
+use crate::command::Command;
+use crate::messages::Deliver;
+use crate::shard::change::Changing;
+use rosterkit_core::account::{Progress, Record};
+use rosterkit_core::delivery::limits::TokenBucket;
+use rosterkit_core::delivery::unclaimed::Unclaimed;
+use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
+use rosterkit_core::preferences::Preferences;
+use rosterkit_core::presence::Presence;
+use rosterkit_core::write::Pending;
+use rustc_hash::FxHashSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// An account in memory: what is durable, what is lazy, and what is under way. Sessions are beside it, in the
+/// shard: what is volatile is not part of an account.
+pub(crate) struct Resident {
+    pub(crate) record: Arc<Record>,
+    /// The record's overrides over its domain's over the server's.
+    pub(crate) preferences: Preferences,
+    pub(crate) progress: Progress,
+    pub(crate) unclaimed: Unclaimed,
+    /// The highest row installed.
+    pub(crate) last: Position,
+    pub(crate) ring: Ring,
+    /// Its own sends under way.
+    pub(crate) in_flight: Vec<InFlight>,
+    /// Rows to it under way.
+    pub(crate) arriving: u32,
+    pub(crate) gate: Gate,
+    /// What came while the gate was closed.
+    pub(crate) waiting: VecDeque<Work>,
+    /// Its sessions, oldest first.
+    pub(crate) sessions: Vec<SessionId>,
+    /// What its watchers were last told.
+    pub(crate) shown: Presence,
+    /// How far the rows were looked through for sides to clear.
+    pub(crate) swept: Position,
+    pub(crate) sweeping: bool,
+    /// Progress is ahead of the disk.
+    pub(crate) dirty: bool,
+    /// Rows passed since progress was last written, for accounts that only send.
+    pub(crate) unsaved: u16,
+    /// Changes each time it is used, so that the queue of idle accounts knows which entry is the newest.
+    pub(crate) used: u32,
+    pub(crate) sends: TokenBucket,
+    pub(crate) requests: TokenBucket,
+}
+
+/// Whether the account takes input.
+pub(crate) enum Gate {
+    Open,
+    /// What this work needs is being read.
+    Fetching(Box<Work>),
+    /// A change is on its way to the disk.
+    Changing(Box<Changing>),
+}
+
+/// Something that concerns one account.
+pub(crate) enum Work {
+    Command {
+        session: Option<SessionId>,
+        command: Command,
+        reply: ReplyTo,
+    },
+    Deliver(Box<Deliver>),
+    Pending(Box<Pending>),
+    /// A session is attached again after the store was opened anew.
+    Reattach(SessionId),
+}
+
+/// What is known of the client ids of earlier sends.
+pub(crate) enum Ring {
+    /// Nothing was read yet.
+    Unread,
+    /// The hashes of all that are remembered on disk. One that is not here was never used.
+    Known(FxHashSet<u64>),
+}
+
+/// A send of this account that was not answered yet.
+pub(crate) struct InFlight {
+    pub(crate) token: u64,
+    pub(crate) client_id: Option<ClientId>,
+    pub(crate) fingerprint: u64,
+    pub(crate) message_id: MessageId,
+    /// The first caller, and those who repeated the send meanwhile.
+    pub(crate) replies: Vec<ReplyTo>,
+}
+
+impl Resident {
+    pub(crate) fn id(&self) -> AddressId {
+        self.record.id
+    }
+
+    /// Whether nothing holds it in memory.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sessions.is_empty()
+            && self.in_flight.is_empty()
+            && self.arriving == 0
+            && matches!(self.gate, Gate::Open)
+            && self.waiting.is_empty()
+            && !self.sweeping
+            && !self.dirty
+    }
+
+    /// The lowest row that nobody claimed moves the mark of claimed rows.
+    pub(crate) fn advance_claims(&mut self) {
+        self.progress.claims.advance(self.unclaimed.lowest(), self.last);
+    }
+}

@@ -1,0 +1,280 @@
+//! The handshake, on both sides.
+//!
+//! An edit changes one's own roster and leaves a pending signal in the same transaction. The other side takes it when
+//! its account is in memory, changes its roster, and settles the signal in that transaction: from a crash on, the
+//! signal is either still pending or has had its effect, never both.
+
+use super::change::{After, Changing};
+use super::{Shard, Work};
+use crate::answers::ReplyTo;
+use crate::command::{Answer, Command, RosterEdit};
+use crate::event::EventBody;
+use crate::messages::{Fetch, FoundPeer, Job, RowAddresses};
+use crate::queue::Slot;
+use rosterkit_core::account::Record;
+use rosterkit_core::address::Address;
+use rosterkit_core::admission::{Class, Sender, admit};
+use rosterkit_core::id::{AddressId, MessageId, SessionId};
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::roster::{self, Buddy, Edit, Op, Relation};
+use rosterkit_core::row::{Entry, Kind, Side, Sides, Word};
+use rosterkit_core::write::{OWN, Pending, Write};
+use std::sync::Arc;
+
+impl Shard {
+    // ---- one's own edit -------------------------------------------------------------------------------------
+
+    /// Reads what the roster has of the peer, then decides.
+    pub(super) fn edit_roster(
+        &mut self,
+        id: AddressId,
+        session: Option<SessionId>,
+        edit: RosterEdit,
+        reply: ReplyTo,
+    ) {
+        let peer = edit.peer.bare();
+        let work = Work::Command {
+            session,
+            command: Command::Roster(edit),
+            reply,
+        };
+        self.fetch_first(
+            id,
+            work,
+            Fetch::Peer {
+                account: id,
+                peer,
+                id: None,
+            },
+        );
+    }
+
+    pub(super) fn decide_edit(&mut self, id: AddressId, edit: RosterEdit, found: FoundPeer, reply: ReplyTo) {
+        let peer = edit.peer.bare();
+        let hosted = self.hosts(&peer);
+        let limits = self.shared.options.limits;
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let asks = matches!(edit.op, Op::Add | Op::Subscribe);
+        let known = found.buddy.as_ref().is_some_and(|buddy| buddy.listed);
+        if asks && hosted && !found.exists {
+            return reply.answer(Err(
+                Refusal::NotFound(format!("there is no account {peer}")).into()
+            ));
+        }
+        if matches!(edit.op, Op::Remove | Op::Update) && found.buddy.is_none() {
+            return reply.answer(Err(
+                Refusal::NotFound(format!("{peer} is not on the roster")).into()
+            ));
+        }
+        if asks
+            && !known
+            && let Err(refusal) = resident
+                .requests
+                .take(&limits.requests, self.now.tick, "buddy requests")
+        {
+            return reply.answer(Err(refusal.into()));
+        }
+        let decided = roster::decide(
+            id,
+            found.buddy.as_ref(),
+            (found.id, &peer),
+            Edit {
+                op: edit.op,
+                name: edit.name,
+                groups: edit.groups,
+                note: edit.note.into(),
+            },
+            resident.record.roster.listed(),
+            resident.preferences.max_roster_items,
+        );
+        let (buddy, signal) = match decided {
+            Ok(decision) => match decision.buddy {
+                Some(buddy) => (buddy, decision.signal),
+                None => return reply.answer(Ok(Answer::Done)),
+            },
+            Err(refusal) => return reply.answer(Err(refusal.into())),
+        };
+        let record = with_buddy(&resident.record, &buddy);
+        let pending = signal.filter(|_| hosted).map(|signal| Pending {
+            position: OWN,
+            origin: id,
+            origin_address: resident.record.address.clone(),
+            recipient: peer.clone(),
+            signal,
+        });
+        let mut writes = Vec::new();
+        if found.minted {
+            writes.push(Write::Address {
+                id: found.id,
+                address: peer,
+            });
+        }
+        writes.push(Write::Buddy(id, buddy.clone()));
+        writes.push(Write::Account(Arc::clone(&record)));
+        writes.extend(pending.clone().map(Write::Pend));
+        let after = After::RosterEdited {
+            buddy: Box::new(buddy),
+            pending: pending.map(Box::new),
+            reply,
+        };
+        self.change(
+            id,
+            Changing {
+                record: Some(record),
+                after,
+            },
+            writes,
+        );
+    }
+
+    // ---- somebody's signal ----------------------------------------------------------------------------------
+
+    pub(super) fn fetch_peer_of_pending(&mut self, id: AddressId, pending: Box<Pending>) {
+        let fetch = Fetch::Peer {
+            account: id,
+            peer: pending.origin_address.clone(),
+            id: Some(pending.origin),
+        };
+        self.fetch_first(id, Work::Pending(pending), fetch);
+    }
+
+    /// Takes a signal and settles it, in one transaction.
+    pub(super) fn receive(&mut self, id: AddressId, pending: Pending, found: FoundPeer) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let settle = Write::Settle {
+            position: pending.position,
+            recipient: pending.recipient.clone(),
+        };
+        let sender = Sender {
+            id: pending.origin,
+            address: &pending.origin_address,
+            hosted: self.hosts(&pending.origin_address),
+        };
+        // What ends a relation is always taken: refusing it would leave the two sides disagreeing.
+        let ends = matches!(pending.signal.op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed);
+        let admitted = ends
+            || admit(
+                &resident.record,
+                &resident.preferences,
+                sender,
+                Class::BuddyRequest,
+            )
+            .is_ok();
+        let received = admitted.then(|| {
+            roster::receive(
+                found.buddy.as_ref(),
+                (pending.origin, &pending.origin_address),
+                &pending.signal,
+            )
+        });
+        let Some((buddy, asked)) = received.and_then(|r| Some((r.buddy?, r.asked))) else {
+            // Nothing changes: that it was received is all there is to write.
+            return self.write(Job::Lazy { writes: vec![settle] });
+        };
+        let record = with_buddy(&resident.record, &buddy);
+        let mut writes = vec![
+            Write::Buddy(id, buddy.clone()),
+            Write::Account(Arc::clone(&record)),
+            settle,
+        ];
+        if let Some(asked) = asked {
+            let entry = Entry {
+                sender: pending.origin,
+                recipient: id,
+                message_id: MessageId::new(self.now.wall.0, super::send::random_bytes(&mut self.random)),
+                time: self.now.wall,
+                device: None,
+                instance: None,
+                client_id: None,
+                fingerprint: 0,
+                word: Word::Stored,
+                kind: Kind::BuddyRequest { note: asked.note },
+                unknown: Vec::new(),
+            };
+            // A request waits in the recipient's log only, and is no part of their history.
+            writes.push(Write::append(
+                entry,
+                Sides::new(false, false).cleared(Side::Sender),
+            ));
+        }
+        let origin = RowAddresses {
+            sender: pending.origin_address,
+            recipient: resident.record.address.clone(),
+        };
+        let after = After::RosterReceived {
+            buddy: Box::new(buddy),
+            origin,
+        };
+        self.change(
+            id,
+            Changing {
+                record: Some(record),
+                after,
+            },
+            writes,
+        );
+    }
+
+    /// The recipient of a signal is gone: there is nothing to change, and nobody to send it to again.
+    pub(super) fn settle_nowhere(&mut self, pending: &Pending) {
+        let settle = Write::Settle {
+            position: pending.position,
+            recipient: pending.recipient.clone(),
+        };
+        self.write(Job::Lazy { writes: vec![settle] });
+    }
+
+    // ---- both -----------------------------------------------------------------------------------------------
+
+    /// The roster changed: sessions are told, and who may see whom from now on sees it at once.
+    pub(super) fn roster_changed(&mut self, id: AddressId, before: &Record, buddy: Buddy) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let (peer, address) = (buddy.peer, buddy.address.clone());
+        let (was, is) = (before.roster.get(peer), buddy.relation());
+        let status = buddy.status();
+        let event = EventBody::RosterChanged {
+            buddy: Arc::new(buddy),
+            status,
+        };
+        for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
+            attached
+                .queue
+                .put_slot(Slot::Roster(peer), event.clone(), &*self.shared);
+        }
+        self.sight_changed(id, (peer, &address), was, is);
+    }
+
+    /// Presence follows the roster: a new watcher gets it, one who lost the right sees the account go offline; whom
+    /// the account sees anew is asked, whom it lost goes offline for it.
+    fn sight_changed(
+        &mut self,
+        id: AddressId,
+        (peer, address): (AddressId, &Address),
+        was: Relation,
+        is: Relation,
+    ) {
+        if was.from() != is.from() {
+            self.tell_watcher(id, peer, is.from());
+        }
+        if is.to() && !was.to() {
+            self.probe(id, None, vec![(peer, address.clone())]);
+        }
+        if was.to() && !is.to() {
+            self.lost_sight_of(id, peer, address);
+        }
+    }
+}
+
+/// The account with this buddy in its index.
+fn with_buddy(record: &Record, buddy: &Buddy) -> Arc<Record> {
+    let mut record = record.clone();
+    record.roster.set(buddy.peer, buddy.relation());
+    record.roster_version = OWN;
+    Arc::new(record)
+}

@@ -1,0 +1,352 @@
+//! The way of a message: accepted on its sender's shard, decided on its recipient's, installed on both once it is on
+//! disk. Nothing in memory changes before that but counters for limits and the client ids in flight.
+
+use super::{Gate, InFlight, Ring, Shard, Work};
+use crate::answers::ReplyTo;
+use crate::command::{Answer, Command, Receipt, Send};
+use crate::error::{Error, ErrorKind, Result};
+use crate::messages::{Deliver, Fetch, Flight, Job, RowAddresses, Signal};
+use rosterkit_core::admission::{self, Class, Sender};
+use rosterkit_core::delivery::fork;
+use rosterkit_core::id::{AddressId, MessageId, SessionId, fnv1a};
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::row::{Entry, Kind, Row, Side, Sides, Word};
+use rosterkit_core::write::{ClientIdEntry, Write};
+use std::sync::Arc;
+
+impl Shard {
+    // ---- the sender's side ----------------------------------------------------------------------------------
+
+    /// Accepts a send, or finds that it was accepted before. `looked_up` says that its client id was looked for on
+    /// disk and not found, although its hash was there.
+    pub(super) fn send(
+        &mut self,
+        id: AddressId,
+        session: Option<SessionId>,
+        send: Send,
+        looked_up: bool,
+        reply: ReplyTo,
+    ) {
+        if let Err(error) = self.check_send(id, &send) {
+            return reply.answer(Err(error));
+        }
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        let fingerprint = fingerprint(&send);
+        if let Some(client_id) = &send.client_id {
+            if let Some(first) = resident
+                .in_flight
+                .iter_mut()
+                .find(|f| f.client_id.as_ref() == Some(client_id))
+            {
+                if first.fingerprint == fingerprint {
+                    return first.replies.push(reply);
+                }
+                return reply.answer(Err(other_content()));
+            }
+            let missing = match &resident.ring {
+                Ring::Unread => Some(Fetch::Ring { account: id }),
+                Ring::Known(hashes) if !looked_up && hashes.contains(&client_id.hash64()) => {
+                    Some(Fetch::ClientId {
+                        account: id,
+                        client_id: client_id.clone(),
+                    })
+                }
+                Ring::Known(_) => None,
+            };
+            if let Some(fetch) = missing {
+                let work = Work::Command {
+                    session,
+                    command: Command::Send(send),
+                    reply,
+                };
+                resident.gate = Gate::Fetching(Box::new(work));
+                return self.fetch(fetch);
+            }
+        }
+        if let Err(refusal) =
+            resident
+                .sends
+                .take(&self.shared.options.limits.sends, self.now.tick, "messages")
+        {
+            return reply.answer(Err(refusal.into()));
+        }
+        let message_id = MessageId::new(self.now.wall.0, random_bytes(&mut self.random));
+        self.next_token += 1;
+        let token = self.next_token;
+        let attached = session.and_then(|s| self.sessions.get(&s));
+        let deliver = Deliver {
+            entry: Entry {
+                sender: id,
+                // Filled in by the recipient's shard, with the word.
+                recipient: id,
+                message_id,
+                time: self.now.wall,
+                device: attached.and_then(|a| a.device),
+                instance: attached.map(|a| Arc::clone(&a.instance)),
+                client_id: send.client_id.clone(),
+                fingerprint,
+                word: Word::Stored,
+                kind: Kind::Message(send.content),
+                unknown: Vec::new(),
+            },
+            sender: resident.record.address.clone(),
+            recipient: send.recipient,
+            sender_history: resident.preferences.keep_history,
+            sender_needs: resident.preferences.keep_history || !resident.record.devices.is_empty(),
+            token,
+        };
+        resident.in_flight.push(InFlight {
+            token,
+            client_id: send.client_id,
+            fingerprint,
+            message_id,
+            replies: vec![reply],
+        });
+        let slot = deliver.recipient.slot();
+        if self.shared.shard_of_slot(slot) == self.index {
+            self.work(deliver.recipient.bare(), Work::Deliver(Box::new(deliver)));
+        } else {
+            self.signal(slot, Signal::Deliver(Box::new(deliver)));
+        }
+    }
+
+    fn check_send(&self, id: AddressId, send: &Send) -> Result<()> {
+        let limits = &self.shared.options.limits;
+        limits.check_message(send.content.size())?;
+        if send.recipient.user().is_none() {
+            return Err(Refusal::InvalidArgument("a message goes to user@domain".into()).into());
+        }
+        if !self.hosts(&send.recipient) {
+            return Err(Refusal::Unreachable(send.recipient.domain().into()).into());
+        }
+        // An account whose domain was removed under it sends nothing.
+        match self.residents.get(&id) {
+            Some(resident) if self.hosts(&resident.record.address) => Ok(()),
+            _ => Err(Refusal::NotFound("the account's domain is not hosted any more".into()).into()),
+        }
+    }
+
+    /// The ring was read: the send that waited for it goes on.
+    pub(super) fn take_ring(&mut self, id: AddressId, result: Result<Vec<u64>>) {
+        let Some(work) = self.take_fetching(id) else {
+            return;
+        };
+        match result {
+            Ok(hashes) => {
+                if let Some(resident) = self.residents.get_mut(&id) {
+                    resident.ring = Ring::Known(hashes.into_iter().collect());
+                }
+                self.perform(id, work);
+            }
+            Err(error) => self.cannot(work, &error),
+        }
+        self.continue_gate(id);
+    }
+
+    /// A client id was looked up: its send is answered again, or was another one with the same hash.
+    pub(super) fn take_client_id(&mut self, id: AddressId, result: Result<Option<ClientIdEntry>>) {
+        let Some(Work::Command {
+            session,
+            command: Command::Send(send),
+            reply,
+        }) = self.take_fetching(id)
+        else {
+            return;
+        };
+        match result {
+            Ok(Some(entry)) if entry.fingerprint == fingerprint(&send) => {
+                reply.answer(Ok(Answer::Receipt(Receipt {
+                    id: entry.message_id,
+                    position: entry.position,
+                    outcome: entry.word,
+                    time: entry.time,
+                })));
+            }
+            Ok(Some(_)) => reply.answer(Err(other_content())),
+            Ok(None) => self.send(id, session, send, true, reply),
+            Err(error) => reply.answer(Err(error)),
+        }
+        self.continue_gate(id);
+    }
+
+    // ---- the recipient's side -------------------------------------------------------------------------------
+
+    /// Decides on a message: admission, rules, and the word of the answer. To whom it is forked is decided when it is
+    /// installed, over the sessions that are there then.
+    pub(super) fn deliver(&mut self, id: AddressId, mut deliver: Deliver) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let limits = &self.shared.options.limits;
+        let sender = Sender {
+            id: deliver.entry.sender,
+            address: &deliver.sender,
+            hosted: self.domains.contains_key(deliver.sender.domain()),
+        };
+        let size = deliver.entry.size();
+        let decided = admission::admit(&resident.record, &resident.preferences, sender, Class::Message)
+            .and_then(|()| limits.check_unclaimed(&resident.unclaimed, deliver.entry.sender, size))
+            // Rules have their place here: after admission, before the fork.
+            .and_then(|()| {
+                let may_see = deliver.entry.sender == id
+                    || admission::may_see(&resident.record, deliver.entry.sender, &deliver.sender);
+                let takers = resident
+                    .sessions
+                    .iter()
+                    .filter_map(|s| self.sessions.get(s))
+                    .map(|a| a.as_taker());
+                fork::word(&resident.preferences, may_see, takers)
+            });
+        let word = match decided {
+            Ok(word) => word,
+            Err(refusal) => return self.refuse(&deliver, Some(id), refusal.into()),
+        };
+        deliver.entry.recipient = id;
+        deliver.entry.word = word;
+        let to_oneself = deliver.entry.sender == id;
+        let mut sides = Sides::new(resident.preferences.keep_history, deliver.sender_history);
+        if !deliver.sender_needs && !to_oneself {
+            sides = sides.cleared(Side::Sender);
+        }
+        let flight = Flight {
+            sender: deliver.entry.sender,
+            recipient: id,
+            token: deliver.token,
+        };
+        let addresses = RowAddresses {
+            sender: deliver.sender,
+            recipient: resident.record.address.clone(),
+        };
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.arriving += 1;
+        }
+        self.write(Job::Append {
+            write: Write::append(deliver.entry, sides),
+            addresses,
+            flight,
+        });
+    }
+
+    /// Tells the sender's shard no.
+    pub(super) fn refuse(&mut self, deliver: &Deliver, recipient: Option<AddressId>, error: Error) {
+        let sender = deliver.entry.sender;
+        let flight = Flight {
+            sender,
+            recipient: recipient.unwrap_or(sender),
+            token: deliver.token,
+        };
+        if self.shared.shard_of(sender) == self.index {
+            self.answer_flight(flight, Err(error));
+        } else {
+            self.signal(sender.slot(), Signal::Refused { flight, error });
+        }
+    }
+
+    // ---- both sides, once it is on disk ---------------------------------------------------------------------
+
+    /// A row has its place. The recipient's sessions get the event, the sender her answer, her others their copy.
+    pub(super) fn install_row(&mut self, row: &Arc<Row>, addresses: &RowAddresses, flight: Flight) {
+        self.mark = row.position;
+        if self.shared.shard_of(flight.recipient) == self.index {
+            if let Some(resident) = self.residents.get_mut(&flight.recipient) {
+                resident.arriving -= 1;
+            }
+            self.install_for_recipient(flight.recipient, row, addresses);
+            if flight.recipient != flight.sender {
+                self.maybe_idle(flight.recipient);
+            }
+        }
+        if self.shared.shard_of(flight.sender) == self.index {
+            if flight.recipient != flight.sender {
+                self.install_for_sender(flight.sender, row, addresses);
+            }
+            self.answer_flight(flight, Ok(row));
+        }
+    }
+
+    pub(super) fn install_for_recipient(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        resident.last = row.position;
+        let size = u32::try_from(row.entry.size()).unwrap_or(u32::MAX);
+        resident.unclaimed.insert(row.position, row.entry.sender, size);
+        self.offer_to_sessions(id, row, addresses);
+    }
+
+    fn install_for_sender(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
+        let Some(resident) = self.residents.get_mut(&id) else {
+            return;
+        };
+        resident.last = row.position;
+        if resident.unclaimed.is_empty() {
+            resident.advance_claims();
+        }
+        resident.unsaved = resident.unsaved.saturating_add(1);
+        if !resident.sessions.is_empty() {
+            self.offer_to_sessions(id, row, addresses);
+        }
+    }
+
+    /// The writer could not write it; nothing changed.
+    pub(super) fn row_failed(&mut self, flight: Flight, error: Error) {
+        if self.shared.shard_of(flight.recipient) == self.index
+            && let Some(resident) = self.residents.get_mut(&flight.recipient)
+        {
+            resident.arriving -= 1;
+            self.maybe_idle(flight.recipient);
+        }
+        if self.shared.shard_of(flight.sender) == self.index {
+            self.answer_flight(flight, Err(error));
+        }
+    }
+
+    /// Answers a send and everybody who repeated it meanwhile.
+    pub(super) fn answer_flight(&mut self, flight: Flight, result: std::result::Result<&Arc<Row>, Error>) {
+        let Some(resident) = self.residents.get_mut(&flight.sender) else {
+            return;
+        };
+        let Some(at) = resident.in_flight.iter().position(|f| f.token == flight.token) else {
+            return;
+        };
+        let in_flight = resident.in_flight.swap_remove(at);
+        let answer = match result {
+            Ok(row) => {
+                if let (Ring::Known(hashes), Some(client_id)) = (&mut resident.ring, &in_flight.client_id) {
+                    hashes.insert(client_id.hash64());
+                }
+                Ok(Answer::Receipt(Receipt {
+                    id: in_flight.message_id,
+                    position: row.position,
+                    outcome: row.entry.word,
+                    time: row.entry.time,
+                }))
+            }
+            Err(error) => Err(error),
+        };
+        for reply in in_flight.replies {
+            reply.answer(answer.clone());
+        }
+        self.maybe_idle(flight.sender);
+    }
+}
+
+/// Tells a repeat of a send from another one: recipient and content.
+fn fingerprint(send: &Send) -> u64 {
+    send.content.hash64() ^ fnv1a(send.recipient.as_str().as_bytes()).rotate_left(1)
+}
+
+fn other_content() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "this client_id was used for another message: give each send one of its own",
+    )
+}
+
+pub(super) fn random_bytes(random: &mut fastrand::Rng) -> [u8; 10] {
+    let mut bytes = [0; 10];
+    random.fill(&mut bytes);
+    bytes
+}

@@ -1,0 +1,459 @@
+//! The writer: one queue, one transaction for all that is ready, one sync.
+//!
+//! It alone gives positions, when it takes an item, and it alone tells the shards, in the order of positions. It is
+//! also where a failed disk is noticed and where the one way back begins (see [`recovery`](crate::recovery)).
+
+use crate::answers::ReplyTo;
+use crate::checkpoint::ToCheckpointer;
+use crate::error::Error;
+use crate::messages::{
+    Countdown, DomainChange, Domains, Done, Flight, Job, LastAnswers, RowAddresses, ToShard, ToWrite,
+};
+use crate::options::Durability;
+use crate::recovery::Recovery;
+use crate::shared::Shared;
+use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::time::Tick;
+use rosterkit_core::write::Write;
+use rosterkit_store::{CommitError, Item, Store, Writer as StoreWriter};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How many items one transaction takes at the most.
+const MAX_BATCH: usize = 4_096;
+/// How long a lazy effect waits for company.
+const LAZY_MS: u64 = 1_000;
+/// How long a row of a relaxed engine waits to be written.
+const RELAXED_MS: u64 = 200;
+/// How many rows of a relaxed engine wait.
+const RELAXED_ROWS: usize = 4_096;
+/// How long indexing may take between two commits.
+const INDEX_SLICE: Duration = Duration::from_millis(1);
+
+pub(crate) struct WriterStep {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) recovery: Option<Recovery>,
+    pub(crate) open: Option<Box<dyn StoreWriter>>,
+    pub(crate) next: Position,
+    pub(crate) domains: Domains,
+    inbox: VecDeque<ToWrite>,
+    batch: Vec<Taken>,
+    items: Vec<Item>,
+    lazy: Vec<Write>,
+    /// Rows of a relaxed engine that were told and are not written yet.
+    unwritten: Vec<Write>,
+    /// When what waits is to be written.
+    due: Option<Tick>,
+    flushes: Vec<Arc<Countdown>>,
+    outgoing: Vec<Vec<ToShard>>,
+}
+
+/// An item that has its position; its writes stand at the same place in `items`.
+enum Taken {
+    Append {
+        addresses: RowAddresses,
+        flight: Flight,
+    },
+    Change {
+        account: AddressId,
+        position: Position,
+    },
+    Domains {
+        table: DomainChange,
+        reply: ReplyTo,
+    },
+    /// Told already, or nobody to tell.
+    Silent,
+}
+
+impl WriterStep {
+    pub(crate) fn new(shared: Arc<Shared>, store: Arc<dyn Store>) -> Self {
+        let outgoing = shared.shards.iter().map(|_| Vec::new()).collect();
+        WriterStep {
+            shared,
+            store,
+            recovery: None,
+            open: None,
+            next: Position::ZERO,
+            domains: Domains::default(),
+            inbox: VecDeque::new(),
+            batch: Vec::new(),
+            items: Vec::new(),
+            lazy: Vec::new(),
+            unwritten: Vec::new(),
+            due: None,
+            flushes: Vec::new(),
+            outgoing,
+        }
+    }
+
+    /// Waits for something to do. False when the engine is down.
+    pub(crate) fn wait(&mut self) -> bool {
+        let timeout = self
+            .deadline()
+            .map(|due| Duration::from_millis(due.0.saturating_sub(self.shared.clock.now().tick.0)));
+        let shared = Arc::clone(&self.shared);
+        shared.writer.wait(&mut self.inbox, timeout) != crate::mailbox::Taken::Closed
+    }
+
+    /// When it has something to do by itself.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        match &self.recovery {
+            Some(recovery) => recovery.deadline(),
+            None => self.due,
+        }
+    }
+
+    /// Takes what is queued and writes it in one transaction; with nothing to write, indexes a slice. Says whether
+    /// there was anything to do.
+    pub(crate) fn step(&mut self) -> bool {
+        if self.recovery.is_some() {
+            if self.shared.closed.load(Ordering::Acquire) {
+                self.give_up();
+            }
+            return self.try_to_recover();
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.writer.take(&mut self.inbox);
+        let took = self.take();
+        let due = self.due.is_some_and(|due| due <= self.shared.clock.now().tick);
+        if !self.batch.is_empty() || !self.flushes.is_empty() || due {
+            self.commit();
+            return true;
+        }
+        self.tell();
+        took | self.index()
+    }
+
+    /// Gives positions, in the order of the queue.
+    fn take(&mut self) -> bool {
+        let generation = self.shared.generation();
+        let mut took = false;
+        while self.batch.len() < MAX_BATCH {
+            let Some(ToWrite { generation: of, job }) = self.inbox.pop_front() else {
+                break;
+            };
+            took = true;
+            match job {
+                // It was decided on a state that is gone; its caller has been answered by the reset.
+                Job::Append { .. } | Job::Change { .. } | Job::Lazy { .. } if of != generation => {}
+                Job::Append {
+                    write,
+                    addresses,
+                    flight,
+                } => self.take_row(write, addresses, flight),
+                Job::Change { account, mut writes } => {
+                    let position = self.place(&mut writes);
+                    self.items.push(Item { writes });
+                    self.batch.push(Taken::Change { account, position });
+                }
+                Job::Domains { write, table, reply } => {
+                    self.items.push(Item { writes: vec![write] });
+                    self.batch.push(Taken::Domains { table, reply });
+                }
+                Job::Lazy { writes } => {
+                    self.lazy.extend(writes);
+                    self.be_due_in(LAZY_MS);
+                }
+                Job::Flush(countdown) => self.flushes.push(countdown),
+            }
+        }
+        took
+    }
+
+    fn take_row(&mut self, write: Write, addresses: RowAddresses, flight: Flight) {
+        let mut writes = vec![write];
+        let relaxed = self.shared.options.durability == Durability::Relaxed;
+        // A position that was not reserved on disk must not be shown before its commit, not even here.
+        let reserved = self.open.as_ref().is_some_and(|open| self.next < open.reserved());
+        self.place(&mut writes);
+        if relaxed && reserved {
+            if let Some(Write::Append(row)) = writes.first() {
+                let done = Done::Row {
+                    row: Arc::clone(row),
+                    addresses,
+                    flight,
+                };
+                self.tell_both(flight, done);
+            }
+            self.unwritten.append(&mut writes);
+            self.be_due_in(RELAXED_MS);
+            if self.unwritten.len() >= RELAXED_ROWS {
+                self.due = Some(Tick::default());
+            }
+        } else {
+            self.items.push(Item { writes });
+            self.batch.push(Taken::Append { addresses, flight });
+        }
+    }
+
+    /// Puts positions into the writes of an item: the first is the item's, each further row gets one of its own.
+    fn place(&mut self, writes: &mut [Write]) -> Position {
+        let position = self.next;
+        let mut rows = 0;
+        for write in writes {
+            if matches!(write, Write::Append(_)) {
+                rows += 1;
+                if rows > 1 {
+                    self.next = self.next.next();
+                    write.place(self.next);
+                    continue;
+                }
+            }
+            write.place(position);
+        }
+        self.next = self.next.next();
+        position
+    }
+
+    fn be_due_in(&mut self, millis: u64) {
+        let due = self.shared.clock.now().tick.after(millis);
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    fn commit(&mut self) {
+        self.tell();
+        self.drop_what_nobody_needs();
+        let waiting: Vec<Write> = self.unwritten.drain(..).chain(self.lazy.drain(..)).collect();
+        if !waiting.is_empty() {
+            self.items.push(Item { writes: waiting });
+            self.batch.push(Taken::Silent);
+        }
+        self.due = None;
+        while !self.items.is_empty() {
+            let Some(open) = &mut self.open else { break };
+            match open.commit(&self.items) {
+                Ok(()) => {
+                    self.committed();
+                    break;
+                }
+                Err(CommitError::Item { item, source }) => {
+                    tracing::warn!(error = %source, "an item cannot be written");
+                    self.items.remove(item);
+                    let taken = self.batch.remove(item);
+                    self.failed(taken, &Error::storage(&source));
+                }
+                Err(CommitError::RolledBack(source)) => {
+                    tracing::warn!(error = %source, "nothing was written");
+                    let error = Error::storage(&source);
+                    self.items.clear();
+                    for taken in std::mem::take(&mut self.batch) {
+                        self.failed(taken, &error);
+                    }
+                }
+                Err(CommitError::Unknown(source)) => {
+                    tracing::error!(error = %source, "the result of a commit is unknown");
+                    self.begin_recovery();
+                    return;
+                }
+            }
+        }
+        for flush in self.flushes.drain(..) {
+            flush.count();
+        }
+        self.tell();
+        self.index();
+        if self.shared.checkpointer.is_empty() {
+            let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
+        }
+    }
+
+    /// A row that both sides have cleared before it was written is never written; only its client id is.
+    fn drop_what_nobody_needs(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let first = match self.unwritten.first() {
+            Some(Write::Append(row)) => row.position,
+            _ => return,
+        };
+        self.lazy.retain(|write| {
+            let Write::ClearSide { position, side } = write else {
+                return true;
+            };
+            if *position < first {
+                return true;
+            }
+            let at = self.unwritten.binary_search_by_key(position, |w| match w {
+                Write::Append(row) => row.position,
+                _ => Position::MAX,
+            });
+            let Ok(at) = at else { return true };
+            if let Write::Append(row) = &mut self.unwritten[at] {
+                let row = Arc::make_mut(row);
+                row.sides = row.sides.cleared(*side);
+            }
+            false
+        });
+        self.unwritten.retain_mut(|write| match write {
+            Write::Append(row) if row.sides.is_clear() => match rosterkit_core::write::ClientIdEntry::of(row)
+            {
+                Some(entry) => {
+                    *write = Write::ClientId(row.entry.sender, entry);
+                    true
+                }
+                None => false,
+            },
+            _ => true,
+        });
+    }
+
+    /// Everything in the batch is on disk.
+    fn committed(&mut self) {
+        for (item, taken) in std::mem::take(&mut self.items).into_iter().zip(std::mem::take(&mut self.batch)) {
+            match taken {
+                Taken::Append { addresses, flight } => {
+                    if let Some(Write::Append(row)) = item.writes.into_iter().next() {
+                        tell_both(
+                            &self.shared,
+                            &mut self.outgoing,
+                            flight,
+                            Done::Row {
+                                row,
+                                addresses,
+                                flight,
+                            },
+                        );
+                    }
+                }
+                Taken::Change { account, position } => {
+                    // Rows that a change brings are installed with it.
+                    let rows = item.writes.into_iter().filter_map(|w| match w {
+                        Write::Append(row) => Some(row),
+                        _ => None,
+                    });
+                    let done = Done::Change {
+                        account,
+                        result: Ok((position, rows.collect())),
+                    };
+                    push(
+                        &self.shared,
+                        &mut self.outgoing,
+                        self.shared.shard_of(account),
+                        done,
+                    );
+                }
+                Taken::Domains { table, reply } => self.install_domains(table, reply),
+                Taken::Silent => {}
+            }
+        }
+    }
+
+    fn failed(&mut self, taken: Taken, error: &Error) {
+        match taken {
+            Taken::Append { flight, .. } => {
+                self.tell_both(
+                    flight,
+                    Done::RowFailed {
+                        flight,
+                        error: error.clone(),
+                    },
+                );
+            }
+            Taken::Change { account, .. } => {
+                let done = Done::Change {
+                    account,
+                    result: Err(error.clone()),
+                };
+                push(
+                    &self.shared,
+                    &mut self.outgoing,
+                    self.shared.shard_of(account),
+                    done,
+                );
+            }
+            Taken::Domains { reply, .. } => reply.answer(Err(error.clone())),
+            Taken::Silent => {}
+        }
+    }
+
+    fn install_domains(&mut self, change: DomainChange, reply: ReplyTo) {
+        let mut table = (*self.domains).clone();
+        match change {
+            DomainChange::Set(domain, overrides) => table.insert(domain.as_str().into(), overrides),
+            DomainChange::Removed(domain) => table.remove(domain.as_str()),
+        };
+        self.domains = Arc::new(table);
+        *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
+        let installed = LastAnswers::new(self.shared.shards.len(), reply);
+        for shard in 0..self.shared.shards.len() {
+            let done = Done::Domains {
+                table: Arc::clone(&self.domains),
+                installed: Arc::clone(&installed),
+            };
+            push(&self.shared, &mut self.outgoing, shard, done);
+        }
+    }
+
+    fn tell_both(&mut self, flight: Flight, done: Done) {
+        tell_both(&self.shared, &mut self.outgoing, flight, done);
+    }
+
+    fn tell(&mut self) {
+        for (mailbox, messages) in self.shared.shards.iter().zip(&mut self.outgoing) {
+            mailbox.put_all(messages);
+        }
+    }
+
+    fn index(&mut self) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        match open.index(INDEX_SLICE, false) {
+            Ok(more) => more,
+            Err(CommitError::Unknown(source)) => {
+                tracing::error!(error = %source, "the result of an index slice is unknown");
+                self.begin_recovery();
+                true
+            }
+            Err(error) => {
+                // The tail is in memory still; the next slice tries again.
+                tracing::warn!(%error, "an index slice was not written");
+                false
+            }
+        }
+    }
+
+    /// The engine shuts down while the disk fails: nobody waits for what cannot be written.
+    fn give_up(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.writer.take(&mut self.inbox);
+        for ToWrite { job, .. } in self.inbox.drain(..) {
+            if let Job::Flush(countdown) = job {
+                countdown.count();
+            }
+        }
+    }
+
+    /// Forgets what was under way: its callers are answered by their shards.
+    pub(crate) fn drop_batch(&mut self) {
+        self.items.clear();
+        for taken in std::mem::take(&mut self.batch) {
+            if let Taken::Domains { reply, .. } = taken {
+                reply.answer(Err(Error::outcome_unknown()));
+            }
+        }
+        self.lazy.clear();
+        self.unwritten.clear();
+        self.due = None;
+        for messages in &mut self.outgoing {
+            messages.clear();
+        }
+        for flush in self.flushes.drain(..) {
+            flush.count();
+        }
+    }
+}
+
+fn push(shared: &Shared, outgoing: &mut [Vec<ToShard>], shard: usize, done: Done) {
+    outgoing[shard].push(ToShard::Done(shared.generation(), done));
+}
+
+fn tell_both(shared: &Shared, outgoing: &mut [Vec<ToShard>], flight: Flight, done: Done) {
+    let (sender, recipient) = (shared.shard_of(flight.sender), shared.shard_of(flight.recipient));
+    if sender != recipient {
+        push(shared, outgoing, sender, done.clone());
+    }
+    push(shared, outgoing, recipient, done);
+}

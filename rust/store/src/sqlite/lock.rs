@@ -1,0 +1,54 @@
+//! One writer process at a time: a lock on a side file.
+//!
+//! SQLite's own locks do not do it: they come and go with transactions, and any process may drop them all by closing
+//! a second descriptor of the file (POSIX). The side file is opened by nobody else.
+
+use crate::StoreError;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+/// Held as long as any part of the open store lives; the system lets go of it when the process dies.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(path: &Path) -> Result<Lock, StoreError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push("-lock");
+        let io = |source| StoreError::Io {
+            doing: "locking the side file",
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(name)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who holds it is a help for people; that somebody does is what counts.
+                let _ = file.read_to_string(&mut holder);
+                let holder = if holder.is_empty() {
+                    "another process"
+                } else {
+                    holder.trim()
+                };
+                return Err(StoreError::Held {
+                    path: path.display().to_string(),
+                    holder: holder.into(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+        file.write_all(format!("process {}\n", std::process::id()).as_bytes())
+            .map_err(io)?;
+        Ok(Lock { _file: file })
+    }
+}

@@ -1,0 +1,297 @@
+//! Opening a file.
+//!
+//! First everything is read and checked, and nothing is changed: a file that is newer, foreign or damaged is left as
+//! it was. Then what the last process left in the write-ahead log is moved into the main file, whole, and a commit of
+//! our own is synced behind it. Only then may anything that was read be shown: before that it may be there in the page
+//! cache and gone after a power cut.
+
+use super::checkpoint::SqliteCheckpointer;
+use super::lock::Lock;
+use super::reader::SqliteReader;
+use super::schema::{APPLICATION_ID, PAGE_SIZE, READS, RESERVED_BYTES, migrate};
+use super::tail::Tail;
+use super::writer::SqliteWriter;
+use super::{SqliteOptions, bits, sql};
+use crate::values::{decode_overrides, decode_row};
+use crate::{Facts, Opened, StoreError};
+use rosterkit_core::address::Domain;
+use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::row::{Row, Sides};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+/// How many positions are reserved at once.
+pub(super) const RESERVE: u64 = 1 << 20;
+
+/// What the parts of an open store share.
+pub(super) struct Parts {
+    pub(super) path: std::path::PathBuf,
+    pub(super) options: SqliteOptions,
+    pub(super) tail: RwLock<Tail>,
+    _lock: Lock,
+}
+
+pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
+    let lock = Lock::take(path)?;
+    let is_new = !check_header(path)?;
+    let mut connection = connect(path, options)?;
+    if is_new {
+        create(&mut connection)?;
+    }
+    check_meta(path, &connection)?;
+    let (tail, indexed, highest) = read_tail(path, &connection)?;
+    migrate(&mut connection)?;
+    let reserved = make_durable(path, &mut connection, highest)?;
+    let facts = facts(path, &connection, reserved)?;
+    let parts = Arc::new(Parts {
+        path: path.to_owned(),
+        options: options.clone(),
+        tail: RwLock::new(tail),
+        _lock: lock,
+    });
+    let reader = SqliteReader::open(&parts)?;
+    let checkpointer = SqliteCheckpointer::open(&parts)?;
+    let reserved = Position(reserved.0 + RESERVE);
+    let writer = SqliteWriter::new(connection, parts, reserved, indexed);
+    Ok(Opened {
+        writer: Box::new(writer),
+        reader: Box::new(reader),
+        checkpointer: Box::new(checkpointer),
+        facts,
+    })
+}
+
+/// A connection with our settings. It never checkpoints by itself, also not when it is closed.
+pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let doing = "opening the file";
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match options.disk.vfs_name() {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+        None => Connection::open_with_flags(path, flags),
+    };
+    let connection = connection.map_err(|e| StoreError::of(doing, e))?;
+    let set = || -> rusqlite::Result<()> {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "cache_size", -i64::from(options.cache_kib))?;
+        if cfg!(target_vendor = "apple") {
+            connection.pragma_update(None, "fullfsync", true)?;
+            connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+        }
+        Ok(())
+    };
+    set().map_err(|e| StoreError::of(doing, e))?;
+    Ok(connection)
+}
+
+/// Looks at the first bytes of the file. False when there is no file, or an empty one.
+fn check_header(path: &Path) -> Result<bool, StoreError> {
+    let io = |source| StoreError::Io {
+        doing: "reading the file's header",
+        source,
+    };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io(error)),
+    };
+    let length = file.metadata().map_err(io)?.len();
+    if length == 0 {
+        return Ok(false);
+    }
+    let name = path.display().to_string();
+    let foreign = |why: &str| StoreError::Foreign {
+        path: name.clone(),
+        why: why.into(),
+    };
+    let mut header = [0u8; 100];
+    if let Err(error) = file.read_exact(&mut header) {
+        return Err(match error.kind() {
+            ErrorKind::UnexpectedEof => foreign("it is too short for a database"),
+            _ => io(error),
+        });
+    }
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(foreign("it is no SQLite database"));
+    }
+    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if word(68) as i32 != APPLICATION_ID {
+        return Err(foreign("another application made it"));
+    }
+    if header[20] != RESERVED_BYTES || u16::from_be_bytes([header[16], header[17]]) as usize != PAGE_SIZE {
+        return Err(foreign("its pages are laid out otherwise"));
+    }
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let wal_is_empty = std::fs::metadata(wal).map_or(true, |m| m.len() == 0);
+    let pages = u64::from(word(28));
+    // With a write-ahead log the main file may be behind; without one it is all there is.
+    if wal_is_empty && length < pages * PAGE_SIZE as u64 {
+        let what = format!("it is cut short: {length} bytes of {}", pages * PAGE_SIZE as u64);
+        return Err(StoreError::Damaged { path: name, what });
+    }
+    Ok(true)
+}
+
+fn create(connection: &mut Connection) -> Result<(), StoreError> {
+    let make = |connection: &mut Connection| -> rusqlite::Result<()> {
+        connection.file_control(
+            None::<&str>,
+            rusqlite::FileControl::ReserveBytes(&mut i32::from(RESERVED_BYTES)),
+        )?;
+        connection.pragma_update(None, "page_size", PAGE_SIZE as i64)?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        Ok(())
+    };
+    make(connection).map_err(|e| StoreError::of("making the file", e))?;
+    migrate(connection)?;
+    connection
+        .execute(
+            "UPDATE meta SET value = abs(random()) % 9007199254740992 + 1 WHERE key = 'file_generation'",
+            [],
+        )
+        .map_err(|e| StoreError::of("making the file", e))?;
+    Ok(())
+}
+
+fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
+    connection
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+        .map(bits)
+}
+
+fn check_meta(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let needs =
+        meta(connection, "min_reader").map_err(|e| damaged(path, "its meta table cannot be read", e))?;
+    if needs > u64::from(READS) {
+        let needs = u32::try_from(needs).unwrap_or(u32::MAX);
+        return Err(StoreError::Newer {
+            path: path.display().to_string(),
+            needs,
+            reads: READS,
+        });
+    }
+    Ok(())
+}
+
+/// Reads what the indexes have not reached, and checks each row. Gives the tail, the index mark, and the highest
+/// position there is.
+fn read_tail(path: &Path, connection: &Connection) -> Result<(Tail, Position, Position), StoreError> {
+    let unreadable = |e| damaged(path, "its log cannot be read", e);
+    let indexed = Position(meta(connection, "indexed").map_err(unreadable)?);
+    let mut tail = Tail::default();
+    let mut highest = indexed;
+    let mut statement = connection
+        .prepare(
+            "SELECT position, sender, recipient, sides, body FROM log WHERE position > ?1 ORDER BY position",
+        )
+        .map_err(unreadable)?;
+    let mut rows = statement.query([sql(indexed.0)]).map_err(unreadable)?;
+    while let Some(row) = rows.next().map_err(unreadable)? {
+        let row = row_of(row)
+            .map_err(unreadable)?
+            .map_err(|(position, what)| StoreError::Damaged {
+                path: path.display().to_string(),
+                what: format!("at {} in the log: {what}", position.0),
+            })?;
+        highest = row.position;
+        tail.push(&row);
+    }
+    Ok((tail, indexed, highest))
+}
+
+/// A row of a query for `position, sender, recipient, sides, body`.
+pub(super) fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Row, (Position, &'static str)>> {
+    let position = Position(bits(row.get(0)?));
+    let sender = AddressId::from_bits(bits(row.get(1)?));
+    let recipient = AddressId::from_bits(bits(row.get(2)?));
+    let sides = Sides(row.get(3)?);
+    let body = row.get_ref(4)?.as_blob().unwrap_or_default();
+    Ok(match decode_row(position, sender, recipient, body) {
+        Ok(entry) => Ok(Row {
+            position,
+            sides,
+            entry,
+        }),
+        Err(malformed) => Err((position, malformed.0)),
+    })
+}
+
+/// Makes what was read durable. Gives the first position that may be given.
+fn make_durable(path: &Path, connection: &mut Connection, highest: Position) -> Result<Position, StoreError> {
+    let doing = "making durable what was recovered";
+    let failed = |e| StoreError::of(doing, e);
+    let busy: i64 = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(failed)?;
+    if busy != 0 {
+        return Err(StoreError::ReaderPresent {
+            path: path.display().to_string(),
+        });
+    }
+    let reserved = meta(connection, "reserved").map_err(failed)?;
+    let first = reserved.max(highest.0 + 1);
+    connection
+        .execute(
+            "UPDATE meta SET value = ?1 WHERE key = 'reserved'",
+            [sql(first + RESERVE)],
+        )
+        .map_err(failed)?;
+    Ok(Position(first))
+}
+
+fn facts(path: &Path, connection: &Connection, first_position: Position) -> Result<Facts, StoreError> {
+    let doing = "reading what the file holds";
+    let failed = |e| StoreError::of(doing, e);
+    let highest: Option<i64> = connection
+        .query_row("SELECT max(id) FROM address", [], |row| row.get(0))
+        .map_err(failed)?;
+    let mut statement = connection
+        .prepare("SELECT name, overrides FROM domain")
+        .map_err(failed)?;
+    let domains = statement
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })
+        .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+        .map_err(failed)?
+        .into_iter()
+        .map(|(name, overrides)| {
+            let name = Domain::new(&name).ok();
+            name.zip(decode_overrides(&overrides).ok())
+                .ok_or_else(|| StoreError::Damaged {
+                    path: path.display().to_string(),
+                    what: "a domain cannot be read".into(),
+                })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Facts {
+        file_generation: meta(connection, "file_generation").map_err(failed)?,
+        first_position,
+        next_serial: highest.map_or(1, |id| AddressId::from_bits(bits(id)).serial() + 1),
+        domains,
+    })
+}
+
+fn damaged(path: &Path, what: &str, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        // The disk failed; that says nothing about what is on it.
+        Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DiskFull) => {
+            StoreError::of("reading the file", error)
+        }
+        _ => StoreError::Damaged {
+            path: path.display().to_string(),
+            what: format!("{what}: {error}"),
+        },
+    }
+}

@@ -1,0 +1,602 @@
+//! Reads: each a short transaction of its own, joined with the tail.
+//!
+//! The tail is looked at first and the file afterwards: a row that leaves the tail in between is in the indexes by
+//! then, so it is found twice at the worst and never not at all.
+
+use super::open::{Parts, connect, row_of};
+use super::tail::TailRow;
+use super::{bits, sql};
+use crate::values::{decode_buddy, decode_client_id, decode_progress, decode_record, decode_signal};
+use crate::{Anchor, Direction, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow};
+use rosterkit_core::account::Progress;
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::id::{AddressId, ClientId, Position};
+use rosterkit_core::roster::Buddy;
+use rosterkit_core::row::{Row, Side};
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending};
+use rusqlite::{Connection, OptionalExtension, Params, params};
+use std::sync::{Arc, PoisonError};
+
+pub(super) struct SqliteReader {
+    connection: Connection,
+    parts: Arc<Parts>,
+}
+
+impl SqliteReader {
+    pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
+        Ok(SqliteReader {
+            connection: connect(&parts.path, &parts.options)?,
+            parts: Arc::clone(parts),
+        })
+    }
+
+    /// Runs `read` on one state of the file.
+    fn read<T>(&mut self, read: impl FnOnce(&Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let run = |sql: &str| {
+            self.connection
+                .prepare_cached(sql)
+                .and_then(|mut s| s.execute([]))
+        };
+        let result = run("BEGIN").and_then(|_| read(self));
+        // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
+        let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
+        result.map_err(|e| StoreError::of("reading", e))
+    }
+
+    /// What the tail has of an account, newest first.
+    fn tail_of<T>(&self, account: AddressId, mut each: impl FnMut(&TailRow) -> Option<T>) -> Vec<T> {
+        let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
+        tail.of(account).map_while(&mut each).collect()
+    }
+
+    fn row(&self, position: Position) -> rusqlite::Result<Option<Result<Row, (Position, &'static str)>>> {
+        self.connection
+            .prepare_cached("SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1")?
+            .query_row([sql(position.0)], row_of)
+            .optional()
+    }
+
+    fn positions(&self, select: &str, params: impl Params) -> rusqlite::Result<Vec<Position>> {
+        let mut statement = self.connection.prepare_cached(select)?;
+        let rows = statement.query_map(params, |row| Ok(Position(bits(row.get(0)?))))?;
+        rows.collect()
+    }
+
+    fn damaged(&self, position: Position, what: &str) -> StoreError {
+        StoreError::Damaged {
+            path: self.parts.path.display().to_string(),
+            what: format!("at {} in the log: {what}", position.0),
+        }
+    }
+
+    fn malformed(&self) -> impl Fn(crate::codec::Malformed) -> StoreError + use<'_> {
+        |what| StoreError::malformed(&self.parts.path, what)
+    }
+
+    /// An account out of its record and progress, with what the log has above its claims.
+    fn load(
+        &mut self,
+        id: AddressId,
+        address: Address,
+        record: &[u8],
+        progress: Option<&[u8]>,
+    ) -> Result<Loaded, StoreError> {
+        let record = decode_record(id, address, record).map_err(self.malformed())?;
+        let progress = match progress {
+            Some(stored) => decode_progress(stored).map_err(self.malformed())?,
+            None => Progress::default(),
+        };
+        let upto = progress.claims.upto();
+        let mut last = Position::ZERO;
+        let mut unclaimed = self.tail_of(id, |row| {
+            last = last.max(row.position);
+            (row.position > upto).then(|| {
+                (row.recipient == id && row.sides.needed_by(Side::Recipient)).then_some(UnclaimedRow {
+                    position: row.position,
+                    sender: row.sender,
+                    size: row.size,
+                })
+            })
+        });
+        let indexed = self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(
+                "SELECT position, side, peer, size FROM log_by_account WHERE account = ?1 AND position > ?2",
+            )?;
+            let rows = select.query_map(params![sql(id.to_bits()), sql(upto.0)], |row| {
+                let position = Position(bits(row.get(0)?));
+                let received = row.get::<_, i64>(1)? & 1 != 0;
+                let sender = AddressId::from_bits(bits(row.get(2)?));
+                Ok((
+                    position,
+                    received.then_some(UnclaimedRow {
+                        position,
+                        sender,
+                        size: row.get(3)?,
+                    }),
+                ))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for (position, row) in indexed {
+            last = last.max(position);
+            unclaimed.push(row);
+        }
+        let mut unclaimed: Vec<UnclaimedRow> = unclaimed
+            .into_iter()
+            .flatten()
+            .filter(|row| !progress.claims.is_claimed(row.position))
+            .collect();
+        unclaimed.sort_unstable_by_key(|row| row.position);
+        unclaimed.dedup();
+        Ok(Loaded {
+            record: Arc::new(record),
+            progress,
+            unclaimed,
+            last: last.max(upto),
+        })
+    }
+}
+
+impl Reader for SqliteReader {
+    fn again(&self) -> Result<Box<dyn Reader>, StoreError> {
+        Ok(Box::new(SqliteReader::open(&self.parts)?))
+    }
+
+    fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT id FROM address WHERE text = ?1 AND retired = 0")
+            .and_then(|mut s| {
+                s.query_row([address.bare_str()], |row| row.get::<_, i64>(0))
+                    .optional()
+            })
+            .map(|id| id.map(|id| AddressId::from_bits(bits(id))))
+            .map_err(|e| StoreError::of("looking up an address", e))
+    }
+
+    fn addresses(&mut self, ids: &[AddressId]) -> Result<Vec<Option<Address>>, StoreError> {
+        ids.iter()
+            .map(|id| {
+                let text = self
+                    .connection
+                    .prepare_cached("SELECT text FROM address WHERE id = ?1")
+                    .and_then(|mut s| {
+                        s.query_row([sql(id.to_bits())], |row| row.get::<_, String>(0))
+                            .optional()
+                    })
+                    .map_err(|e| StoreError::of("looking up an id", e))?;
+                Ok(text.and_then(|text| Address::new(&text).ok()))
+            })
+            .collect()
+    }
+
+    fn account(&mut self, address: &Address) -> Result<Option<Loaded>, StoreError> {
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT a.id, c.record, p.value FROM address a JOIN account c ON c.id = a.id
+                 LEFT JOIN progress p ON p.account = a.id WHERE a.text = ?1 AND a.retired = 0",
+            )
+            .and_then(|mut s| {
+                s.query_row([address.bare_str()], |row| {
+                    let id = AddressId::from_bits(bits(row.get(0)?));
+                    Ok((id, row.get::<_, Vec<u8>>(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
+                })
+                .optional()
+            })
+            .map_err(|e| StoreError::of("loading an account", e))?;
+        let Some((id, record, progress)) = found else {
+            return Ok(None);
+        };
+        self.load(id, address.bare(), &record, progress.as_deref())
+            .map(Some)
+    }
+
+    fn accounts(
+        &mut self,
+        domain: &Domain,
+        after: Option<&Address>,
+        limit: usize,
+    ) -> Result<Vec<Address>, StoreError> {
+        let select =
+            "SELECT address FROM account WHERE domain = ?1 AND address > ?2 ORDER BY address LIMIT ?3";
+        let after = after.map_or("", Address::as_str);
+        let texts = self
+            .connection
+            .prepare_cached(select)
+            .and_then(|mut s| {
+                s.query_map(params![domain.as_str(), after, limit as i64], |row| {
+                    row.get::<_, String>(0)
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .map_err(|e| StoreError::of("listing accounts", e))?;
+        Ok(texts.iter().filter_map(|text| Address::new(text).ok()).collect())
+    }
+
+    fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT version, value FROM buddy WHERE account = ?1 AND peer = ?2")
+            .and_then(|mut s| {
+                s.query_row([sql(account.to_bits()), sql(peer.to_bits())], |row| {
+                    Ok((Position(bits(row.get(0)?)), row.get::<_, Vec<u8>>(1)?))
+                })
+                .optional()
+            })
+            .map_err(|e| StoreError::of("reading a buddy", e))?
+            .map(|(version, value)| decode_buddy(peer, version, &value).map_err(self.malformed()))
+            .transpose()
+    }
+
+    fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError> {
+        let rows = self
+            .connection
+            .prepare_cached("SELECT peer, version, value FROM buddy WHERE account = ?1")
+            .and_then(|mut s| {
+                s.query_map([sql(account.to_bits())], |row| {
+                    let peer = AddressId::from_bits(bits(row.get(0)?));
+                    Ok((peer, Position(bits(row.get(1)?)), row.get::<_, Vec<u8>>(2)?))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .map_err(|e| StoreError::of("reading a roster", e))?;
+        let mut buddies = rows
+            .into_iter()
+            .filter(|(_, version, _)| *version > since || since == Position::ZERO)
+            .map(|(peer, version, value)| decode_buddy(peer, version, &value).map_err(self.malformed()))
+            .collect::<Result<Vec<_>, _>>()?;
+        buddies.sort_unstable_by(|a, b| (&a.address, a.peer).cmp(&(&b.address, b.peer)));
+        Ok(buddies)
+    }
+
+    fn rows(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<Row>>, StoreError> {
+        let mut positions = self.tail_of(account, |row| (row.position > after).then_some(row.position));
+        let found = self.read(|reader| {
+            let select = "SELECT position FROM log_by_account
+                 WHERE account = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4";
+            let id = sql(account.to_bits());
+            positions.extend(reader.positions(select, params![id, sql(after.0), sql(upto.0), limit as i64])?);
+            positions.retain(|p| *p <= upto);
+            positions.sort_unstable();
+            positions.dedup();
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for position in positions {
+                let Some(row) = reader.row(position)? else {
+                    continue;
+                };
+                if let Ok(row) = &row {
+                    if !row.entry.sides_of(account).any(|side| row.sides.needed_by(side)) {
+                        continue;
+                    }
+                    bytes += row.entry.size();
+                }
+                found.push(row);
+                if found.len() >= limit || bytes >= max_bytes {
+                    break;
+                }
+            }
+            Ok(found)
+        })?;
+        self.whole(found)
+    }
+
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
+        let found = self.read(|reader| {
+            positions
+                .iter()
+                .filter_map(|p| reader.row(*p).transpose())
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        self.whole(found)
+    }
+
+    fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        let HistoryQuery {
+            account,
+            peer,
+            anchor,
+            direction,
+            limit,
+        } = *query;
+        let older = direction == Direction::Older;
+        // The rows of the tail come before (older) or behind (newer) those of the index.
+        let tail = self.tail_of(account, |row| {
+            let with = if row.sender == account {
+                row.recipient
+            } else {
+                row.sender
+            };
+            Some((row.position, with, row.time))
+        });
+        let wanted = |position: Position, time: Timestamp| match anchor {
+            Anchor::End => true,
+            Anchor::Row(at) => {
+                if older {
+                    position < at
+                } else {
+                    position > at
+                }
+            }
+            Anchor::Time(at) => {
+                if older {
+                    time < at
+                } else {
+                    time >= at
+                }
+            }
+        };
+        let (mut rows, complete) = self
+            .read(|reader| {
+                let mut candidates: Vec<Position> = tail
+                    .iter()
+                    .filter(|(position, with, time)| {
+                        peer.is_none_or(|p| p == *with) && wanted(*position, *time)
+                    })
+                    .map(|(position, ..)| *position)
+                    .collect();
+                // Enough for the page and one more, which says whether there is more; rows that turn out not to be
+                // history are made up for by further rounds.
+                let mut bound = match (anchor, older) {
+                    (Anchor::Row(at), _) => at,
+                    (_, true) => Position::MAX,
+                    (_, false) => Position::ZERO,
+                };
+                let mut page: Vec<Result<Row, (Position, &'static str)>> = Vec::new();
+                loop {
+                    let indexed = reader.history_positions(account, peer, anchor, older, bound, limit + 1)?;
+                    let exhausted = indexed.len() <= limit;
+                    let reached = indexed.last().copied();
+                    // From the tail only what lies within what the index was read for: order is one over both.
+                    let horizon = |p: &Position| match reached {
+                        Some(reached) if !exhausted => {
+                            if older {
+                                *p >= reached
+                            } else {
+                                *p <= reached
+                            }
+                        }
+                        _ => true,
+                    };
+                    let mut round: Vec<Position> =
+                        candidates.iter().copied().filter(|p| horizon(p)).collect();
+                    candidates.retain(|p| !horizon(p));
+                    round.extend(indexed);
+                    round.sort_unstable();
+                    round.dedup();
+                    if older {
+                        round.reverse();
+                    }
+                    for position in round {
+                        let Some(row) = reader.row(position)? else {
+                            continue;
+                        };
+                        let counts = row.as_ref().map_or(true, |row| {
+                            row.entry
+                                .sides_of(account)
+                                .any(|side| row.sides.in_history_of(side))
+                                && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))
+                        });
+                        if counts {
+                            page.push(row);
+                            if page.len() > limit {
+                                page.pop();
+                                return Ok((page, false));
+                            }
+                        }
+                    }
+                    match reached {
+                        Some(reached) if !exhausted => bound = reached,
+                        _ => return Ok((page, true)),
+                    }
+                }
+            })
+            .and_then(|(page, complete)| Ok((self.whole(page)?, complete)))?;
+        if older {
+            rows.reverse();
+        }
+        Ok(HistoryPage { rows, complete })
+    }
+
+    fn needed(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, Side)>, StoreError> {
+        let rows = self.rows(account, after, upto, limit, usize::MAX)?;
+        Ok(rows
+            .iter()
+            .flat_map(|row| {
+                let sides = row
+                    .entry
+                    .sides_of(account)
+                    .filter(|side| row.sides.needed_by(*side));
+                sides.map(|side| (row.position, side))
+            })
+            .collect())
+    }
+
+    fn client_id(&mut self, account: AddressId, id: &ClientId) -> Result<Option<ClientIdEntry>, StoreError> {
+        let hash = id.hash64();
+        let in_tail = self.tail_of(account, |row| {
+            Some((row.sender == account && row.client_id == Some(hash)).then_some(row.position))
+        });
+        let (rows, entries) = self.read(|reader| {
+            let rows = in_tail
+                .into_iter()
+                .flatten()
+                .filter_map(|position| reader.row(position).transpose())
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut select = reader
+                .connection
+                .prepare_cached("SELECT position, value FROM client_id WHERE account = ?1 AND hash = ?2")?;
+            let entries = select
+                .query_map([sql(account.to_bits()), sql(hash)], |row| {
+                    Ok((Position(bits(row.get(0)?)), row.get::<_, Vec<u8>>(1)?))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((rows, entries))
+        })?;
+        let mut found = None;
+        for row in self.whole(rows)? {
+            found = ClientIdEntry::of(&row).filter(|e| e.client_id == *id).or(found);
+        }
+        for (position, value) in entries {
+            let entry = decode_client_id(position, &value).map_err(self.malformed())?;
+            found = Some(entry).filter(|e| e.client_id == *id).or(found);
+        }
+        Ok(found)
+    }
+
+    fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError> {
+        let mut hashes: Vec<u64> = self
+            .tail_of(account, |row| {
+                Some(row.client_id.filter(|_| row.sender == account))
+            })
+            .into_iter()
+            .flatten()
+            .collect();
+        let indexed = self.read(|reader| {
+            let mut select = reader
+                .connection
+                .prepare_cached("SELECT hash FROM client_id WHERE account = ?1")?;
+            let rows = select.query_map([sql(account.to_bits())], |row| row.get::<_, i64>(0).map(bits))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        hashes.extend(indexed);
+        Ok(hashes)
+    }
+
+    fn pending(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let (position, recipient) = match &after {
+            Some((position, recipient)) => (sql(position.0), recipient.as_str()),
+            None => (-1, ""),
+        };
+        let select = "SELECT position, recipient, origin, sender, signal FROM pending
+             WHERE (position, recipient) > (?1, ?2) ORDER BY position, recipient LIMIT ?3";
+        let rows = self
+            .connection
+            .prepare_cached(select)
+            .and_then(|mut s| {
+                s.query_map(params![position, recipient, limit as i64], |row| {
+                    let key = (Position(bits(row.get(0)?)), row.get::<_, String>(1)?);
+                    Ok((
+                        key,
+                        bits(row.get(2)?),
+                        row.get::<_, String>(3)?,
+                        row.get::<_, Vec<u8>>(4)?,
+                    ))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .map_err(|e| StoreError::of("reading pending signals", e))?;
+        rows.into_iter()
+            .map(|((position, recipient), origin, sender, signal)| {
+                let address =
+                    |text: &str| crate::values::address_of(text.as_bytes()).map_err(self.malformed());
+                Ok(Pending {
+                    position,
+                    origin: AddressId::from_bits(origin),
+                    origin_address: address(&sender)?,
+                    recipient: address(&recipient)?,
+                    signal: decode_signal(&signal).map_err(self.malformed())?,
+                })
+            })
+            .collect()
+    }
+
+    fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT mechanism, verifier FROM credential WHERE account = ?1 ORDER BY mechanism",
+            )
+            .and_then(|mut s| {
+                s.query_map([sql(account.to_bits())], |row| {
+                    Ok(Credential {
+                        mechanism: row.get(0)?,
+                        verifier: row.get(1)?,
+                    })
+                })?
+                .collect()
+            })
+            .map_err(|e| StoreError::of("reading credentials", e))
+    }
+
+    fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT path FROM file WHERE account = ?1 ORDER BY path")
+            .and_then(|mut s| s.query_map([sql(account.to_bits())], |row| row.get(0))?.collect())
+            .map_err(|e| StoreError::of("listing files", e))
+    }
+
+    fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT modified, bytes FROM file WHERE account = ?1 AND path = ?2")
+            .and_then(|mut s| {
+                s.query_row(params![sql(account.to_bits()), path], |row| {
+                    Ok(File {
+                        path: path.to_owned(),
+                        modified: Timestamp(row.get(0)?),
+                        bytes: row.get(1)?,
+                    })
+                })
+                .optional()
+            })
+            .map_err(|e| StoreError::of("reading a file", e))
+    }
+}
+
+impl SqliteReader {
+    /// Positions of an account's indexed rows from `bound` on, in the direction asked for.
+    fn history_positions(
+        &self,
+        account: AddressId,
+        peer: Option<AddressId>,
+        anchor: Anchor,
+        older: bool,
+        bound: Position,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Position>> {
+        let (table, with) = match peer {
+            Some(_) => ("log_by_peer", "AND peer = ?2"),
+            None => ("log_by_account", "AND ?2 IS NULL"),
+        };
+        let (beyond, order) = if older { ("<", "DESC") } else { (">", "ASC") };
+        let (when, time) = match anchor {
+            Anchor::Time(at) if older => ("AND time < ?5", Some(at.0)),
+            Anchor::Time(at) => ("AND time >= ?5", Some(at.0)),
+            _ => ("AND ?5 IS NULL", None),
+        };
+        let select = format!(
+            "SELECT position FROM {table} WHERE account = ?1 {with} AND position {beyond} ?3 {when}
+             ORDER BY position {order} LIMIT ?4"
+        );
+        let peer = peer.map(|p| sql(p.to_bits()));
+        self.positions(
+            &select,
+            params![sql(account.to_bits()), peer, sql(bound.0), limit as i64, time],
+        )
+    }
+
+    /// The rows, or the first that is damaged.
+    fn whole(&self, rows: Vec<Result<Row, (Position, &'static str)>>) -> Result<Vec<Arc<Row>>, StoreError> {
+        rows.into_iter()
+            .map(|row| {
+                row.map(Arc::new)
+                    .map_err(|(position, what)| self.damaged(position, what))
+            })
+            .collect()
+    }
+}

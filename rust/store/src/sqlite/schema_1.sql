@@ -1,0 +1,104 @@
+-- The one ordered log. What both sides still want of a row is `sides`; everything else is in `body`, checksummed.
+CREATE TABLE log (
+    position  INTEGER PRIMARY KEY,
+    sender    INTEGER NOT NULL,
+    recipient INTEGER NOT NULL,
+    sides     INTEGER NOT NULL,
+    body      BLOB NOT NULL
+) STRICT;
+
+-- The indexes behind it. Rows above meta.indexed may be missing here.
+-- side: 1 the account received the row, 2 it sent it, 3 both. size is in bytes of content, time in Unix ms.
+CREATE TABLE log_by_account (
+    account  INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    peer     INTEGER NOT NULL,
+    side     INTEGER NOT NULL,
+    size     INTEGER NOT NULL,
+    time     INTEGER NOT NULL,
+    PRIMARY KEY (account, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log_by_peer (
+    account  INTEGER NOT NULL,
+    peer     INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    time     INTEGER NOT NULL,
+    PRIMARY KEY (account, peer, position)
+) STRICT, WITHOUT ROWID;
+
+-- The ring of recent client ids.
+CREATE TABLE client_id (
+    account  INTEGER NOT NULL,
+    hash     INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    value    BLOB NOT NULL,
+    PRIMARY KEY (account, hash, position)
+) STRICT, WITHOUT ROWID;
+
+-- Ids are never used again: the row of a deleted account stays, retired.
+CREATE TABLE address (
+    id      INTEGER PRIMARY KEY,
+    text    TEXT NOT NULL,
+    retired INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX address_live ON address (text) WHERE retired = 0;
+
+CREATE TABLE domain (
+    name      TEXT PRIMARY KEY,
+    overrides BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+    id      INTEGER PRIMARY KEY,
+    domain  TEXT NOT NULL,
+    address TEXT NOT NULL,
+    record  BLOB NOT NULL
+) STRICT;
+CREATE INDEX account_by_domain ON account (domain, address);
+
+CREATE TABLE progress (
+    account INTEGER PRIMARY KEY,
+    value   BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE buddy (
+    account INTEGER NOT NULL,
+    peer    INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    value   BLOB NOT NULL,
+    PRIMARY KEY (account, peer)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pending (
+    position  INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    origin    INTEGER NOT NULL,
+    sender    TEXT NOT NULL,
+    signal    BLOB NOT NULL,
+    PRIMARY KEY (position, recipient)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE credential (
+    account   INTEGER NOT NULL,
+    mechanism TEXT NOT NULL,
+    verifier  BLOB NOT NULL,
+    PRIMARY KEY (account, mechanism)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE file (
+    account  INTEGER NOT NULL,
+    path     TEXT NOT NULL,
+    modified INTEGER NOT NULL,
+    bytes    BLOB NOT NULL,
+    PRIMARY KEY (account, path)
+) STRICT;
+
+-- file_generation: distinguishes this file from a restored backup of it. min_reader: what a version must read.
+-- reserved: every position below it may have been given. indexed: up to where the indexes are whole.
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('file_generation', 0), ('min_reader', 1), ('minor', 0), ('features', 0),
+    ('reserved', 1), ('indexed', 0);

@@ -1,0 +1,412 @@
+//! The writer: one transaction and one sync for each batch.
+
+use super::index::Pass;
+use super::open::{Parts, RESERVE};
+use super::{bits, sql};
+use crate::values::{
+    decode_row, encode_buddy, encode_client_id, encode_overrides, encode_progress, encode_record, encode_row,
+    encode_signal,
+};
+use crate::{CommitError, Item, StoreError, Writer};
+use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::row::{Row, Side, Sides};
+use rosterkit_core::write::{ClientIdEntry, Write};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+pub(super) struct SqliteWriter {
+    pub(super) connection: Connection,
+    pub(super) parts: Arc<Parts>,
+    reserved: Position,
+    /// The mark of the indexes: below it they are whole.
+    pub(super) indexed: Position,
+    pub(super) pass: Option<Pass>,
+    /// After a commit whose result is unknown nothing more is done.
+    broken: bool,
+}
+
+impl SqliteWriter {
+    pub(super) fn new(
+        connection: Connection,
+        parts: Arc<Parts>,
+        reserved: Position,
+        indexed: Position,
+    ) -> Self {
+        SqliteWriter {
+            connection,
+            parts,
+            reserved,
+            indexed,
+            pass: None,
+            broken: false,
+        }
+    }
+
+    /// Runs `write` in a transaction. What fails before the commit is rolled back; what fails in it is unknown.
+    pub(super) fn transact(
+        &mut self,
+        write: impl FnOnce(&Connection) -> Result<(), CommitError>,
+    ) -> Result<(), CommitError> {
+        if self.broken {
+            let source = StoreError::Io {
+                doing: "writing after a failure",
+                source: std::io::Error::other("the store is to be opened again"),
+            };
+            return Err(CommitError::Unknown(source));
+        }
+        let run = |sql: &str| {
+            self.connection
+                .prepare_cached(sql)
+                .and_then(|mut s| s.execute([]))
+        };
+        let begun =
+            run("BEGIN IMMEDIATE").map_err(|e| CommitError::RolledBack(StoreError::of("beginning", e)));
+        let result = begun.and_then(|_| write(&self.connection)).and_then(|()| {
+            run("COMMIT")
+                .map(|_| ())
+                .map_err(|e| match e.sqlite_error_code() {
+                    // The pages did not all get into the log, so no commit mark did either.
+                    Some(ErrorCode::DiskFull) => CommitError::RolledBack(StoreError::Full),
+                    _ => CommitError::Unknown(StoreError::of("committing", e)),
+                })
+        });
+        match result {
+            Err(CommitError::Unknown(source)) => {
+                self.broken = true;
+                Err(CommitError::Unknown(source))
+            }
+            Err(error) if !self.connection.is_autocommit() => match run("ROLLBACK") {
+                Ok(_) => Err(error),
+                Err(source) => {
+                    self.broken = true;
+                    Err(CommitError::Unknown(StoreError::of("rolling back", source)))
+                }
+            },
+            other => other,
+        }
+    }
+}
+
+impl Writer for SqliteWriter {
+    fn reserved(&self) -> Position {
+        self.reserved
+    }
+
+    fn commit(&mut self, items: &[Item]) -> Result<(), CommitError> {
+        let highest = items
+            .iter()
+            .flat_map(|item| &item.writes)
+            .filter_map(placed_at)
+            .max();
+        // Half of what was reserved is left when more is: a relaxed engine gives positions between commits.
+        let low = self.reserved.0 - RESERVE / 2;
+        let reserve = (items.is_empty() || highest.is_some_and(|p| p.0 >= low))
+            .then(|| Position(self.reserved.0.max(highest.unwrap_or_default().0 + 1) + RESERVE));
+        let parts = Arc::clone(&self.parts);
+        self.transact(|connection| {
+            for (number, item) in items.iter().enumerate() {
+                for write in &item.writes {
+                    apply(connection, &parts, write).map_err(|source| blame(number, source))?;
+                }
+            }
+            if let Some(reserve) = reserve {
+                connection
+                    .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'reserved'")
+                    .and_then(|mut s| s.execute([sql(reserve.0)]))
+                    .map_err(|e| CommitError::RolledBack(StoreError::of("reserving positions", e)))?;
+            }
+            Ok(())
+        })?;
+        self.reserved = reserve.unwrap_or(self.reserved);
+        let mut tail = self.parts.tail.write().unwrap_or_else(PoisonError::into_inner);
+        for write in items.iter().flat_map(|item| &item.writes) {
+            match write {
+                Write::Append(row) => tail.push(row),
+                Write::ClearSide { position, side } => {
+                    if let Some(sides) = tail.at(*position).map(|row| row.sides) {
+                        tail.set_sides(*position, sides.cleared(*side));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError> {
+        self.index_slice(budget, all)
+    }
+
+    fn tail_len(&self) -> usize {
+        self.parts
+            .tail
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+}
+
+fn placed_at(write: &Write) -> Option<Position> {
+    match write {
+        Write::Append(row) => Some(row.position),
+        Write::Buddy(_, buddy) => Some(buddy.version),
+        Write::Account(record) => Some(record.roster_version),
+        Write::Pend(pending) => Some(pending.position),
+        _ => None,
+    }
+}
+
+/// A statement failed: because of the item, or because of the disk.
+fn blame(item: usize, source: StoreError) -> CommitError {
+    match &source {
+        StoreError::Full => CommitError::RolledBack(source),
+        StoreError::Sqlite { source: error, .. } => match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                CommitError::Item { item, source }
+            }
+            _ => CommitError::RolledBack(source),
+        },
+        StoreError::Refused(_) => CommitError::Item { item, source },
+        _ => CommitError::RolledBack(source),
+    }
+}
+
+fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), StoreError> {
+    let failed = |e| StoreError::of("writing", e);
+    let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.execute(params))
+            .map_err(failed)
+    };
+    match write {
+        Write::Append(row) => {
+            let body = encode_row(row.position, &row.entry);
+            connection
+                .prepare_cached(
+                    "INSERT INTO log (position, sender, recipient, sides, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )
+                .and_then(|mut s| {
+                    s.execute(params![
+                        sql(row.position.0),
+                        sql(row.entry.sender.to_bits()),
+                        sql(row.entry.recipient.to_bits()),
+                        row.sides.0,
+                        body
+                    ])
+                })
+                .map_err(failed)?;
+        }
+        Write::Address { id, address } => {
+            // Two accounts can make the same outside address known in one batch; it has one id all the same.
+            let insert = "INSERT INTO address (id, text) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
+            run(insert, &[&sql(id.to_bits()), &address.as_str()])?;
+        }
+        Write::Account(record) => {
+            let upsert = "INSERT INTO account (id, domain, address, record)
+                 SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM domain WHERE name = ?2)
+                 ON CONFLICT (id) DO UPDATE SET record = excluded.record";
+            let domain = record.address.domain();
+            let (id, address) = (sql(record.id.to_bits()), record.address.as_str());
+            if run(upsert, &[&id, &domain, &address, &encode_record(record)])? == 0 {
+                return Err(StoreError::Refused("the domain of the account is not hosted"));
+            }
+        }
+        Write::Progress(account, progress) => {
+            let upsert = "INSERT INTO progress (account, value) VALUES (?1, ?2)
+                 ON CONFLICT (account) DO UPDATE SET value = excluded.value";
+            run(upsert, &[&sql(account.to_bits()), &encode_progress(progress)])?;
+        }
+        Write::AccountDeleted(account) => {
+            let id = sql(account.to_bits());
+            for delete in [
+                "DELETE FROM account WHERE id = ?1",
+                "DELETE FROM progress WHERE account = ?1",
+                "DELETE FROM buddy WHERE account = ?1",
+                "DELETE FROM client_id WHERE account = ?1",
+                "DELETE FROM credential WHERE account = ?1",
+                "DELETE FROM file WHERE account = ?1",
+                "UPDATE address SET retired = 1 WHERE id = ?1",
+            ] {
+                run(delete, &[&id])?;
+            }
+        }
+        Write::Buddy(account, buddy) => {
+            let upsert = "INSERT INTO buddy (account, peer, version, value) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (account, peer) DO UPDATE SET version = excluded.version, value = excluded.value";
+            let key = (sql(account.to_bits()), sql(buddy.peer.to_bits()));
+            run(
+                upsert,
+                &[&key.0, &key.1, &sql(buddy.version.0), &encode_buddy(buddy)],
+            )?;
+        }
+        Write::Domain(domain, overrides) => {
+            let upsert = "INSERT INTO domain (name, overrides) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET overrides = excluded.overrides";
+            run(upsert, &[&domain.as_str(), &encode_overrides(overrides)])?;
+        }
+        Write::DomainRemoved(domain) => {
+            let delete = "DELETE FROM domain WHERE name = ?1
+                 AND NOT EXISTS (SELECT 1 FROM account WHERE domain = ?1)";
+            if run(delete, &[&domain.as_str()])? == 0 {
+                return Err(StoreError::Refused(
+                    "the domain is not there, or has accounts still",
+                ));
+            }
+        }
+        Write::Pend(pending) => {
+            let insert = "INSERT INTO pending (position, recipient, origin, sender, signal)
+                 VALUES (?1, ?2, ?3, ?4, ?5)";
+            connection
+                .prepare_cached(insert)
+                .and_then(|mut s| {
+                    s.execute(params![
+                        sql(pending.position.0),
+                        pending.recipient.as_str(),
+                        sql(pending.origin.to_bits()),
+                        pending.origin_address.as_str(),
+                        encode_signal(&pending.signal)
+                    ])
+                })
+                .map_err(failed)?;
+        }
+        Write::Settle { position, recipient } => {
+            let delete = "DELETE FROM pending WHERE position = ?1 AND recipient = ?2";
+            run(delete, &[&sql(position.0), &recipient.as_str()])?;
+        }
+        Write::ClearSide { position, side } => clear_side(connection, parts, *position, *side)?,
+        Write::ClientId(account, entry) => put_client_id(connection, *account, entry).map_err(failed)?,
+        Write::Credential(account, credential) => {
+            let upsert = "INSERT INTO credential (account, mechanism, verifier) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (account, mechanism) DO UPDATE SET verifier = excluded.verifier";
+            run(
+                upsert,
+                &[
+                    &sql(account.to_bits()),
+                    &credential.mechanism,
+                    &credential.verifier,
+                ],
+            )?;
+        }
+        Write::File(account, file) => {
+            let upsert = "INSERT INTO file (account, path, modified, bytes) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (account, path) DO UPDATE SET modified = excluded.modified, bytes = excluded.bytes";
+            run(
+                upsert,
+                &[&sql(account.to_bits()), &file.path, &file.modified.0, &file.bytes],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn put_client_id(
+    connection: &Connection,
+    account: AddressId,
+    entry: &ClientIdEntry,
+) -> rusqlite::Result<()> {
+    let upsert = "INSERT OR REPLACE INTO client_id (account, hash, position, value) VALUES (?1, ?2, ?3, ?4)";
+    let hash = sql(entry.client_id.hash64());
+    connection.prepare_cached(upsert)?.execute(params![
+        sql(account.to_bits()),
+        hash,
+        sql(entry.position.0),
+        encode_client_id(entry)
+    ])?;
+    Ok(())
+}
+
+/// One side needs the row no more. Its entries in the indexes go with it, and when it was the last side the row
+/// itself goes, leaving its client id in the ring.
+fn clear_side(
+    connection: &Connection,
+    parts: &Parts,
+    position: Position,
+    side: Side,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::of("clearing a side", e);
+    let select = "SELECT sender, recipient, sides FROM log WHERE position = ?1";
+    let found = connection
+        .prepare_cached(select)
+        .and_then(|mut s| {
+            s.query_row([sql(position.0)], |row| {
+                let (sender, recipient): (i64, i64) = (row.get(0)?, row.get(1)?);
+                Ok((
+                    AddressId::from_bits(bits(sender)),
+                    AddressId::from_bits(bits(recipient)),
+                    Sides(row.get(2)?),
+                ))
+            })
+            .optional()
+        })
+        .map_err(failed)?;
+    // Clearing twice, or a row that is gone, changes nothing.
+    let Some((sender, recipient, before)) = found else {
+        return Ok(());
+    };
+    let sides = before.cleared(side);
+    if sides == before {
+        return Ok(());
+    }
+    let (account, peer) = match side {
+        Side::Sender => (sender, recipient),
+        Side::Recipient => (recipient, sender),
+    };
+    let account_needs = sides.needed_by(Side::Sender) && sender == account
+        || sides.needed_by(Side::Recipient) && recipient == account;
+    let unindex = || -> rusqlite::Result<()> {
+        if !account_needs {
+            connection
+                .prepare_cached("DELETE FROM log_by_account WHERE account = ?1 AND position = ?2")?
+                .execute(params![sql(account.to_bits()), sql(position.0)])?;
+            connection
+                .prepare_cached("DELETE FROM log_by_peer WHERE account = ?1 AND peer = ?2 AND position = ?3")?
+                .execute(params![
+                    sql(account.to_bits()),
+                    sql(peer.to_bits()),
+                    sql(position.0)
+                ])?;
+        }
+        Ok(())
+    };
+    unindex().map_err(failed)?;
+    if !sides.is_clear() {
+        connection
+            .prepare_cached("UPDATE log SET sides = ?2 WHERE position = ?1")
+            .and_then(|mut s| s.execute(params![sql(position.0), sides.0]))
+            .map_err(failed)?;
+        return Ok(());
+    }
+    let row = take_row(connection, parts, position)?;
+    if let Some(entry) = row.as_ref().and_then(ClientIdEntry::of) {
+        put_client_id(connection, sender, &entry).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn take_row(connection: &Connection, parts: &Parts, position: Position) -> Result<Option<Row>, StoreError> {
+    let delete = "DELETE FROM log WHERE position = ?1 RETURNING sender, recipient, sides, body";
+    connection
+        .prepare_cached(delete)
+        .and_then(|mut statement| {
+            statement
+                .query_row([sql(position.0)], |row| {
+                    let sender = AddressId::from_bits(bits(row.get(0)?));
+                    let recipient = AddressId::from_bits(bits(row.get(1)?));
+                    let body = row.get_ref(3)?.as_blob().unwrap_or_default();
+                    Ok((Sides(row.get(2)?), decode_row(position, sender, recipient, body)))
+                })
+                .optional()
+        })
+        .map_err(|e| StoreError::of("deleting a row", e))?
+        .map(|(sides, entry)| {
+            let entry = entry.map_err(|e| StoreError::malformed(&parts.path, e))?;
+            Ok(Row {
+                position,
+                sides,
+                entry,
+            })
+        })
+        .transpose()
+}

@@ -1,0 +1,473 @@
+//! What each stored value is made of.
+
+use crate::codec::{Decoder, Encoder, Malformed, number, take_varint, text, unzigzag, varint, zigzag};
+use rosterkit_core::account::{Cursor, Device, Progress, Record};
+use rosterkit_core::address::Address;
+use rosterkit_core::content::{Body, Content};
+use rosterkit_core::delivery::claims::Claims;
+use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
+use rosterkit_core::preferences::{AcceptedSenders, Overrides};
+use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
+use rosterkit_core::row::{Entry, Kind, Word};
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::ClientIdEntry;
+use std::sync::Arc;
+
+/// The format number of every value of this version.
+const FORMAT: u8 = 1;
+
+// ---- rows of the log ------------------------------------------------------------------------------------------
+
+/// The body of a row, with a CRC-32 of it and of its key at the end. The sides change later and are not in it.
+pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
+    let mut out = Encoder::new(FORMAT);
+    out.bytes(1, entry.message_id.0.as_bytes());
+    out.number(2, zigzag(entry.time.0));
+    out.number(3, word_number(entry.word));
+    if let Some(device) = entry.device {
+        out.number(4, u64::from(device.0));
+    }
+    if let Some(instance) = &entry.instance {
+        out.text(5, instance);
+    }
+    if let Some(client_id) = &entry.client_id {
+        out.text(6, client_id.as_str());
+        out.bytes(7, &entry.fingerprint.to_le_bytes());
+    }
+    match &entry.kind {
+        Kind::Message(Content { body, extensions }) => {
+            match body {
+                Body::Text(text) => out.text(8, text),
+                Body::Data { media_type, bytes } => {
+                    out.text(9, media_type);
+                    out.bytes(10, bytes);
+                }
+            }
+            if !extensions.is_empty() {
+                out.bytes(11, extensions);
+            }
+        }
+        Kind::BuddyRequest { note } => out.text(12, note),
+    }
+    let mut body = out.finish(&entry.unknown);
+    let crc = row_crc(position, entry.sender, entry.recipient, &body);
+    body.extend_from_slice(&crc.to_le_bytes());
+    body
+}
+
+pub(crate) fn decode_row(
+    position: Position,
+    sender: AddressId,
+    recipient: AddressId,
+    stored: &[u8],
+) -> Result<Entry, Malformed> {
+    let Some((body, crc)) = stored.split_last_chunk::<4>() else {
+        return Err(Malformed("a row without a checksum"));
+    };
+    if row_crc(position, sender, recipient, body) != u32::from_le_bytes(*crc) {
+        return Err(Malformed("a row whose checksum is wrong"));
+    }
+    let mut fields = Decoder::new(body, FORMAT)?;
+    let (mut message_id, mut time, mut word, mut device, mut instance) = (None, None, None, None, None);
+    let (mut client_id, mut fingerprint) = (None, 0);
+    let (mut kind, mut media_type) = (None, None);
+    let mut extensions: Arc<[u8]> = Arc::default();
+    while let Some((tag, bytes)) = fields.next()? {
+        match tag {
+            1 => message_id = uuid::Uuid::from_slice(bytes).ok().map(MessageId),
+            2 => time = Some(Timestamp(unzigzag(number(bytes)?))),
+            3 => word = Some(word_of(number(bytes)?)?),
+            4 => device = Some(DeviceNumber(number(bytes)? as u32)),
+            5 => instance = Some(Arc::from(text(bytes)?)),
+            6 => client_id = Some(ClientId::new(text(bytes)?).map_err(|_| Malformed("a client id"))?),
+            7 => fingerprint = u64::from_le_bytes(bytes.try_into().map_err(|_| Malformed("a fingerprint"))?),
+            8 => {
+                kind = Some(Kind::Message(Content {
+                    body: Body::Text(text(bytes)?.into()),
+                    extensions: Arc::default(),
+                }))
+            }
+            9 => media_type = Some(Arc::<str>::from(text(bytes)?)),
+            10 => {
+                let media_type = media_type.take().ok_or(Malformed("data without a media type"))?;
+                let body = Body::Data {
+                    media_type,
+                    bytes: bytes.into(),
+                };
+                kind = Some(Kind::Message(Content {
+                    body,
+                    extensions: Arc::default(),
+                }));
+            }
+            11 => extensions = bytes.into(),
+            12 => {
+                kind = Some(Kind::BuddyRequest {
+                    note: text(bytes)?.into(),
+                })
+            }
+            _ => fields.keep(tag, bytes),
+        }
+    }
+    let mut kind = kind.ok_or(Malformed("a row of a kind that this version does not know"))?;
+    if let Kind::Message(content) = &mut kind {
+        content.extensions = extensions;
+    }
+    Ok(Entry {
+        sender,
+        recipient,
+        message_id: message_id.ok_or(Malformed("a row without an id"))?,
+        time: time.ok_or(Malformed("a row without a time"))?,
+        device,
+        instance,
+        client_id,
+        fingerprint,
+        word: word.ok_or(Malformed("a row without its answer"))?,
+        kind,
+        unknown: fields.into_unknown(),
+    })
+}
+
+fn row_crc(position: Position, sender: AddressId, recipient: AddressId, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for key in [position.0, sender.to_bits(), recipient.to_bits()] {
+        crc.update(&key.to_le_bytes());
+    }
+    crc.update(body);
+    crc.finalize()
+}
+
+const fn word_number(word: Word) -> u64 {
+    match word {
+        Word::Delivered => 1,
+        Word::Stored => 2,
+        Word::Queued => 3,
+    }
+}
+
+fn word_of(number: u64) -> Result<Word, Malformed> {
+    match number {
+        1 => Ok(Word::Delivered),
+        2 => Ok(Word::Stored),
+        3 => Ok(Word::Queued),
+        _ => Err(Malformed("an answer that this version does not know")),
+    }
+}
+
+// ---- the ring of client ids -----------------------------------------------------------------------------------
+
+pub(crate) fn encode_client_id(entry: &ClientIdEntry) -> Vec<u8> {
+    let mut out = Encoder::new(FORMAT);
+    out.text(1, entry.client_id.as_str());
+    out.bytes(2, entry.message_id.0.as_bytes());
+    out.number(3, word_number(entry.word));
+    out.bytes(4, &entry.fingerprint.to_le_bytes());
+    out.number(5, zigzag(entry.time.0));
+    out.finish(&[])
+}
+
+pub(crate) fn decode_client_id(position: Position, stored: &[u8]) -> Result<ClientIdEntry, Malformed> {
+    let mut fields = Decoder::new(stored, FORMAT)?;
+    let (mut client_id, mut message_id, mut word, mut fingerprint, mut time) =
+        (None, None, None, 0, Timestamp(0));
+    while let Some((tag, bytes)) = fields.next()? {
+        match tag {
+            1 => client_id = Some(ClientId::new(text(bytes)?).map_err(|_| Malformed("a client id"))?),
+            2 => message_id = uuid::Uuid::from_slice(bytes).ok().map(MessageId),
+            3 => word = Some(word_of(number(bytes)?)?),
+            4 => fingerprint = u64::from_le_bytes(bytes.try_into().map_err(|_| Malformed("a fingerprint"))?),
+            5 => time = Timestamp(unzigzag(number(bytes)?)),
+            _ => {}
+        }
+    }
+    Ok(ClientIdEntry {
+        client_id: client_id.ok_or(Malformed("a ring entry without a client id"))?,
+        position,
+        message_id: message_id.ok_or(Malformed("a ring entry without a message id"))?,
+        word: word.ok_or(Malformed("a ring entry without its answer"))?,
+        fingerprint,
+        time,
+    })
+}
+
+// ---- accounts -------------------------------------------------------------------------------------------------
+
+pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
+    let mut out = Encoder::new(FORMAT);
+    out.bytes(1, &encode_overrides(&record.overrides));
+    let index: Vec<u8> = record
+        .roster
+        .as_packed()
+        .iter()
+        .flat_map(|entry| entry.to_le_bytes())
+        .collect();
+    out.bytes(2, &index);
+    out.number(3, record.roster_version.0);
+    for address in &record.blocked {
+        out.text(4, address.as_str());
+    }
+    for device in &record.devices {
+        let mut value = Vec::new();
+        varint(&mut value, u64::from(device.number.0));
+        value.extend_from_slice(device.name.as_str().as_bytes());
+        out.bytes(5, &value);
+    }
+    out.number(6, u64::from(record.next_device));
+    out.number(7, record.owner_epoch);
+    out.finish(&record.unknown)
+}
+
+pub(crate) fn decode_record(id: AddressId, address: Address, stored: &[u8]) -> Result<Record, Malformed> {
+    let mut fields = Decoder::new(stored, FORMAT)?;
+    let mut record = Record::new(id, address);
+    while let Some((tag, bytes)) = fields.next()? {
+        match tag {
+            1 => record.overrides = decode_overrides(bytes)?,
+            2 => {
+                let (entries, rest) = bytes.as_chunks::<8>();
+                let packed = entries.iter().map(|entry| u64::from_le_bytes(*entry)).collect();
+                record.roster = Index::from_packed(packed)
+                    .filter(|_| rest.is_empty())
+                    .ok_or(Malformed("a roster index out of order"))?;
+            }
+            3 => record.roster_version = Position(number(bytes)?),
+            4 => {
+                record.blocked.insert(address_of(bytes)?);
+            }
+            5 => {
+                let mut rest = bytes;
+                let device = DeviceNumber(take_varint(&mut rest)? as u32);
+                let name = DeviceName::new(text(rest)?).map_err(|_| Malformed("a device name"))?;
+                record.devices.push(Device { number: device, name });
+            }
+            6 => record.next_device = number(bytes)? as u32,
+            7 => record.owner_epoch = number(bytes)?,
+            _ => fields.keep(tag, bytes),
+        }
+    }
+    record.unknown = fields.into_unknown();
+    Ok(record)
+}
+
+pub(crate) fn encode_progress(progress: &Progress) -> Vec<u8> {
+    let mut out = Encoder::new(FORMAT);
+    out.number(1, progress.claims.upto().0);
+    if !progress.claims.above().is_empty() {
+        let mut value = Vec::new();
+        let mut before = progress.claims.upto();
+        for position in progress.claims.above() {
+            varint(&mut value, position.0 - before.0);
+            before = *position;
+        }
+        out.bytes(2, &value);
+    }
+    for cursor in &progress.cursors {
+        let mut value = Vec::new();
+        varint(&mut value, u64::from(cursor.device.0));
+        varint(&mut value, cursor.position.0);
+        varint(&mut value, zigzag(cursor.seen.0));
+        out.bytes(3, &value);
+    }
+    out.finish(&[])
+}
+
+pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
+    let mut fields = Decoder::new(stored, FORMAT)?;
+    let (mut upto, mut above, mut cursors) = (Position::ZERO, Vec::new(), Vec::new());
+    while let Some((tag, bytes)) = fields.next()? {
+        let mut rest = bytes;
+        match tag {
+            1 => upto = Position(number(bytes)?),
+            2 => {
+                let mut position = upto.0;
+                while !rest.is_empty() {
+                    position = position.wrapping_add(take_varint(&mut rest)?);
+                    above.push(Position(position));
+                }
+            }
+            3 => cursors.push(Cursor {
+                device: DeviceNumber(take_varint(&mut rest)? as u32),
+                position: Position(take_varint(&mut rest)?),
+                seen: Timestamp(unzigzag(take_varint(&mut rest)?)),
+            }),
+            _ => {}
+        }
+    }
+    Ok(Progress {
+        claims: Claims::from_parts(upto, above),
+        cursors,
+    })
+}
+
+pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
+    let Overrides {
+        accepted_senders,
+        offline_storage,
+        keep_history,
+        deliver_to_devices,
+        max_roster_items,
+    } = overrides;
+    let mut out = Encoder::new(FORMAT);
+    if let Some(accepted) = accepted_senders {
+        let number = match accepted {
+            AcceptedSenders::Everybody => 1,
+            AcceptedSenders::Authenticated => 2,
+            AcceptedSenders::SameDomain => 3,
+            AcceptedSenders::Nobody => 4,
+        };
+        out.number(1, number);
+    }
+    for (tag, flag) in [(2, offline_storage), (3, keep_history), (4, deliver_to_devices)] {
+        if let Some(flag) = flag {
+            out.number(tag, u64::from(*flag));
+        }
+    }
+    if let Some(max) = max_roster_items {
+        out.number(5, u64::from(*max));
+    }
+    out.finish(&[])
+}
+
+pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
+    let mut fields = Decoder::new(stored, FORMAT)?;
+    let mut overrides = Overrides::default();
+    while let Some((tag, bytes)) = fields.next()? {
+        let number = number(bytes)?;
+        let flag = Some(number != 0);
+        match tag {
+            1 => {
+                overrides.accepted_senders = Some(match number {
+                    1 => AcceptedSenders::Everybody,
+                    2 => AcceptedSenders::Authenticated,
+                    3 => AcceptedSenders::SameDomain,
+                    4 => AcceptedSenders::Nobody,
+                    _ => return Err(Malformed("a policy that this version does not know")),
+                });
+            }
+            2 => overrides.offline_storage = flag,
+            3 => overrides.keep_history = flag,
+            4 => overrides.deliver_to_devices = flag,
+            5 => overrides.max_roster_items = Some(number as u32),
+            _ => {}
+        }
+    }
+    Ok(overrides)
+}
+
+// ---- rosters and the handshake --------------------------------------------------------------------------------
+
+pub(crate) fn encode_buddy(buddy: &Buddy) -> Vec<u8> {
+    let mut out = Encoder::new(FORMAT);
+    out.text(1, buddy.address.as_str());
+    if !buddy.name.is_empty() {
+        out.text(2, &buddy.name);
+    }
+    for group in &buddy.groups {
+        out.text(3, group);
+    }
+    let Halves {
+        my_wish,
+        my_grant,
+        their_wish,
+        their_grant,
+    } = buddy.halves;
+    let mut halves = Vec::new();
+    for half in [my_wish, my_grant, their_wish, their_grant] {
+        varint(&mut halves, half.at.0 << 1 | u64::from(half.set));
+    }
+    out.bytes(4, &halves);
+    if buddy.listed {
+        out.number(5, 1);
+    }
+    out.finish(&buddy.unknown)
+}
+
+pub(crate) fn decode_buddy(peer: AddressId, version: Position, stored: &[u8]) -> Result<Buddy, Malformed> {
+    let mut fields = Decoder::new(stored, FORMAT)?;
+    let (mut address, mut name, mut groups) = (None, String::new(), Vec::new());
+    let (mut halves, mut listed) = ([Half::default(); 4], false);
+    while let Some((tag, bytes)) = fields.next()? {
+        match tag {
+            1 => address = Some(address_of(bytes)?),
+            2 => name = text(bytes)?.to_owned(),
+            3 => groups.push(text(bytes)?.to_owned()),
+            4 => {
+                let mut rest = bytes;
+                for half in &mut halves {
+                    let packed = take_varint(&mut rest)?;
+                    *half = Half {
+                        set: packed & 1 == 1,
+                        at: Position(packed >> 1),
+                    };
+                }
+            }
+            5 => listed = true,
+            _ => fields.keep(tag, bytes),
+        }
+    }
+    let [my_wish, my_grant, their_wish, their_grant] = halves;
+    Ok(Buddy {
+        peer,
+        address: address.ok_or(Malformed("a buddy without an address"))?,
+        name,
+        groups,
+        halves: Halves {
+            my_wish,
+            my_grant,
+            their_wish,
+            their_grant,
+        },
+        listed,
+        version,
+        unknown: fields.into_unknown(),
+    })
+}
+
+pub(crate) fn encode_signal(signal: &Signal) -> Vec<u8> {
+    let op = match signal.op {
+        Op::Add => 1,
+        Op::Remove => 2,
+        Op::Subscribe => 3,
+        Op::Subscribed => 4,
+        Op::Unsubscribe => 5,
+        Op::Unsubscribed => 6,
+        Op::Update => 7,
+    };
+    let mut out = Encoder::new(FORMAT);
+    out.number(1, op);
+    out.number(2, signal.stamp.0);
+    out.text(3, &signal.note);
+    out.finish(&[])
+}
+
+pub(crate) fn decode_signal(stored: &[u8]) -> Result<Signal, Malformed> {
+    let mut fields = Decoder::new(stored, FORMAT)?;
+    let (mut op, mut stamp, mut note) = (None, Position::ZERO, Arc::from(""));
+    while let Some((tag, bytes)) = fields.next()? {
+        match tag {
+            1 => {
+                op = Some(match number(bytes)? {
+                    1 => Op::Add,
+                    2 => Op::Remove,
+                    3 => Op::Subscribe,
+                    4 => Op::Subscribed,
+                    5 => Op::Unsubscribe,
+                    6 => Op::Unsubscribed,
+                    7 => Op::Update,
+                    _ => return Err(Malformed("a signal that this version does not know")),
+                });
+            }
+            2 => stamp = Position(number(bytes)?),
+            3 => note = text(bytes)?.into(),
+            _ => {}
+        }
+    }
+    Ok(Signal {
+        op: op.ok_or(Malformed("a signal without its act"))?,
+        stamp,
+        note,
+    })
+}
+
+pub(crate) fn address_of(bytes: &[u8]) -> Result<Address, Malformed> {
+    Address::new(text(bytes)?).map_err(|_| Malformed("an address"))
+}
