@@ -1,3 +1,66 @@
-//! One entry for people and for CI.
+//! One entry for people and for CI: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
 
-fn main() {}
+mod behaviour;
+mod needs;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask demo                      runs the main job on real accounts, and checks itself
+cargo xtask test [--all]              runs every test; --all also format, lints and licences, and fails on SKIPPED
+cargo xtask behaviour [--check]       writes docs/behaviour-tests.md: which test proves which sentence
+cargo xtask bench engine [--json F]   measures the engine against raw SQLite
+cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["demo"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
+            run::say("building the host program");
+            run::cargo(&["build", "--package", "rosterkit-host"])?;
+            run::cargo(&["run", "--quiet", "--package", "rosterkit-host"])
+        }),
+        ["test", rest @ ..] if rest.iter().all(|a| *a == "--all") => test::all(!rest.is_empty()),
+        ["behaviour"] => behaviour::write(),
+        ["behaviour", "--check"] => {
+            behaviour::check().map(|count| println!("{count} sentences, each with its test"))
+        }
+        ["bench", rest @ ..] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
+            let mut command = vec![
+                "run",
+                "--release",
+                "--quiet",
+                "--package",
+                "rosterkit-bench",
+                "--",
+            ];
+            command.extend(rest);
+            run::cargo(&command)
+        }),
+        ["fixture", "xep0227", rest @ ..] if rest.iter().all(|a| *a == "--check") => {
+            needs::check(&[needs::PYTHON]).and_then(|()| {
+                let script = run::root().join("tests/fixtures/xep0227/make.py");
+                let script = script.display().to_string();
+                let work = run::target().join("fixture").display().to_string();
+                let mut command = vec![script.as_str(), work.as_str()];
+                command.extend(rest);
+                run::command("python3", &command)
+            })
+        }
+        [] | ["--help" | "help"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("there is no such command\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -38,9 +38,9 @@ pub(super) struct Parts {
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
     let lock = Lock::take(path)?;
-    let is_new = !check_header(path)?;
+    check_header(path)?;
     let mut connection = connect(path, options)?;
-    if is_new {
+    if is_unfinished(path, &connection)? {
         create(&mut connection)?;
     }
     check_meta(path, &connection)?;
@@ -93,20 +93,26 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
     Ok(connection)
 }
 
-/// Looks at the first bytes of the file. False when there is no file, or an empty one.
-fn check_header(path: &Path) -> Result<bool, StoreError> {
+/// Looks at the first bytes of the file, if there are any.
+fn check_header(path: &Path) -> Result<(), StoreError> {
     let io = |source| StoreError::Io {
         doing: "reading the file's header",
         source,
     };
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io(error)),
     };
     let length = file.metadata().map_err(io)?.len();
-    if length == 0 {
-        return Ok(false);
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        std::fs::metadata(name).map_or(0, |metadata| metadata.len())
+    };
+    // While a file is made it has a journal; with one left over, SQLite first has to take back what was half done.
+    if length == 0 || beside("-journal") > 0 {
+        return Ok(());
     }
     let name = path.display().to_string();
     let foreign = |why: &str| StoreError::Foreign {
@@ -130,16 +136,36 @@ fn check_header(path: &Path) -> Result<bool, StoreError> {
     if header[20] != RESERVED_BYTES || u16::from_be_bytes([header[16], header[17]]) as usize != PAGE_SIZE {
         return Err(foreign("its pages are laid out otherwise"));
     }
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let wal_is_empty = std::fs::metadata(wal).map_or(true, |m| m.len() == 0);
+    let wal_is_empty = beside("-wal") == 0;
     let pages = u64::from(word(28));
     // With a write-ahead log the main file may be behind; without one it is all there is.
     if wal_is_empty && length < pages * PAGE_SIZE as u64 {
         let what = format!("it is cut short: {length} bytes of {}", pages * PAGE_SIZE as u64);
         return Err(StoreError::Damaged { path: name, what });
     }
-    Ok(true)
+    Ok(())
+}
+
+/// Whether the file is empty, or its making was cut off before the tables were there.
+fn is_unfinished(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let read = || {
+        Ok((
+            number("user_version")?,
+            number("page_count")?,
+            number("application_id")?,
+        ))
+    };
+    let (version, pages, application): (i64, i64, i64) =
+        read().map_err(|e| damaged(path, "its header cannot be read", e))?;
+    if pages > 0 && application != i64::from(APPLICATION_ID) {
+        let why = "another application made it".into();
+        return Err(StoreError::Foreign {
+            path: path.display().to_string(),
+            why,
+        });
+    }
+    Ok(version == 0)
 }
 
 fn create(connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,0 +1,285 @@
+//! `cargo xtask test`: every step, and a table of what ran and what did not.
+
+use crate::needs::{self, C, GIT, PYTHON, RUST};
+use crate::{behaviour, run};
+use std::time::{Duration, Instant};
+
+/// How a step ended.
+enum Outcome {
+    Ran,
+    Skipped(String),
+    /// It needs the network beyond the package registries; allowed even with `--all`.
+    Offline(String),
+    Failed(String),
+}
+
+struct Step {
+    name: &'static str,
+    /// Minutes it may take on two cores; over it is said, not failed: machines differ.
+    budget: u64,
+    run: fn() -> (Outcome, Counts),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+/// What everybody runs.
+const STEPS: &[Step] = &[
+    Step {
+        name: "build",
+        budget: 8,
+        run: || of(run::cargo(&["build", "--workspace", "--all-targets"])),
+    },
+    Step {
+        name: "unit, model and scenario tests",
+        budget: 4,
+        run: || cargo_test(&["test", "--workspace"]),
+    },
+    Step {
+        name: "recorded disk",
+        budget: 4,
+        run: || {
+            cargo_test(&[
+                "test",
+                "--release",
+                "--package",
+                "rosterkit-promises",
+                "--test",
+                "recorded_disk",
+            ])
+        },
+    },
+    Step {
+        name: "kills",
+        budget: 3,
+        run: || {
+            cargo_test(&[
+                "test",
+                "--release",
+                "--package",
+                "rosterkit-promises",
+                "--test",
+                "kills",
+            ])
+        },
+    },
+    Step {
+        name: "demo",
+        budget: 2,
+        run: || of(run::cargo(&["run", "--quiet", "--package", "rosterkit-host"])),
+    },
+    Step {
+        name: "behaviour: each sentence has a test",
+        budget: 1,
+        run: || of(behaviour::check().map(|_| ())),
+    },
+];
+
+/// What CI runs besides.
+const CHECKS: &[Step] = &[
+    Step {
+        name: "format",
+        budget: 1,
+        run: || of(run::cargo(&["fmt", "--all", "--check"])),
+    },
+    Step {
+        name: "lints",
+        budget: 2,
+        run: || {
+            of(run::cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ]))
+        },
+    },
+    Step {
+        name: "licences, bans, sources",
+        budget: 4,
+        run: || deny(&["bans", "licenses", "sources"]),
+    },
+    Step {
+        name: "advisories",
+        budget: 1,
+        run: advisories,
+    },
+    Step {
+        name: "XEP-0227 fixture made anew",
+        budget: 3,
+        run: || {
+            of(run::cargo(&[
+                "run",
+                "--quiet",
+                "--package",
+                "xtask",
+                "--",
+                "fixture",
+                "xep0227",
+                "--check",
+            ]))
+        },
+    },
+];
+
+pub(crate) fn all(everything: bool) -> Result<(), String> {
+    needs::check(&[RUST, C, GIT, PYTHON])?;
+    let steps: Vec<&Step> = STEPS.iter().chain(CHECKS.iter().filter(|_| everything)).collect();
+    let mut rows = Vec::new();
+    let mut total = Counts::default();
+    let (mut failed, mut skipped) = (0, 0);
+    for (number, step) in steps.iter().enumerate() {
+        run::say(&format!("[{}/{}] {}", number + 1, steps.len(), step.name));
+        let begun = Instant::now();
+        let (outcome, counts) = (step.run)();
+        let took = begun.elapsed();
+        total.passed += counts.passed;
+        total.failed += counts.failed;
+        let (word, why) = match outcome {
+            Outcome::Ran => ("RAN", String::new()),
+            Outcome::Offline(why) => ("SKIPPED-OFFLINE", why),
+            Outcome::Skipped(why) => {
+                skipped += 1;
+                ("SKIPPED", why)
+            }
+            Outcome::Failed(why) => {
+                failed += 1;
+                ("FAILED", why)
+            }
+        };
+        let over = if took > Duration::from_secs(step.budget * 60) {
+            " (over its budget)"
+        } else {
+            ""
+        };
+        rows.push(format!(
+            "{word:<16} {:>5.0} s  {:>4}  {}{over} {why}",
+            took.as_secs_f64(),
+            counts.passed,
+            step.name
+        ));
+    }
+    println!("\n{:<16} {:>7}  {:>4}  step", "", "time", "ok");
+    for row in rows {
+        println!("{row}");
+    }
+    // Steps that count no tests of their own count as one.
+    println!(
+        "\n{} passed, {} failed, {skipped} skipped",
+        total.passed,
+        total.failed.max(failed)
+    );
+    if failed > 0 {
+        return Err(format!("{failed} steps failed"));
+    }
+    if everything && skipped > 0 {
+        return Err(format!("{skipped} steps were skipped"));
+    }
+    Ok(())
+}
+
+fn of(result: Result<(), String>) -> (Outcome, Counts) {
+    (
+        result.map_or_else(Outcome::Failed, |()| Outcome::Ran),
+        Counts::default(),
+    )
+}
+
+/// Runs `cargo test` and adds up its closing lines.
+fn cargo_test(arguments: &[&str]) -> (Outcome, Counts) {
+    match run::captured(&run::cargo_program(), arguments) {
+        Err(error) => (Outcome::Failed(error), Counts::default()),
+        Ok((success, output)) => {
+            let counts = count(&output);
+            let outcome = match (success, counts.passed) {
+                (false, _) => Outcome::Failed("see above".into()),
+                (true, 0) => Outcome::Failed("no test ran".into()),
+                (true, _) => Outcome::Ran,
+            };
+            (outcome, counts)
+        }
+    }
+}
+
+fn count(output: &str) -> Counts {
+    let mut counts = Counts::default();
+    for line in output
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: "))
+    {
+        let number = |what: &str| {
+            let before = line.split(what).next()?;
+            before
+                .rsplit([' ', '.', ';'])
+                .find(|word| !word.is_empty())?
+                .parse::<u64>()
+                .ok()
+        };
+        counts.passed += number(" passed").unwrap_or(0);
+        counts.failed += number(" failed").unwrap_or(0);
+    }
+    counts
+}
+
+fn deny(checks: &[&str]) -> (Outcome, Counts) {
+    let tools = run::target().join("tools");
+    let program = tools.join("bin/cargo-deny").display().to_string();
+    if !needs::works(&[&program, "--version"]) {
+        run::say("installing cargo-deny");
+        let root = tools.display().to_string();
+        // A debug build checks as well and is made in a third of the time.
+        let install = [
+            "CARGO_PROFILE_DEV_DEBUG=0",
+            "cargo",
+            "install",
+            "--locked",
+            "--debug",
+            "--quiet",
+            "--root",
+            &root,
+            "cargo-deny",
+        ];
+        if let Err(error) = run::command("env", &install) {
+            return (
+                Outcome::Skipped(format!("cargo-deny cannot be installed: {error}")),
+                Counts::default(),
+            );
+        }
+    }
+    let mut command = vec!["--all-features", "check"];
+    command.extend(checks);
+    of(run::command(&program, &command))
+}
+
+fn advisories() -> (Outcome, Counts) {
+    let reachable = needs::works(&["git", "ls-remote", "--exit-code", ADVISORIES, "HEAD"]);
+    if !reachable {
+        return (
+            Outcome::Offline("the advisory database is out of reach".into()),
+            Counts::default(),
+        );
+    }
+    deny(&["advisories"])
+}
+
+/// Where the advisories are kept.
+const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let output = "running 3 tests\n\
+            test result: ok. 31 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.08s\n\
+            test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s\n";
+        let counts = count(output);
+        assert_eq!((counts.passed, counts.failed), (35, 1));
+    }
+}

@@ -1,0 +1,230 @@
+//! Durability and Delivery, on a disk that is cut at every exit, and on one of which every call fails once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use rosterkit::store::vfs::{Disk, Failure};
+use rosterkit::{MessageId, Position, Receipt};
+use rosterkit_promises::recorder::{Cut, Entry, Image, Recorder};
+use rosterkit_promises::workload::{Left, Run, Sent, USERS, drain, open};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const STEPS: usize = 60;
+
+fn record(seed: u64, ignores_syncs: bool) -> Vec<Entry<Left>> {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::new(ignores_syncs);
+    let engine = open(directory.path(), Disk::through(recorder.clone())).unwrap();
+    let left = |what: Left| recorder.left(what);
+    let mut run = Run::new(engine, seed, &left);
+    run.begin();
+    for _ in 0..STEPS {
+        run.step();
+    }
+    recorder.take()
+}
+
+/// What left the engine before the cut must be true of the file after it.
+#[derive(Default)]
+struct Owed {
+    answered: BTreeMap<usize, (Sent, Receipt)>,
+    told: BTreeMap<MessageId, Position>,
+    acknowledged: BTreeSet<(usize, MessageId)>,
+}
+
+impl Owed {
+    fn add(&mut self, left: &Left) {
+        match left {
+            Left::Answered(sent, receipt) => {
+                let first = self
+                    .answered
+                    .entry(sent.number)
+                    .or_insert_with(|| (sent.clone(), *receipt));
+                assert_eq!(first.1, *receipt, "{sent:?} was answered twice, differently");
+            }
+            Left::Told { id, position, .. } => {
+                let first = self.told.entry(*id).or_insert(*position);
+                assert_eq!(first, position, "{id} was told at two places");
+            }
+            Left::Acknowledged { user, id } => drop(self.acknowledged.insert((*user, *id))),
+        }
+    }
+
+    fn check(&self, image: &Image, cut: Cut) {
+        let directory = tempfile::tempdir().unwrap();
+        image.cut(cut, directory.path());
+        let engine = open(directory.path(), Disk::plain()).unwrap();
+        for (sent, receipt) in self.answered.values() {
+            let again = sent.repeat(&engine).unwrap();
+            assert_eq!(again, *receipt, "{sent:?} is another one after {cut:?}");
+        }
+        for user in 0..USERS {
+            let got = drain(&engine, user);
+            assert!(
+                got.is_sorted_by_key(|(position, _)| *position),
+                "user{user} got them out of order"
+            );
+            let ids: BTreeSet<MessageId> = got.iter().map(|(_, id)| *id).collect();
+            assert_eq!(ids.len(), got.len(), "user{user} got one twice");
+            for (position, id) in &got {
+                assert!(self.told.get(id).is_none_or(|p| p == position), "{id} moved");
+            }
+            for (sent, receipt) in self.answered.values().filter(|(sent, _)| sent.recipient == user) {
+                // The phone that sends to itself passes its own row without an event; these sends are by no device.
+                let done = self.acknowledged.contains(&(user, receipt.id));
+                assert!(
+                    done || ids.contains(&receipt.id),
+                    "{sent:?} is lost after {cut:?}"
+                );
+            }
+        }
+        engine.shutdown(true).unwrap();
+    }
+}
+
+/// Cuts the recording at every exit. Gives how many cuts there were.
+fn cut_everywhere(entries: &[Entry<Left>], seed: u64) -> usize {
+    let (mut image, mut owed, mut cuts) = (Image::default(), Owed::default(), 0);
+    for (number, entry) in entries.iter().enumerate() {
+        image.apply(entry);
+        let Entry::Left(left) = entry else { continue };
+        owed.add(left);
+        // Several things that leave at once are one exit.
+        if matches!(entries.get(number + 1), Some(Entry::Left(_))) {
+            continue;
+        }
+        for cut in [Cut::Dropped, Cut::Kept, Cut::Torn(seed ^ number as u64)] {
+            owed.check(&image, cut);
+            cuts += 1;
+        }
+    }
+    cuts
+}
+
+#[test]
+fn durability_every_exit_of_a_recorded_disk() {
+    let mut cuts = 0;
+    for seed in 0..8 {
+        cuts += cut_everywhere(&record(seed, false), seed);
+    }
+    println!("{cuts} cuts, nothing lost, doubled or moved");
+    assert!(cuts > 500, "{cuts} cuts");
+}
+
+#[test]
+fn durability_is_lost_without_syncs() {
+    let entries = record(1, true);
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(|| cut_everywhere(&entries, 1)));
+    std::panic::set_hook(quiet);
+    assert!(
+        result.is_err(),
+        "a disk that never syncs passed: the test sees nothing"
+    );
+}
+
+/// One run in which one call fails; everything is true at the end, and stays true in a new engine.
+fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::<()>::failing(at, failure);
+    let engine = match open(directory.path(), Disk::through(recorder.clone())) {
+        Ok(engine) => engine,
+        // It failed while opening, said so, and lets itself be opened now.
+        Err(_) => open(directory.path(), Disk::through(recorder.clone())).unwrap(),
+    };
+    let owed = std::cell::RefCell::new(Owed::default());
+    let left = |what: Left| owed.borrow_mut().add(&what);
+    let mut run = Run::new(engine, seed, &left);
+    run.begin();
+    for _ in 0..25 {
+        run.step();
+    }
+    run.engine.advance(30_000).unwrap();
+    let mut by_id = BTreeMap::new();
+    for sent in run.sent.clone() {
+        let receipt = run.insist(|engine| sent.repeat(engine));
+        left(Left::Answered(sent.clone(), receipt));
+        assert!(by_id.insert(receipt.id, sent).is_none(), "two sends have one id");
+    }
+    // Live sessions have been told every row, or are told it now.
+    let sessions: Vec<_> = run
+        .sessions
+        .iter()
+        .map(|(user, session)| (*user, session.clone()))
+        .collect();
+    let told_live: BTreeMap<usize, BTreeSet<MessageId>> = sessions
+        .into_iter()
+        .map(|(user, session)| {
+            let mut told: BTreeSet<MessageId> =
+                run.in_hand.get(&user).into_iter().flatten().copied().collect();
+            while let Ok(events) = session.next_events(100, std::time::Duration::ZERO)
+                && let Some(last) = events.last()
+            {
+                session.ack(last.seq);
+                run.told(user, &events);
+                told.extend(events.iter().filter_map(|e| match &e.body {
+                    rosterkit::EventBody::Message(message) => Some(message.id),
+                    _ => None,
+                }));
+            }
+            (user, told)
+        })
+        .collect();
+    let engine = run.engine.clone();
+    for (user, told) in told_live {
+        for (sent, receipt) in owed
+            .borrow()
+            .answered
+            .values()
+            .filter(|(sent, _)| sent.recipient == user)
+        {
+            let done = owed.borrow().acknowledged.contains(&(user, receipt.id));
+            assert!(
+                done || told.contains(&receipt.id),
+                "a live session was never told {sent:?}"
+            );
+        }
+    }
+    drop(run);
+    engine.shutdown(true).unwrap();
+    let engine = open(directory.path(), Disk::plain()).unwrap();
+    for (sent, receipt) in owed.borrow().answered.values() {
+        assert_eq!(
+            sent.repeat(&engine).unwrap(),
+            *receipt,
+            "memory and file differ about {sent:?}"
+        );
+    }
+    recorder.calls().1
+}
+
+#[test]
+fn durability_every_file_call_fails_once() {
+    let calls = {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::<()>::new(false);
+        let engine = open(directory.path(), Disk::through(recorder.clone())).unwrap();
+        let mut run = Run::new(engine, 3, &|_| {});
+        run.begin();
+        for _ in 0..25 {
+            run.step();
+        }
+        recorder.calls().0
+    };
+    let mut failures: BTreeMap<String, usize> = BTreeMap::new();
+    for at in 1..=calls {
+        for failure in [Failure::Io, Failure::Full] {
+            if let Some(what) = fail_once(3, at, failure) {
+                let what = what
+                    .split(" bytes at")
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end_matches(char::is_numeric)
+                    .to_owned();
+                *failures.entry(format!("{what} {failure:?}")).or_default() += 1;
+            }
+        }
+    }
+    println!("{calls} calls, each failed once: {failures:#?}");
+    assert!(failures.values().sum::<usize>() as u64 >= calls, "{failures:?}");
+}
