@@ -8,8 +8,9 @@ use crate::drive::Steps;
 use crate::drive::threads::Threads;
 use crate::drive::virtual_time::World;
 use crate::error::{Error, ErrorKind, Result};
+use crate::import::{self, ImportProgress};
 use crate::mailbox::Mailbox;
-use crate::messages::{DomainChange, Job, ToShard, ToWrite};
+use crate::messages::{DomainChange, Job, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::session::Session;
 use crate::shared::Shared;
@@ -135,6 +136,25 @@ impl Engine {
             job: Job::Domains { write, table, reply },
         });
         self.handle().wait_for(&call).map(|_| ())
+    }
+
+    /// Imports the accounts of an XEP-0227 file, and of files beside it that it includes: rosters with groups and
+    /// requests, blocked addresses, SCRAM credentials, messages that wait, with their times. All of it or nothing. What
+    /// has no place yet (vCards, private XML, foreign namespaces) is kept as files of the account.
+    ///
+    /// The domains must be hosted, the accounts must not exist. The whole file is read into memory. `progress` is called
+    /// on this thread after each account that was read.
+    pub fn import_xep0227(
+        &self,
+        path: impl AsRef<Path>,
+        mut progress: impl FnMut(ImportProgress),
+    ) -> Result<ImportProgress> {
+        let hosted = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
+        let plan = import::read(path.as_ref(), |domain| hosted.contains_key(domain), &mut progress)?;
+        let found = plan.found;
+        let (call, reply) = self.handle().prepare_call(0)?;
+        let _ = self.inner.shared.reader.put(ToReader::Import { plan, reply });
+        self.handle().wait_for(&call).map(|_| found)
     }
 
     // ---- sessions -------------------------------------------------------------------------------------------

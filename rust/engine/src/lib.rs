@@ -29,6 +29,7 @@ mod drive;
 mod engine;
 mod error;
 mod event;
+mod import;
 mod mailbox;
 mod messages;
 mod options;
@@ -50,6 +51,7 @@ pub use dispatch::Batch;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{EndReason, Event, EventBody, Message};
+pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
 pub use session::Session;
 

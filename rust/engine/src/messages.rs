@@ -248,6 +248,11 @@ pub(crate) enum ToReader {
         generation: u64,
         fetch: Fetch,
     },
+    /// Give ids to everything an import brings, and hand it to the writer.
+    Import {
+        plan: crate::import::Plan,
+        reply: ReplyTo,
+    },
     /// Drop the connection.
     Reset(Arc<Countdown>),
     /// Use this one.
@@ -278,6 +283,8 @@ pub(crate) enum Job {
         table: DomainChange,
         reply: ReplyTo,
     },
+    /// Everything an import brings.
+    Import { writes: Vec<Write>, reply: ReplyTo },
     /// Waits for company, for a second at most.
     Lazy { writes: Vec<Write> },
     /// Everything before it is on disk when it is counted down.

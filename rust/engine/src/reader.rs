@@ -2,10 +2,12 @@
 //!
 //! It is also where addresses get their ids, because it alone can see whether one has an id already.
 
+use crate::answers::ReplyTo;
 use crate::command::{Answer, History, Roster};
 use crate::error::{Error, ErrorKind, Result};
+use crate::import::{Ids, Plan};
 use crate::messages::{
-    Fetch, Fetched, FetchedRows, FoundAccount, FoundPeer, RowAddresses, ToReader, ToShard,
+    Fetch, Fetched, FetchedRows, FoundAccount, FoundPeer, Job, RowAddresses, ToReader, ToShard, ToWrite,
 };
 use crate::shared::Shared;
 use crate::view;
@@ -68,6 +70,7 @@ impl ReaderStep {
                         let _ = shared.shards[shard].put(ToShard::Fetched(generation, fetched));
                     }
                 }
+                ToReader::Import { plan, reply } => self.import(plan, reply),
                 ToReader::Reset(countdown) => {
                     self.store = None;
                     self.minted.clear();
@@ -243,6 +246,21 @@ impl ReaderStep {
         Ok((id, true))
     }
 
+    /// One item for the writer: all of it or none.
+    fn import(&mut self, plan: Plan, reply: ReplyTo) {
+        let now = self.shared.clock.now().wall;
+        match plan.check(self).and_then(|()| plan.writes(self, now)) {
+            Ok(writes) => {
+                let generation = self.shared.generation();
+                let _ = self.shared.writer.put(ToWrite {
+                    generation,
+                    job: Job::Import { writes, reply },
+                });
+            }
+            Err(error) => reply.answer(Err(error)),
+        }
+    }
+
     fn history(&mut self, mut query: HistoryQuery, peer: Option<Address>) -> Result<History> {
         if let Some(peer) = &peer {
             match self.store()?.address_id(peer)? {
@@ -304,6 +322,16 @@ impl ReaderStep {
                 (row, addresses)
             })
             .collect())
+    }
+}
+
+impl Ids for ReaderStep {
+    fn id_of(&mut self, address: &Address) -> Result<(AddressId, bool)> {
+        ReaderStep::id_of(self, address)
+    }
+
+    fn has_account(&mut self, address: &Address) -> Result<bool> {
+        Ok(self.store()?.account(address)?.is_some())
     }
 }
 

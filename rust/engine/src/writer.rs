@@ -5,6 +5,7 @@
 
 use crate::answers::ReplyTo;
 use crate::checkpoint::ToCheckpointer;
+use crate::command::Answer;
 use crate::error::Error;
 use crate::messages::{
     Countdown, DomainChange, Domains, Done, Flight, Job, LastAnswers, RowAddresses, ToShard, ToWrite,
@@ -63,6 +64,9 @@ enum Taken {
     },
     Domains {
         table: DomainChange,
+        reply: ReplyTo,
+    },
+    Import {
         reply: ReplyTo,
     },
     /// Told already, or nobody to tell.
@@ -139,7 +143,8 @@ impl WriterStep {
             took = true;
             match job {
                 // It was decided on a state that is gone; its caller has been answered by the reset.
-                Job::Append { .. } | Job::Change { .. } | Job::Lazy { .. } if of != generation => {}
+                Job::Append { .. } | Job::Change { .. } | Job::Import { .. } | Job::Lazy { .. }
+                    if of != generation => {}
                 Job::Append {
                     write,
                     addresses,
@@ -149,6 +154,11 @@ impl WriterStep {
                     let position = self.place(&mut writes);
                     self.items.push(Item { writes });
                     self.batch.push(Taken::Change { account, position });
+                }
+                Job::Import { mut writes, reply } => {
+                    self.place(&mut writes);
+                    self.items.push(Item { writes });
+                    self.batch.push(Taken::Import { reply });
                 }
                 Job::Domains { write, table, reply } => {
                     self.items.push(Item { writes: vec![write] });
@@ -303,7 +313,10 @@ impl WriterStep {
 
     /// Everything in the batch is on disk.
     fn committed(&mut self) {
-        for (item, taken) in std::mem::take(&mut self.items).into_iter().zip(std::mem::take(&mut self.batch)) {
+        for (item, taken) in std::mem::take(&mut self.items)
+            .into_iter()
+            .zip(std::mem::take(&mut self.batch))
+        {
             match taken {
                 Taken::Append { addresses, flight } => {
                     if let Some(Write::Append(row)) = item.writes.into_iter().next() {
@@ -336,6 +349,7 @@ impl WriterStep {
                         done,
                     );
                 }
+                Taken::Import { reply } => reply.answer(Ok(Answer::Done)),
                 Taken::Domains { table, reply } => self.install_domains(table, reply),
                 Taken::Silent => {}
             }
@@ -365,7 +379,7 @@ impl WriterStep {
                     done,
                 );
             }
-            Taken::Domains { reply, .. } => reply.answer(Err(error.clone())),
+            Taken::Domains { reply, .. } | Taken::Import { reply } => reply.answer(Err(error.clone())),
             Taken::Silent => {}
         }
     }
@@ -430,7 +444,7 @@ impl WriterStep {
     pub(crate) fn drop_batch(&mut self) {
         self.items.clear();
         for taken in std::mem::take(&mut self.batch) {
-            if let Taken::Domains { reply, .. } = taken {
+            if let Taken::Domains { reply, .. } | Taken::Import { reply } = taken {
                 reply.answer(Err(Error::outcome_unknown()));
             }
         }

@@ -1,0 +1,350 @@
+//! XEP-0227, Portable Import/Export Format: what of it is understood, and what is kept as it stands.
+
+use super::tree::{Element, parse};
+use crate::error::{Error, ErrorKind, Result};
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::content::{Body, Content};
+use rosterkit_core::id::ClientId;
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{Credential, File};
+use std::path::Path;
+use std::sync::Arc;
+
+const PIE: &str = "urn:xmpp:pie:0";
+const SCRAM: &str = "urn:xmpp:pie:0#scram";
+const XINCLUDE: &str = "http://www.w3.org/2001/XInclude";
+const CLIENT: &str = "jabber:client";
+const ROSTER: &str = "jabber:iq:roster";
+const PRIVACY: &str = "jabber:iq:privacy";
+const BLOCKING: &str = "urn:xmpp:blocking";
+const DELAY: &str = "urn:xmpp:delay";
+const ORIGIN_ID: &str = "urn:xmpp:sid:0";
+
+/// How often a file may include another.
+const MAX_INCLUDES: usize = 4;
+
+/// An account as an export has it.
+#[derive(Debug)]
+pub(super) struct ImportedAccount {
+    pub(super) address: Address,
+    pub(super) credentials: Vec<Credential>,
+    pub(super) roster: Vec<ImportedBuddy>,
+    /// Who asked and waits for an answer.
+    pub(super) asking: Vec<Address>,
+    pub(super) blocked: Vec<Address>,
+    pub(super) messages: Vec<ImportedMessage>,
+    /// What has no place of its own yet, as it stands: vCards, private XML, foreign namespaces.
+    pub(super) files: Vec<File>,
+}
+
+#[derive(Debug)]
+pub(super) struct ImportedBuddy {
+    pub(super) address: Address,
+    pub(super) name: String,
+    pub(super) groups: Vec<String>,
+    pub(super) to: bool,
+    pub(super) from: bool,
+    pub(super) asked: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct ImportedMessage {
+    pub(super) sender: Address,
+    pub(super) time: Option<Timestamp>,
+    pub(super) client_id: Option<ClientId>,
+    pub(super) content: Content,
+}
+
+/// Reads a file and those it includes.
+pub(super) fn read(path: &Path) -> Result<Vec<(Domain, Vec<ImportedAccount>)>> {
+    let root = document(path)?;
+    let mut hosts = Vec::new();
+    match root {
+        root if root.is(PIE, "server-data") => {
+            for element in included(&root, path, MAX_INCLUDES)? {
+                if element.is(PIE, "host") {
+                    hosts.push(host(&element, path)?);
+                } else {
+                    return Err(broken(path, &format!("<{}> is no host", element.name)));
+                }
+            }
+        }
+        root if root.is(PIE, "host") => hosts.push(host(&root, path)?),
+        root => {
+            let what = format!(
+                "its element is <{} xmlns={:?}>, not XEP-0227's <server-data>",
+                root.name, root.namespace
+            );
+            return Err(broken(path, &what));
+        }
+    }
+    Ok(hosts)
+}
+
+fn document(path: &Path) -> Result<Element> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| broken(path, &format!("it cannot be read: {error}")))?;
+    parse(&text).map_err(|what| broken(path, &what))
+}
+
+/// The child elements, with those that are included in place of their `xi:include`. Only files beside the including
+/// one are taken: an import follows nobody out of its folder.
+fn included(element: &Element, path: &Path, depth: usize) -> Result<Vec<Element>> {
+    let mut children = Vec::new();
+    for child in element.elements() {
+        if !child.is(XINCLUDE, "include") {
+            children.push(child.clone());
+            continue;
+        }
+        let href = child.attribute("href").unwrap_or_default();
+        let refused = |why: &str| {
+            Err(broken(
+                path,
+                &format!("the include of {href:?} is not followed: {why}"),
+            ))
+        };
+        if child.attribute("parse").is_some_and(|parse| parse != "xml")
+            || child.attribute("xpointer").is_some()
+        {
+            return refused("only whole XML documents are");
+        }
+        if href.is_empty() || href.contains(['/', '\\', ':']) || href == ".." {
+            return refused("only files in the same folder are");
+        }
+        if depth == 0 {
+            return refused("it is nested too deeply");
+        }
+        let beside = path.with_file_name(href);
+        let mut root = document(&beside)?;
+        let nested = included(&root, &beside, depth - 1)?;
+        root.children = nested.into_iter().map(super::tree::Node::Element).collect();
+        children.push(root);
+    }
+    Ok(children)
+}
+
+fn host(element: &Element, path: &Path) -> Result<(Domain, Vec<ImportedAccount>)> {
+    let jid = element
+        .attribute("jid")
+        .ok_or_else(|| broken(path, "a host without a jid"))?;
+    let domain = Domain::new(jid)?;
+    let mut accounts = Vec::new();
+    for child in included(element, path, MAX_INCLUDES)? {
+        if child.is(PIE, "user") {
+            accounts.push(account(&child, &domain, path)?);
+        }
+    }
+    Ok((domain, accounts))
+}
+
+fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAccount> {
+    let name = element
+        .attribute("name")
+        .ok_or_else(|| broken(path, "a user without a name"))?;
+    let address = Address::account(&format!("{name}@{domain}"))?;
+    let mut account = ImportedAccount {
+        address,
+        credentials: Vec::new(),
+        roster: Vec::new(),
+        asking: Vec::new(),
+        blocked: Vec::new(),
+        messages: Vec::new(),
+        files: Vec::new(),
+    };
+    if element.attribute("password").is_some() {
+        let what =
+            format!("{name} has a plain password, which is not stored: export SCRAM credentials instead");
+        return Err(broken(path, &what));
+    }
+    for child in included(element, path, MAX_INCLUDES)? {
+        match (child.namespace.as_str(), child.name.as_str()) {
+            (SCRAM, "scram-credentials") => account.credentials.push(Credential {
+                mechanism: child.attribute("mechanism").unwrap_or_default().to_owned(),
+                verifier: child.to_xml().into_bytes(),
+            }),
+            (ROSTER, "query") => {
+                for item in child.elements().filter(|e| e.is(ROSTER, "item")) {
+                    account.roster.push(buddy(item)?);
+                }
+            }
+            (CLIENT, "presence") if child.attribute("type") == Some("subscribe") => {
+                let sender = child.attribute("from").unwrap_or_default();
+                account.asking.push(Address::new(sender)?.bare());
+            }
+            (PIE, "offline-messages") => {
+                for message in child.elements().filter(|e| e.is(CLIENT, "message")) {
+                    account.messages.extend(self::message(message, path)?);
+                }
+            }
+            (PRIVACY, "query") => {
+                account.blocked.extend(denied(&child)?);
+                account.keep(&child);
+            }
+            (BLOCKING, "blocklist") => {
+                for item in child.elements() {
+                    account
+                        .blocked
+                        .push(Address::new(item.attribute("jid").unwrap_or_default())?.bare());
+                }
+            }
+            _ => account.keep(&child),
+        }
+    }
+    Ok(account)
+}
+
+impl ImportedAccount {
+    /// Keeps an element that has no place of its own, as a file, so that an export can give it back.
+    fn keep(&mut self, element: &Element) {
+        let number = self.files.len();
+        self.files.push(File {
+            path: format!("private/xep0227/{number:03}-{}.xml", element.name),
+            bytes: element.to_xml().into_bytes(),
+            modified: Timestamp(0),
+        });
+    }
+}
+
+fn buddy(item: &Element) -> Result<ImportedBuddy> {
+    let subscription = item.attribute("subscription").unwrap_or("none");
+    Ok(ImportedBuddy {
+        address: Address::new(item.attribute("jid").unwrap_or_default())?.bare(),
+        name: item.attribute("name").unwrap_or_default().to_owned(),
+        groups: item
+            .elements()
+            .filter(|e| e.is(ROSTER, "group"))
+            .map(Element::text)
+            .filter(|g| !g.is_empty())
+            .collect(),
+        to: matches!(subscription, "to" | "both"),
+        from: matches!(subscription, "from" | "both"),
+        asked: item.attribute("ask") == Some("subscribe"),
+    })
+}
+
+/// Whom the default privacy list denies everything (XEP-0016): what blocking (XEP-0191) is kept as by servers.
+fn denied(query: &Element) -> Result<Vec<Address>> {
+    let default = query.child(PRIVACY, "default").and_then(|e| e.attribute("name"));
+    let list = query
+        .elements()
+        .find(|e| e.is(PRIVACY, "list") && e.attribute("name") == default);
+    let items = list.into_iter().flat_map(Element::elements);
+    items
+        .filter(|i| i.attribute("type") == Some("jid") && i.attribute("action") == Some("deny"))
+        // An item with children denies only some sorts of stanza.
+        .filter(|i| i.elements().next().is_none())
+        .map(|i| Ok(Address::new(i.attribute("value").unwrap_or_default())?.bare()))
+        .collect()
+}
+
+/// A stored message. One without a body (a receipt, say) is none that a person reads.
+fn message(element: &Element, path: &Path) -> Result<Option<ImportedMessage>> {
+    let Some(body) = element.child(CLIENT, "body") else {
+        return Ok(None);
+    };
+    let delay = element.child(DELAY, "delay").and_then(|e| e.attribute("stamp"));
+    let time = match delay {
+        Some(stamp) => Some(
+            timestamp(stamp)
+                .ok_or_else(|| broken(path, &format!("{stamp:?} is no time as XEP-0082 has it")))?,
+        ),
+        None => None,
+    };
+    let origin_id = element
+        .child(ORIGIN_ID, "origin-id")
+        .and_then(|e| e.attribute("id"));
+    let known = |e: &&Element| e.is(CLIENT, "body") || e.is(DELAY, "delay");
+    let extensions: Arc<[u8]> = match element.elements().all(|e| known(&e)) {
+        true => Arc::default(),
+        false => element.to_xml().into_bytes().into(),
+    };
+    Ok(Some(ImportedMessage {
+        sender: Address::new(element.attribute("from").unwrap_or_default())?,
+        time,
+        // A name that is no client id deduplicates nothing; it stays in the extensions.
+        client_id: origin_id.and_then(|id| ClientId::new(id).ok()),
+        content: Content {
+            body: Body::Text(body.text().into()),
+            extensions,
+        },
+    }))
+}
+
+/// XEP-0082: `2026-11-24T12:53:55.952865Z`, or with an offset such as `+02:00`.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (time, offset) = match time.strip_suffix('Z') {
+        Some(time) => (time, 0),
+        None => {
+            let at = time.rfind(['+', '-'])?;
+            let (hours, minutes) = time[at + 1..].split_once(':')?;
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            (
+                &time[..at],
+                if time[at..].starts_with('-') {
+                    -minutes
+                } else {
+                    minutes
+                },
+            )
+        }
+    };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    let in_range = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (0..24).contains(&hour)
+        && (0..60).contains(&minute)
+        && (0..=60).contains(&second)
+        && (0..=9999).contains(&year);
+    let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    // Days since 1970-01-01, by Howard Hinnant's `days_from_civil`.
+    let (y, m) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let era = y.div_euclid(400);
+    let of_era = y - era * 400;
+    let days =
+        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute - offset) * 60 + second;
+    in_range.then_some(Timestamp(seconds * 1_000 + millis))
+}
+
+fn broken(path: &Path, what: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        format!("{} cannot be imported: {what}", path.display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(timestamp("1970-01-01T00:00:00Z"), Some(Timestamp(0)));
+        assert_eq!(
+            timestamp("2026-11-24T12:53:55.952865Z"),
+            Some(Timestamp(1_795_524_835_952))
+        );
+        assert_eq!(
+            timestamp("2000-02-29T23:59:59+02:30"),
+            timestamp("2000-02-29T21:29:59.000Z")
+        );
+        for wrong in [
+            "",
+            "2026-11-24",
+            "2026-13-24T00:00:00Z",
+            "2026-11-24T00:00Z",
+            "2026-11-24T24:00:00Z",
+        ] {
+            assert_eq!(timestamp(wrong), None, "{wrong}");
+        }
+    }
+}
