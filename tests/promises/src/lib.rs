@@ -4,5 +4,6 @@
 //! the engine is put through and what must be true afterwards.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+pub mod audit;
 pub mod recorder;
 pub mod workload;
