@@ -73,8 +73,8 @@ struct Inner {
     consumer: bool,
     /// Somebody was told that there is something and has not come yet.
     announced: bool,
-    /// Hand out one at a time: the last batch failed.
-    singly: bool,
+    /// How many rows are still to be handed out one at a time: those of a batch that failed.
+    singly: usize,
     failures_in_a_row: u32,
 }
 
@@ -207,9 +207,7 @@ impl SessionQueue {
                     positions.push(position);
                 }
             }
-            if inner.handed.is_empty() {
-                inner.singly = false;
-            }
+            inner.singly = inner.singly.saturating_sub(positions.len());
             inner.failures_in_a_row = 0;
         }
         if !positions.is_empty() {
@@ -231,6 +229,7 @@ impl SessionQueue {
             let mut inner = lock(&self.inner);
             // Only an event that failed alone is to blame; a failed batch is tried again in ones first.
             let alone = inner.handed.len() == 1;
+            let failed = inner.handed.iter().filter(|handed| handed.row.is_some()).count();
             while let Some(handed) = inner.handed.pop_back() {
                 match handed.row {
                     Some((position, failures)) => {
@@ -249,7 +248,7 @@ impl SessionQueue {
                     None => continue,
                 }
             }
-            inner.singly = true;
+            inner.singly = inner.singly.max(failed) - parked.len();
             inner.failures_in_a_row += 1;
             inner.failures_in_a_row
         };
@@ -306,7 +305,7 @@ impl Reading<'_> {
 
     fn hand_out(&self, inner: &mut Inner, max: usize) -> Result<Vec<Event>> {
         inner.announced = false;
-        let max = if inner.singly { 1 } else { max };
+        let max = if inner.singly > 0 { 1 } else { max };
         let mut events = Vec::new();
         while events.len() < max {
             let (body, row) = if let Some(row) = inner.rows.pop_front() {

@@ -15,7 +15,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::Row;
 use rosterkit_store::{HistoryQuery, Reader as StoreReader};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -237,8 +237,19 @@ impl ReaderStep {
         if let Some(id) = self.store()?.address_id(address)? {
             return Ok((id, false));
         }
-        if let Some(id) = self.minted.get(address) {
-            return Ok((*id, true));
+        if let Some(&id) = self.minted.get(address) {
+            // On disk, and yet not the address's live incarnation: it was deleted, and its id with it.
+            let retired = self
+                .store()?
+                .addresses(&[id])?
+                .first()
+                .is_some_and(Option::is_some);
+            if !retired {
+                return Ok((id, true));
+            }
+        }
+        if self.minted.len() >= MAX_NAMES {
+            self.forget_written()?;
         }
         let id = AddressId::new(self.next_serial, address.slot());
         self.next_serial += 1;
@@ -259,6 +270,20 @@ impl ReaderStep {
             }
             Err(error) => reply.answer(Err(error)),
         }
+    }
+
+    /// Forgets ids that are on disk by now.
+    fn forget_written(&mut self) -> Result<()> {
+        let ids: Vec<AddressId> = self.minted.values().copied().collect();
+        let written = self.store()?.addresses(&ids)?;
+        let gone: FxHashSet<AddressId> = ids
+            .into_iter()
+            .zip(written)
+            .filter(|(_, address)| address.is_some())
+            .map(|(id, _)| id)
+            .collect();
+        self.minted.retain(|_, id| !gone.contains(id));
+        Ok(())
     }
 
     fn history(&mut self, mut query: HistoryQuery, peer: Option<Address>) -> Result<History> {

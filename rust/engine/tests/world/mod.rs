@@ -113,11 +113,22 @@ impl World {
     pub fn drain(&self, session: &Session) -> Vec<Event> {
         let mut all = Vec::new();
         loop {
-            let events = session.next_events(1_000, Duration::ZERO).unwrap();
+            // A session that has ended has nothing more to say.
+            let Ok(events) = session.next_events(1_000, Duration::ZERO) else {
+                return all;
+            };
             let Some(last) = events.last() else { return all };
             session.ack(last.seq);
             all.extend(events);
         }
+    }
+
+    /// Why a session ended.
+    pub fn drain_ended(&self, session: &Session) -> Option<rosterkit::EndReason> {
+        self.drain(session).into_iter().find_map(|e| match e.body {
+            EventBody::Ended(reason) => Some(reason),
+            _ => None,
+        })
     }
 
     pub fn befriend(&self, a: &Session, b: &Session) {
