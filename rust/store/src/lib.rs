@@ -8,7 +8,7 @@
 
 mod codec;
 mod error;
-// memory
+pub mod memory;
 pub mod sqlite;
 mod values;
 pub mod vfs;

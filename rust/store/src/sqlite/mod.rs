@@ -26,6 +26,8 @@ pub struct SqliteOptions {
     pub tail_rows: usize,
     /// SQLite's page cache of each connection, in KiB.
     pub cache_kib: u32,
+    /// How long to wait for another connection's lock, in ms.
+    pub busy_ms: u64,
     /// What every file call passes through.
     pub disk: Disk,
 }
@@ -37,6 +39,7 @@ impl Default for SqliteOptions {
             checkpoint_pages: 4_000,
             tail_rows: 65_536,
             cache_kib: 65_536,
+            busy_ms: 10_000,
             disk: Disk::plain(),
         }
     }

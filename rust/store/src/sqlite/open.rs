@@ -78,7 +78,7 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
     let connection = connection.map_err(|e| StoreError::of(doing, e))?;
     let set = || -> rusqlite::Result<()> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.busy_timeout(Duration::from_millis(options.busy_ms))?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;

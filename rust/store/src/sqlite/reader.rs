@@ -90,9 +90,12 @@ impl SqliteReader {
         let upto = progress.claims.upto();
         let mut last = Position::ZERO;
         let mut unclaimed = self.tail_of(id, |row| {
-            last = last.max(row.position);
+            let received = row.recipient == id && row.sides.needed_by(Side::Recipient);
+            if received || row.sender == id && row.sides.needed_by(Side::Sender) {
+                last = last.max(row.position);
+            }
             (row.position > upto).then(|| {
-                (row.recipient == id && row.sides.needed_by(Side::Recipient)).then_some(UnclaimedRow {
+                received.then_some(UnclaimedRow {
                     position: row.position,
                     sender: row.sender,
                     size: row.size,

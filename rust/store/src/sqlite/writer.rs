@@ -356,17 +356,20 @@ fn clear_side(
     let account_needs = sides.needed_by(Side::Sender) && sender == account
         || sides.needed_by(Side::Recipient) && recipient == account;
     let unindex = || -> rusqlite::Result<()> {
-        if !account_needs {
+        let key = (sql(account.to_bits()), sql(position.0));
+        if account_needs {
+            // A message to oneself: the account keeps its entry for the other side.
+            let left = if side == Side::Recipient { 2 } else { 1 };
+            connection
+                .prepare_cached("UPDATE log_by_account SET side = ?3 WHERE account = ?1 AND position = ?2")?
+                .execute(params![key.0, key.1, left])?;
+        } else {
             connection
                 .prepare_cached("DELETE FROM log_by_account WHERE account = ?1 AND position = ?2")?
-                .execute(params![sql(account.to_bits()), sql(position.0)])?;
+                .execute(params![key.0, key.1])?;
             connection
                 .prepare_cached("DELETE FROM log_by_peer WHERE account = ?1 AND peer = ?2 AND position = ?3")?
-                .execute(params![
-                    sql(account.to_bits()),
-                    sql(peer.to_bits()),
-                    sql(position.0)
-                ])?;
+                .execute(params![key.0, sql(peer.to_bits()), key.1])?;
         }
         Ok(())
     };

@@ -1,0 +1,487 @@
+//! A store in memory, on plain maps: for tests, and a second opinion on what the trait means.
+//!
+//! Opening it again finds the data: it lives as long as the [`MemoryStore`]. Nothing is lost, nothing fails.
+
+use crate::{
+    Anchor, Checkpointer, CommitError, Direction, Facts, HistoryPage, HistoryQuery, Item, Loaded, Opened,
+    Reader, Store, StoreError, UnclaimedRow, Writer,
+};
+use rosterkit_core::account::{Progress, Record};
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::id::{AddressId, ClientId, Position};
+use rosterkit_core::preferences::Overrides;
+use rosterkit_core::roster::Buddy;
+use rosterkit_core::row::{Kind, Row, Side};
+use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending, Write};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many positions are reserved at once.
+const RESERVE: u64 = 1 << 20;
+
+/// A store in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    data: Arc<Mutex<Data>>,
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    reserved: u64,
+    log: BTreeMap<Position, Row>,
+    addresses: BTreeMap<AddressId, (Address, bool)>,
+    accounts: BTreeMap<AddressId, Arc<Record>>,
+    progress: BTreeMap<AddressId, Progress>,
+    buddies: BTreeMap<(AddressId, AddressId), Buddy>,
+    domains: BTreeMap<String, (Domain, Overrides)>,
+    pending: BTreeMap<(Position, Address), Pending>,
+    client_ids: BTreeMap<(AddressId, Position), ClientIdEntry>,
+    credentials: BTreeMap<(AddressId, String), Credential>,
+    files: BTreeMap<(AddressId, String), File>,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::new(MemoryStore::default())
+    }
+}
+
+impl Store for MemoryStore {
+    fn open(&self) -> Result<Opened, StoreError> {
+        let mut data = lock(&self.data);
+        let highest = data.log.keys().next_back().map_or(0, |p| p.0);
+        let first = data.reserved.max(highest + 1);
+        data.reserved = first + RESERVE;
+        let facts = Facts {
+            file_generation: 1,
+            first_position: Position(first),
+            next_serial: data.addresses.keys().next_back().map_or(1, |id| id.serial() + 1),
+            domains: data.domains.values().cloned().collect(),
+        };
+        let part = || Part {
+            data: Arc::clone(&self.data),
+        };
+        Ok(Opened {
+            writer: Box::new(part()),
+            reader: Box::new(part()),
+            checkpointer: Box::new(part()),
+            facts,
+        })
+    }
+}
+
+/// Every part is the same here.
+struct Part {
+    data: Arc<Mutex<Data>>,
+}
+
+fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
+    data.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Checkpointer for Part {
+    fn wal_pages(&mut self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+}
+
+impl Writer for Part {
+    fn reserved(&self) -> Position {
+        Position(lock(&self.data).reserved)
+    }
+
+    fn commit(&mut self, items: &[Item]) -> Result<(), CommitError> {
+        let mut data = lock(&self.data);
+        // All or nothing: written into a copy of what an item can change and be refused for.
+        let mut next = data.clone();
+        for (number, item) in items.iter().enumerate() {
+            for write in &item.writes {
+                next.apply(write)
+                    .map_err(|source| CommitError::Item { item: number, source })?;
+            }
+        }
+        let highest = next.log.keys().next_back().map_or(0, |p| p.0);
+        if items.is_empty() || highest + RESERVE / 2 >= next.reserved {
+            next.reserved = next.reserved.max(highest + 1) + RESERVE;
+        }
+        *data = next;
+        Ok(())
+    }
+
+    fn index(&mut self, _budget: Duration, _all: bool) -> Result<bool, CommitError> {
+        Ok(false)
+    }
+
+    fn tail_len(&self) -> usize {
+        0
+    }
+}
+
+impl Data {
+    fn apply(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Append(row) => {
+                if self.log.insert(row.position, (**row).clone()).is_some() {
+                    return Err(StoreError::Refused("the position is taken"));
+                }
+            }
+            Write::Address { id, address } => {
+                if self.live(address).is_some_and(|live| live != *id) {
+                    return Err(StoreError::Refused("the address has an id"));
+                }
+                self.addresses
+                    .entry(*id)
+                    .or_insert_with(|| (address.clone(), true));
+            }
+            Write::Account(record) => {
+                if !self.domains.contains_key(record.address.domain()) {
+                    return Err(StoreError::Refused("the domain of the account is not hosted"));
+                }
+                self.accounts.insert(record.id, Arc::clone(record));
+            }
+            Write::Progress(account, progress) => drop(self.progress.insert(*account, progress.clone())),
+            Write::AccountDeleted(id) => {
+                self.accounts.remove(id);
+                self.progress.remove(id);
+                self.buddies.retain(|(account, _), _| account != id);
+                self.client_ids.retain(|(account, _), _| account != id);
+                self.credentials.retain(|(account, _), _| account != id);
+                self.files.retain(|(account, _), _| account != id);
+                if let Some((_, live)) = self.addresses.get_mut(id) {
+                    *live = false;
+                }
+            }
+            Write::Buddy(account, buddy) => drop(self.buddies.insert((*account, buddy.peer), buddy.clone())),
+            Write::Domain(domain, overrides) => {
+                self.domains
+                    .insert(domain.as_str().into(), (domain.clone(), overrides.clone()));
+            }
+            Write::DomainRemoved(domain) => {
+                let has_accounts = self
+                    .accounts
+                    .values()
+                    .any(|r| r.address.domain() == domain.as_str());
+                if has_accounts || self.domains.remove(domain.as_str()).is_none() {
+                    return Err(StoreError::Refused(
+                        "the domain is not there, or has accounts still",
+                    ));
+                }
+            }
+            Write::Pend(pending) => {
+                self.pending
+                    .insert((pending.position, pending.recipient.clone()), pending.clone());
+            }
+            Write::Settle { position, recipient } => {
+                drop(self.pending.remove(&(*position, recipient.clone())))
+            }
+            Write::ClearSide { position, side } => {
+                if let Some(row) = self.log.get_mut(position) {
+                    row.sides = row.sides.cleared(*side);
+                    if row.sides.is_clear()
+                        && let Some(row) = self.log.remove(position)
+                        && let Some(entry) = ClientIdEntry::of(&row)
+                    {
+                        self.client_ids.insert((row.entry.sender, *position), entry);
+                    }
+                }
+            }
+            Write::ClientId(account, entry) => {
+                self.client_ids.insert((*account, entry.position), entry.clone());
+            }
+            Write::Credential(account, credential) => {
+                self.credentials
+                    .insert((*account, credential.mechanism.clone()), credential.clone());
+            }
+            Write::File(account, file) => {
+                drop(self.files.insert((*account, file.path.clone()), file.clone()))
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self, address: &Address) -> Option<AddressId> {
+        let bare = address.bare();
+        self.addresses
+            .iter()
+            .find(|(_, (text, live))| *live && *text == bare)
+            .map(|(id, _)| *id)
+    }
+
+    fn needed_rows(
+        &self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+    ) -> impl DoubleEndedIterator<Item = &Row> {
+        let range = (Bound::Excluded(after), Bound::Included(upto.max(after)));
+        self.log
+            .range(range)
+            .map(|(_, row)| row)
+            .filter(move |row| row.entry.sides_of(account).any(|side| row.sides.needed_by(side)))
+    }
+
+    fn client_ids_of(&self, account: AddressId) -> impl Iterator<Item = ClientIdEntry> {
+        let rows = self
+            .log
+            .values()
+            .filter(move |row| row.entry.sender == account)
+            .filter_map(ClientIdEntry::of);
+        let ring = self
+            .client_ids
+            .range((account, Position::ZERO)..=(account, Position::MAX));
+        ring.map(|(_, entry)| entry.clone()).chain(rows)
+    }
+}
+
+impl Reader for Part {
+    fn again(&self) -> Result<Box<dyn Reader>, StoreError> {
+        Ok(Box::new(Part {
+            data: Arc::clone(&self.data),
+        }))
+    }
+
+    fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError> {
+        Ok(lock(&self.data).live(address))
+    }
+
+    fn addresses(&mut self, ids: &[AddressId]) -> Result<Vec<Option<Address>>, StoreError> {
+        let data = lock(&self.data);
+        Ok(ids
+            .iter()
+            .map(|id| data.addresses.get(id).map(|(address, _)| address.clone()))
+            .collect())
+    }
+
+    fn account(&mut self, address: &Address) -> Result<Option<Loaded>, StoreError> {
+        let data = lock(&self.data);
+        let Some(record) = data.live(address).and_then(|id| data.accounts.get(&id)) else {
+            return Ok(None);
+        };
+        let id = record.id;
+        let progress = data.progress.get(&id).cloned().unwrap_or_default();
+        let upto = progress.claims.upto();
+        let unclaimed = data
+            .needed_rows(id, upto, Position::MAX)
+            .filter(|row| row.entry.recipient == id && row.sides.needed_by(Side::Recipient))
+            .filter(|row| !progress.claims.is_claimed(row.position))
+            .map(|row| UnclaimedRow {
+                position: row.position,
+                sender: row.entry.sender,
+                size: u32::try_from(row.entry.size()).unwrap_or(u32::MAX),
+            })
+            .collect();
+        let last = data
+            .needed_rows(id, upto, Position::MAX)
+            .next_back()
+            .map_or(upto, |row| row.position);
+        Ok(Some(Loaded {
+            record: Arc::clone(record),
+            progress,
+            unclaimed,
+            last,
+        }))
+    }
+
+    fn accounts(
+        &mut self,
+        domain: &Domain,
+        after: Option<&Address>,
+        limit: usize,
+    ) -> Result<Vec<Address>, StoreError> {
+        let data = lock(&self.data);
+        let mut all: Vec<Address> = data
+            .accounts
+            .values()
+            .map(|record| record.address.clone())
+            .filter(|address| {
+                address.domain() == domain.as_str() && after.is_none_or(|after| address > after)
+            })
+            .collect();
+        all.sort_unstable();
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError> {
+        Ok(lock(&self.data).buddies.get(&(account, peer)).cloned())
+    }
+
+    fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError> {
+        let data = lock(&self.data);
+        let of = data
+            .buddies
+            .iter()
+            .filter(|((of, _), _)| *of == account)
+            .map(|(_, buddy)| buddy);
+        let mut buddies: Vec<Buddy> = of
+            .filter(|b| b.version > since || since == Position::ZERO)
+            .cloned()
+            .collect();
+        buddies.sort_unstable_by(|a, b| (&a.address, a.peer).cmp(&(&b.address, b.peer)));
+        Ok(buddies)
+    }
+
+    fn rows(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<Row>>, StoreError> {
+        let data = lock(&self.data);
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        for row in data.needed_rows(account, after, upto) {
+            bytes += row.entry.size();
+            rows.push(Arc::new(row.clone()));
+            if rows.len() >= limit || bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
+        let data = lock(&self.data);
+        Ok(positions
+            .iter()
+            .filter_map(|p| data.log.get(p))
+            .map(|row| Arc::new(row.clone()))
+            .collect())
+    }
+
+    fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        let data = lock(&self.data);
+        let HistoryQuery {
+            account,
+            peer,
+            anchor,
+            direction,
+            limit,
+        } = *query;
+        let older = direction == Direction::Older;
+        let wanted = |row: &&Row| {
+            let with = if row.entry.sender == account {
+                row.entry.recipient
+            } else {
+                row.entry.sender
+            };
+            peer.is_none_or(|peer| peer == with)
+                && row
+                    .entry
+                    .sides_of(account)
+                    .any(|side| row.sides.in_history_of(side))
+                && matches!(row.entry.kind, Kind::Message(_))
+                && match anchor {
+                    Anchor::End => true,
+                    Anchor::Row(at) => {
+                        if older {
+                            row.position < at
+                        } else {
+                            row.position > at
+                        }
+                    }
+                    Anchor::Time(at) => {
+                        if older {
+                            row.entry.time < at
+                        } else {
+                            row.entry.time >= at
+                        }
+                    }
+                }
+        };
+        let all: Vec<Arc<Row>> = data
+            .log
+            .values()
+            .filter(wanted)
+            .map(|row| Arc::new(row.clone()))
+            .collect();
+        let complete = all.len() <= limit;
+        let left_out = all.len().saturating_sub(limit);
+        let rows = if older {
+            all[left_out..].to_vec()
+        } else {
+            all[..all.len() - left_out].to_vec()
+        };
+        Ok(HistoryPage { rows, complete })
+    }
+
+    fn needed(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, Side)>, StoreError> {
+        let data = lock(&self.data);
+        let rows = data.needed_rows(account, after, upto).take(limit);
+        Ok(rows
+            .flat_map(|row| {
+                let sides = row
+                    .entry
+                    .sides_of(account)
+                    .filter(|side| row.sides.needed_by(*side));
+                sides.map(|side| (row.position, side))
+            })
+            .collect())
+    }
+
+    fn client_id(&mut self, account: AddressId, id: &ClientId) -> Result<Option<ClientIdEntry>, StoreError> {
+        Ok(lock(&self.data)
+            .client_ids_of(account)
+            .find(|entry| entry.client_id == *id))
+    }
+
+    fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError> {
+        Ok(lock(&self.data)
+            .client_ids_of(account)
+            .map(|entry| entry.client_id.hash64())
+            .collect())
+    }
+
+    fn pending(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let data = lock(&self.data);
+        Ok(data
+            .pending
+            .range((from, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, pending)| pending.clone())
+            .collect())
+    }
+
+    fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {
+        let data = lock(&self.data);
+        Ok(data
+            .credentials
+            .iter()
+            .filter(|((of, _), _)| *of == account)
+            .map(|(_, c)| c.clone())
+            .collect())
+    }
+
+    fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError> {
+        let data = lock(&self.data);
+        Ok(data
+            .files
+            .keys()
+            .filter(|(of, _)| *of == account)
+            .map(|(_, path)| path.clone())
+            .collect())
+    }
+
+    fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError> {
+        Ok(lock(&self.data).files.get(&(account, path.to_owned())).cloned())
+    }
+}

@@ -1,0 +1,401 @@
+//! One suite for both stores: whatever is written, and however often the file is indexed and opened anew in between, both
+//! read the same.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+use rosterkit_core::account::{Cursor, Progress, Record};
+use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::content::Content;
+use rosterkit_core::id::{AddressId, ClientId, DeviceNumber, MessageId, Position};
+use rosterkit_core::preferences::Overrides;
+use rosterkit_core::roster::{Buddy, Op as RosterOp, Signal};
+use rosterkit_core::row::{Entry, Kind, Side, Sides, Word};
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{Credential, File, OWN, Pending, Write};
+use rosterkit_store::memory::MemoryStore;
+use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
+use rosterkit_store::{Anchor, Direction, HistoryQuery, Item, Opened, Store};
+use std::sync::Arc;
+use std::time::Duration;
+
+const ACCOUNTS: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append {
+        sender: usize,
+        recipient: usize,
+        histories: u8,
+        client_id: bool,
+        time: i64,
+        request: bool,
+    },
+    Clear {
+        row: usize,
+        side: bool,
+    },
+    Claim {
+        account: usize,
+        row: usize,
+    },
+    Buddy {
+        account: usize,
+        peer: usize,
+    },
+    Pend {
+        origin: usize,
+        recipient: usize,
+    },
+    Settle(usize),
+    Remake(usize),
+    File(usize),
+    Index {
+        all: bool,
+    },
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = 0..ACCOUNTS;
+    prop_oneof![
+        8 => (user.clone(), user.clone(), 0u8..4, any::<bool>(), 0i64..50, prop::bool::weighted(0.1)).prop_map(
+            |(sender, recipient, histories, client_id, time, request)| Step::Append {
+                sender, recipient, histories, client_id, time, request,
+            }
+        ),
+        5 => (0usize..60, any::<bool>()).prop_map(|(row, side)| Step::Clear { row, side }),
+        2 => (user.clone(), 0usize..60).prop_map(|(account, row)| Step::Claim { account, row }),
+        1 => (user.clone(), user.clone()).prop_map(|(account, peer)| Step::Buddy { account, peer }),
+        1 => (user.clone(), user.clone()).prop_map(|(origin, recipient)| Step::Pend { origin, recipient }),
+        1 => (0usize..10).prop_map(Step::Settle),
+        1 => user.clone().prop_map(Step::Remake),
+        1 => user.prop_map(Step::File),
+        3 => any::<bool>().prop_map(|all| Step::Index { all }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn address(user: usize) -> Address {
+    Address::account(&format!("user{user}@example.org")).unwrap()
+}
+
+/// A store, open, and what it needs to be told the same as the other.
+struct Subject {
+    store: Arc<dyn Store>,
+    open: Option<Opened>,
+}
+
+impl Subject {
+    fn new(store: Arc<dyn Store>) -> Self {
+        let open = store.open().unwrap();
+        Subject {
+            store,
+            open: Some(open),
+        }
+    }
+
+    fn open(&mut self) -> &mut Opened {
+        self.open.as_mut().unwrap()
+    }
+
+    fn reopen(&mut self) -> Position {
+        self.open = None;
+        let open = self.store.open().unwrap();
+        let first = open.facts.first_position;
+        self.open = Some(open);
+        first
+    }
+}
+
+struct Suite {
+    subjects: [Subject; 2],
+    ids: Vec<AddressId>,
+    serial: u64,
+    next: u64,
+    rows: Vec<Position>,
+    pending: Vec<(Position, Address)>,
+    number: u64,
+    _directory: tempfile::TempDir,
+}
+
+impl Suite {
+    fn new() -> Suite {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SqliteOptions {
+            tail_rows: 16,
+            ..SqliteOptions::small()
+        };
+        let sqlite = Subject::new(SqliteStore::new(directory.path().join("im.db"), options));
+        let mut suite = Suite {
+            subjects: [sqlite, Subject::new(MemoryStore::new())],
+            ids: Vec::new(),
+            serial: 1,
+            next: 1,
+            rows: Vec::new(),
+            pending: Vec::new(),
+            number: 0,
+            _directory: directory,
+        };
+        suite.write(vec![Write::Domain(
+            Domain::new("example.org").unwrap(),
+            Overrides::default(),
+        )]);
+        for user in 0..ACCOUNTS {
+            let id = suite.make(user);
+            suite.ids.push(id);
+        }
+        suite
+    }
+
+    fn make(&mut self, user: usize) -> AddressId {
+        let id = AddressId::new(self.serial, address(user).slot());
+        self.serial += 1;
+        let record = Arc::new(Record::new(id, address(user)));
+        self.write(vec![
+            Write::Address {
+                id,
+                address: address(user),
+            },
+            Write::Account(record),
+        ]);
+        id
+    }
+
+    fn write(&mut self, mut writes: Vec<Write>) -> Position {
+        let position = Position(self.next);
+        self.next += 1;
+        writes.iter_mut().for_each(|write| write.place(position));
+        let items = [Item { writes }];
+        for subject in &mut self.subjects {
+            assert!(position < subject.open().writer.reserved());
+            subject.open().writer.commit(&items).unwrap();
+        }
+        position
+    }
+
+    fn take(&mut self, step: Step) {
+        self.number += 1;
+        match step {
+            Step::Append {
+                sender,
+                recipient,
+                histories,
+                client_id,
+                time,
+                request,
+            } => {
+                let text = format!("row {}", self.number);
+                let kind = match request {
+                    true => Kind::BuddyRequest {
+                        note: text.as_str().into(),
+                    },
+                    false => Kind::Message(Content::text(&text)),
+                };
+                let entry = Entry {
+                    sender: self.ids[sender],
+                    recipient: self.ids[recipient],
+                    message_id: MessageId::new(self.number as i64, [7; 10]),
+                    time: Timestamp(time),
+                    device: (time % 3 == 0).then_some(DeviceNumber(3)),
+                    instance: (time % 2 == 0).then(|| "here".into()),
+                    client_id: client_id.then(|| ClientId::new(&format!("c{}", self.number)).unwrap()),
+                    fingerprint: if client_id { self.number } else { 0 },
+                    word: if time % 2 == 0 {
+                        Word::Stored
+                    } else {
+                        Word::Delivered
+                    },
+                    kind,
+                    // A field of a later version: kept as it is.
+                    unknown: if time % 5 == 0 {
+                        vec![99, 2, 1, 2]
+                    } else {
+                        Vec::new()
+                    },
+                };
+                let sides = Sides::new(histories & 1 != 0, histories & 2 != 0);
+                let position = self.write(vec![Write::append(entry, sides)]);
+                self.rows.push(position);
+            }
+            Step::Clear { row, side } => {
+                let Some(&position) = self.rows.get(row) else {
+                    return;
+                };
+                let side = if side { Side::Sender } else { Side::Recipient };
+                self.write(vec![Write::ClearSide { position, side }]);
+            }
+            Step::Claim { account, row } => {
+                let Some(&position) = self.rows.get(row) else {
+                    return;
+                };
+                let mut progress = Progress::default();
+                progress.claims.claim(position);
+                progress.claims.advance(self.rows.first().copied(), position);
+                progress.cursors.push(Cursor {
+                    device: DeviceNumber(1),
+                    position,
+                    seen: Timestamp(-5),
+                });
+                self.write(vec![Write::Progress(self.ids[account], progress)]);
+            }
+            Step::Buddy { account, peer } => {
+                let mut buddy = Buddy::new(self.ids[peer], address(peer));
+                buddy.halves.act(RosterOp::Add, OWN);
+                buddy.version = OWN;
+                buddy.listed = self.number.is_multiple_of(2);
+                buddy.rename(format!("name {}", self.number)).unwrap();
+                buddy.regroup(vec!["b".into(), "a".into()]).unwrap();
+                self.write(vec![Write::Buddy(self.ids[account], buddy)]);
+            }
+            Step::Pend { origin, recipient } => {
+                let signal = Signal {
+                    op: RosterOp::Add,
+                    stamp: OWN,
+                    note: "hello".into(),
+                };
+                let pending = Pending {
+                    position: OWN,
+                    origin: self.ids[origin],
+                    origin_address: address(origin),
+                    recipient: address(recipient),
+                    signal,
+                };
+                let position = self.write(vec![Write::Pend(pending)]);
+                self.pending.push((position, address(recipient)));
+            }
+            Step::Settle(which) => {
+                if which < self.pending.len() {
+                    let (position, recipient) = self.pending.remove(which);
+                    self.write(vec![Write::Settle { position, recipient }]);
+                }
+            }
+            Step::Remake(user) => {
+                self.write(vec![Write::AccountDeleted(self.ids[user])]);
+                self.ids[user] = self.make(user);
+            }
+            Step::File(user) => {
+                let bytes = vec![self.number as u8; 3];
+                let file = File {
+                    path: "profile.vcf".into(),
+                    bytes,
+                    modified: Timestamp(self.number as i64),
+                };
+                let credential = Credential {
+                    mechanism: "SCRAM-SHA-1".into(),
+                    verifier: vec![self.number as u8],
+                };
+                self.write(vec![
+                    Write::File(self.ids[user], file),
+                    Write::Credential(self.ids[user], credential),
+                ]);
+            }
+            Step::Index { all } => {
+                for subject in &mut self.subjects {
+                    let budget = if all {
+                        Duration::from_secs(1)
+                    } else {
+                        Duration::ZERO
+                    };
+                    while subject.open().writer.index(budget, true).unwrap() && all {}
+                }
+            }
+            Step::Reopen => {
+                let firsts = self.subjects.each_mut().map(Subject::reopen);
+                assert!(
+                    firsts.iter().all(|first| first.0 >= self.next),
+                    "a position would be given again"
+                );
+                self.next = firsts.iter().map(|p| p.0).max().unwrap();
+            }
+        }
+    }
+
+    fn compare(&mut self) {
+        let (sqlite, memory) = (self.read(0), self.read(1));
+        for (sqlite, memory) in sqlite.lines().zip(memory.lines()) {
+            assert_eq!(sqlite, memory);
+        }
+    }
+
+    /// Everything that can be read, as text.
+    fn read(&mut self, which: usize) -> String {
+        let (ids, next) = (self.ids.clone(), self.next);
+        let rows = self.rows.clone();
+        let reader = &mut self.subjects[which].open().reader;
+        let mut out = format!("{:?}\n", reader.pending(None, 100).unwrap());
+        out += &format!(
+            "{:?}\n",
+            reader
+                .accounts(&Domain::new("example.org").unwrap(), None, 3)
+                .unwrap()
+        );
+        out += &format!("{:?}\n", reader.rows_at(&rows).unwrap());
+        for (user, &id) in ids.iter().enumerate() {
+            assert_eq!(reader.address_id(&address(user)).unwrap(), Some(id));
+            out += &format!("{:?}\n", reader.account(&address(user)).unwrap());
+            out += &format!("{:?}\n", reader.buddies(id, Position::ZERO).unwrap());
+            out += &format!("{:?}\n", reader.buddies(id, Position(next / 2)).unwrap());
+            out += &format!(
+                "{:?}{:?}\n",
+                reader.files(id).unwrap(),
+                reader.file(id, "profile.vcf").unwrap()
+            );
+            out += &format!("{:?}\n", reader.credentials(id).unwrap());
+            let mut hashes = reader.client_id_hashes(id).unwrap();
+            hashes.sort_unstable();
+            hashes.dedup();
+            out += &format!("{hashes:?}\n");
+            for number in 1..=self.number {
+                let client_id = ClientId::new(&format!("c{number}")).unwrap();
+                out += &format!("{:?}", reader.client_id(id, &client_id).unwrap());
+            }
+            for after in [0, next / 3] {
+                let after = Position(after);
+                out += &format!(
+                    "{:?}\n",
+                    reader
+                        .rows(id, after, Position(next * 2 / 3), 5, 1 << 20)
+                        .unwrap()
+                );
+                out += &format!("{:?}\n", reader.rows(id, after, Position::MAX, 100, 20).unwrap());
+                out += &format!("{:?}\n", reader.needed(id, after, Position::MAX, 100).unwrap());
+            }
+            for peer in [None, Some(ids[0]), Some(id)] {
+                for anchor in [
+                    Anchor::End,
+                    Anchor::Row(Position(next / 2)),
+                    Anchor::Time(Timestamp(25)),
+                ] {
+                    for direction in [Direction::Older, Direction::Newer] {
+                        for limit in [1, 4, 100] {
+                            let query = HistoryQuery {
+                                account: id,
+                                peer,
+                                anchor,
+                                direction,
+                                limit,
+                            };
+                            out += &format!("{query:?} {:?}\n", reader.history(&query).unwrap());
+                        }
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn both_stores_read_the_same(steps in prop::collection::vec(step(), 1..70)) {
+        let mut suite = Suite::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            suite.take(step);
+            if number % 7 == 6 {
+                suite.compare();
+            }
+        }
+        suite.compare();
+    }
+}
