@@ -124,25 +124,39 @@ impl Shard {
         if resident.unsaved >= UNSAVED_ROWS {
             return self.mark_dirty(id);
         }
-        resident.used = resident.used.wrapping_add(1);
-        self.idle.push_back((id, resident.used));
+        if resident.in_idle_queue {
+            resident.used_again = true;
+            return;
+        }
+        resident.in_idle_queue = true;
+        self.idle.push_back(id);
         let cap = self.shared.options.idle_accounts / self.shared.shards.len();
         while self.idle.len() > cap {
-            let Some((oldest, used)) = self.idle.pop_front() else {
+            let Some(oldest) = self.idle.pop_front() else {
                 break;
             };
-            let Some(resident) = self.residents.get(&oldest) else {
+            let Some(resident) = self.residents.get_mut(&oldest) else {
                 continue;
             };
-            // A later entry of the same account counts instead.
-            if resident.used == used && resident.is_idle() {
-                let address = resident.record.address.clone();
-                self.residents.remove(&oldest);
-                self.blocked_watchers.remove(&oldest);
-                if let Some(Residency::Here(_)) = self.accounts.get(&address) {
-                    self.accounts.remove(&address);
-                }
+            // Who was used since gets a second chance, who is in use comes back when it is idle.
+            if !resident.is_idle() {
+                resident.in_idle_queue = false;
+            } else if std::mem::take(&mut resident.used_again) {
+                self.idle.push_back(oldest);
+            } else {
+                self.evict(oldest);
             }
+        }
+    }
+
+    fn evict(&mut self, id: AddressId) {
+        let Some(resident) = self.residents.remove(&id) else {
+            return;
+        };
+        self.blocked_watchers.remove(&id);
+        // An account of the same name may have been made since: then the address is that one's.
+        if matches!(self.accounts.get(&resident.record.address), Some(Residency::Here(here)) if *here == id) {
+            self.accounts.remove(&resident.record.address);
         }
     }
 }

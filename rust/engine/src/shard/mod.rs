@@ -56,7 +56,7 @@ pub(crate) struct Shard {
     next_token: u64,
     dirty: Vec<AddressId>,
     flush_due: bool,
-    idle: VecDeque<(AddressId, u32)>,
+    idle: VecDeque<AddressId>,
     random: fastrand::Rng,
     out: Outgoing,
 }
@@ -441,7 +441,8 @@ impl Shard {
             sweeping: false,
             dirty: false,
             unsaved: 0,
-            used: 0,
+            in_idle_queue: false,
+            used_again: false,
             sends: TokenBucket::full(&limits.sends, self.now.tick),
             requests: TokenBucket::full(&limits.requests, self.now.tick),
             record,

@@ -44,8 +44,10 @@ pub(crate) struct Resident {
     pub(crate) dirty: bool,
     /// Rows passed since progress was last written, for accounts that only send.
     pub(crate) unsaved: u16,
-    /// Changes each time it is used, so that the queue of idle accounts knows which entry is the newest.
-    pub(crate) used: u32,
+    /// It stands in the queue of idle accounts, once.
+    pub(crate) in_idle_queue: bool,
+    /// It was used since it got there.
+    pub(crate) used_again: bool,
     pub(crate) sends: TokenBucket,
     pub(crate) requests: TokenBucket,
 }
