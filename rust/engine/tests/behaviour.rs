@@ -205,7 +205,7 @@ impl Listener for Stubborn {
     fn on_events(&self, _session: SessionId, events: &[Event]) -> Result<(), ListenerError> {
         if texts(events).iter().any(|t| t == self.fails_for) {
             self.failures.fetch_add(1, Ordering::Relaxed);
-            if self.failures.load(Ordering::Relaxed) % 2 == 0 {
+            if self.failures.load(Ordering::Relaxed).is_multiple_of(2) {
                 panic!("a host's own bug");
             }
             return Err(ListenerError("no".into()));

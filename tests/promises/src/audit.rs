@@ -10,12 +10,12 @@ pub fn address(user: usize) -> Address {
 
 /// Whose history is off.
 pub fn is_forgetful(user: usize) -> bool {
-    user % 3 == 0
+    user.is_multiple_of(3)
 }
 
 /// Who has a session.
 pub fn reads(user: usize) -> bool {
-    user % 2 == 0
+    user.is_multiple_of(2)
 }
 
 pub fn options() -> EngineOptions {

@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
 /// Even users have a named device, odd ones are anonymous.
 pub fn session_options(user: usize) -> SessionOptions {
     SessionOptions {
-        device: (user % 2 == 0).then(|| DeviceName::new("phone").unwrap()),
+        device: (user.is_multiple_of(2)).then(|| DeviceName::new("phone").unwrap()),
         reads_messages: true,
         ..SessionOptions::default()
     }
