@@ -91,10 +91,7 @@ impl Record {
     pub fn blocks(&self, sender: &Address) -> bool {
         !self.blocked.is_empty()
             && (self.blocked.contains(&sender.bare())
-                || self
-                    .blocked
-                    .iter()
-                    .any(|b| b.user().is_none() && b.as_str() == sender.domain()))
+                || self.blocked.iter().any(|b| b.user().is_none() && b.as_str() == sender.domain()))
     }
 }
 
@@ -111,9 +108,6 @@ impl Progress {
 
     /// The position every consumer has passed: rows at or below it are needed by history only.
     pub fn passed_by_all(&self) -> Position {
-        self.cursors
-            .iter()
-            .map(|c| c.position)
-            .fold(self.claims.upto(), Position::min)
+        self.cursors.iter().map(|c| c.position).fold(self.claims.upto(), Position::min)
     }
 }

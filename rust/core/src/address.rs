@@ -51,20 +51,14 @@ impl Address {
         let node = jid.node().map_or(0, |n| n.as_str().len() + 1);
         let end = node + jid.domain().as_str().len();
         // Each part has at most 1023 bytes, so both offsets fit.
-        Ok(Address {
-            text: jid.as_str().into(),
-            domain_at: node as u16,
-            bare_end: end as u16,
-        })
+        Ok(Address { text: jid.as_str().into(), domain_at: node as u16, bare_end: end as u16 })
     }
 
     /// An address that names an account: it has a user part and no instance.
     pub fn account(text: &str) -> Result<Self, Refusal> {
         let address = Address::new(text)?;
         if address.user().is_none() || address.instance().is_some() {
-            return Err(Refusal::InvalidArgument(
-                "an account's address has the form user@domain".into(),
-            ));
+            return Err(Refusal::InvalidArgument("an account's address has the form user@domain".into()));
         }
         Ok(address)
     }
@@ -100,10 +94,7 @@ impl Address {
         if self.instance().is_none() {
             return self.clone();
         }
-        Address {
-            text: self.bare_str().into(),
-            ..*self
-        }
+        Address { text: self.bare_str().into(), ..*self }
     }
 
     /// The same account with this instance.
@@ -184,10 +175,7 @@ mod tests {
         assert_eq!(full.bare(), Address::account("alice@example.org").unwrap());
         assert_eq!(full.slot(), full.bare().slot());
         let service = Address::new("example.org").unwrap();
-        assert_eq!(
-            (service.user(), service.domain(), service.instance()),
-            (None, "example.org", None)
-        );
+        assert_eq!((service.user(), service.domain(), service.instance()), (None, "example.org", None));
     }
 
     #[test]
@@ -205,10 +193,7 @@ mod tests {
             "a@b@c",
             "\u{0}@example.org",
         ] {
-            assert!(
-                matches!(Address::new(text), Err(Refusal::InvalidArgument(_))),
-                "{text:?} passed"
-            );
+            assert!(matches!(Address::new(text), Err(Refusal::InvalidArgument(_))), "{text:?} passed");
         }
         for text in ["example.org", "alice@example.org/phone"] {
             assert!(Address::account(text).is_err(), "{text} passed as an account");

@@ -121,10 +121,8 @@ mod tests {
         hosted: bool,
         class: Class,
     ) -> bool {
-        let confirmed = matches!(
-            relation,
-            Relation::To | Relation::From | Relation::Both | Relation::Oneself
-        );
+        let confirmed =
+            matches!(relation, Relation::To | Relation::From | Relation::Both | Relation::Oneself);
         confirmed
             || class == Class::BuddyRequest
             || match policy {
@@ -144,11 +142,7 @@ mod tests {
             AcceptedSenders::SameDomain,
             AcceptedSenders::Nobody,
         ];
-        let senders = [
-            ("them@example.org", true),
-            ("them@example.net", true),
-            ("them@example.com", false),
-        ];
+        let senders = [("them@example.org", true), ("them@example.net", true), ("them@example.com", false)];
         for policy in policies {
             for relation in RELATIONS {
                 for (text, hosted) in senders {
@@ -157,16 +151,10 @@ mod tests {
                             let mut record = account(relation);
                             let address = Address::account(text).unwrap();
                             record.blocked.extend(blocked.map(|b| Address::new(b).unwrap()));
-                            let preferences = Preferences {
-                                accepted_senders: policy,
-                                ..Preferences::default()
-                            };
+                            let preferences =
+                                Preferences { accepted_senders: policy, ..Preferences::default() };
                             let id = if relation == Relation::Oneself { ME } else { THEM };
-                            let sender = Sender {
-                                id,
-                                address: &address,
-                                hosted,
-                            };
+                            let sender = Sender { id, address: &address, hosted };
                             let result = admit(&record, &preferences, sender, class);
                             let wanted = blocked.is_none() && expected(policy, relation, text, hosted, class);
                             assert_eq!(
@@ -196,10 +184,6 @@ mod tests {
             blocking.blocked.insert(address.clone());
             assert!(!may_see(&blocking, THEM, &address), "blocked, {relation:?}");
         }
-        assert!(may_see(
-            &account(Relation::Stranger),
-            ME,
-            &Address::account("me@example.org").unwrap()
-        ));
+        assert!(may_see(&account(Relation::Stranger), ME, &Address::account("me@example.org").unwrap()));
     }
 }

@@ -28,10 +28,7 @@ pub enum Body {
 impl Content {
     /// A plain text.
     pub fn text(text: &str) -> Self {
-        Content {
-            body: Body::Text(text.into()),
-            extensions: Arc::default(),
-        }
+        Content { body: Body::Text(text.into()), extensions: Arc::default() }
     }
 
     /// The text, when it is one.

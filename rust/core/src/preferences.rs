@@ -86,9 +86,7 @@ impl Overrides {
             "deliver_to_devices" | "SIPIMMode" => self.deliver_to_devices = value.map(boolean).transpose()?,
             "max_roster_items" | "MaxRosterItems" => self.max_roster_items = value.map(number).transpose()?,
             _ => {
-                return Err(Refusal::InvalidArgument(format!(
-                    "there is no preference named {name:?}"
-                )));
+                return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}")));
             }
         }
         Ok(())
@@ -111,9 +109,7 @@ fn boolean(value: &str) -> Result<bool, Refusal> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "yes" | "1" => Ok(true),
         "false" | "no" | "0" => Ok(false),
-        _ => Err(Refusal::InvalidArgument(format!(
-            "{value:?} is neither true nor false"
-        ))),
+        _ => Err(Refusal::InvalidArgument(format!("{value:?} is neither true nor false"))),
     }
 }
 

@@ -32,9 +32,6 @@ pub enum Refusal {
 impl Refusal {
     /// A limit that waiting does not lift.
     pub fn limit(what: impl Into<String>) -> Self {
-        Refusal::LimitExceeded {
-            what: what.into(),
-            retry_after_ms: None,
-        }
+        Refusal::LimitExceeded { what: what.into(), retry_after_ms: None }
     }
 }

@@ -45,11 +45,7 @@ impl Sides {
         Sides(
             Self::RECIPIENT_NEEDS
                 | Self::SENDER_NEEDS
-                | if recipient_history {
-                    Self::RECIPIENT_HISTORY
-                } else {
-                    0
-                }
+                | if recipient_history { Self::RECIPIENT_HISTORY } else { 0 }
                 | if sender_history { Self::SENDER_HISTORY } else { 0 },
         )
     }

@@ -109,9 +109,7 @@ pub struct Credential {
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential")
-            .field("mechanism", &self.mechanism)
-            .finish_non_exhaustive()
+        f.debug_struct("Credential").field("mechanism", &self.mechanism).finish_non_exhaustive()
     }
 }
 
@@ -155,11 +153,7 @@ impl ClientIdEntry {
 impl Write {
     /// A row of this entry, wherever its item is placed.
     pub fn append(entry: Entry, sides: Sides) -> Write {
-        Write::Append(Arc::new(Row {
-            position: OWN,
-            sides,
-            entry,
-        }))
+        Write::Append(Arc::new(Row { position: OWN, sides, entry }))
     }
 
     /// Puts the item's position wherever the write says [`OWN`].

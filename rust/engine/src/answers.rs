@@ -21,17 +21,11 @@ enum To {
 
 impl ReplyTo {
     pub(crate) fn ticket(ticket: Ticket, answers: Arc<Answers>, credit: Credit) -> Self {
-        ReplyTo {
-            to: Some(To::Ticket(ticket, answers)),
-            _credit: Some(credit),
-        }
+        ReplyTo { to: Some(To::Ticket(ticket, answers)), _credit: Some(credit) }
     }
 
     pub(crate) fn call(call: Arc<Call>, credit: Credit) -> Self {
-        ReplyTo {
-            to: Some(To::Call(call)),
-            _credit: Some(credit),
-        }
+        ReplyTo { to: Some(To::Call(call)), _credit: Some(credit) }
     }
 
     pub(crate) fn answer(mut self, result: Result<Answer>) {
@@ -61,10 +55,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Call {
-            result: Mutex::new(None),
-            there: Condvar::new(),
-        })
+        Arc::new(Call { result: Mutex::new(None), there: Condvar::new() })
     }
 
     fn put(&self, result: Result<Answer>) {
@@ -95,10 +86,7 @@ pub(crate) struct Answers {
 
 impl Answers {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Answers {
-            inner: Mutex::new((VecDeque::new(), false)),
-            there: Condvar::new(),
-        })
+        Arc::new(Answers { inner: Mutex::new((VecDeque::new(), false)), there: Condvar::new() })
     }
 
     fn put(&self, answered: Answered) {
@@ -164,17 +152,12 @@ impl Credits {
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<Credit> {
         let commands = self.commands.fetch_add(1, Ordering::Relaxed);
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let credit = Credit {
-            credits: Arc::clone(self),
-            bytes,
-        };
+        let credit = Credit { credits: Arc::clone(self), bytes };
         // A single command larger than the cap still passes when nothing else is under way: size limits are the
         // rules' business, and a cap that refuses for ever would be no back-pressure.
         if commands >= self.max_commands || (held > 0 && held + bytes > self.max_bytes) {
             return Err(Error::new(
-                ErrorKind::LimitExceeded {
-                    retry_after_ms: Some(10),
-                },
+                ErrorKind::LimitExceeded { retry_after_ms: Some(10) },
                 "too much is under way: take answers before you submit more",
             ));
         }

@@ -25,11 +25,7 @@ pub(crate) struct CheckpointStep {
 
 impl CheckpointStep {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        CheckpointStep {
-            shared,
-            store: None,
-            inbox: VecDeque::new(),
-        }
+        CheckpointStep { shared, store: None, inbox: VecDeque::new() }
     }
 
     /// Waits for something to do. False when the engine is down.

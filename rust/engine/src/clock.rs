@@ -19,21 +19,14 @@ pub(crate) struct SystemClock {
 
 impl SystemClock {
     pub(crate) fn new() -> Self {
-        SystemClock {
-            began: Instant::now(),
-        }
+        SystemClock { began: Instant::now() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis() as i64);
-        Now {
-            wall: Timestamp(wall),
-            tick: Tick(self.began.elapsed().as_millis() as u64),
-        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        Now { wall: Timestamp(wall), tick: Tick(self.began.elapsed().as_millis() as u64) }
     }
 }
 
@@ -45,10 +38,7 @@ pub(crate) struct VirtualClock {
 
 impl VirtualClock {
     pub(crate) fn starting_at(wall: Timestamp) -> Self {
-        VirtualClock {
-            wall: AtomicI64::new(wall.0),
-            tick: AtomicU64::new(0),
-        }
+        VirtualClock { wall: AtomicI64::new(wall.0), tick: AtomicU64::new(0) }
     }
 
     pub(crate) fn advance(&self, millis: u64) {

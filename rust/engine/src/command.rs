@@ -96,13 +96,7 @@ pub struct SetPresence {
 impl SetPresence {
     /// A state, plain.
     pub fn state(state: State) -> Self {
-        SetPresence {
-            state,
-            note: None,
-            priority: 0,
-            until: None,
-            invisible: false,
-        }
+        SetPresence { state, note: None, priority: 0, until: None, invisible: false }
     }
 }
 

@@ -89,13 +89,7 @@ impl Ready {
         };
         let mut inner = lock(&self.inner);
         inner.listeners += usize::from(listener.is_some());
-        inner.consumers.insert(
-            queue.session,
-            Registered {
-                queue: Arc::downgrade(queue),
-                listener,
-            },
-        );
+        inner.consumers.insert(queue.session, Registered { queue: Arc::downgrade(queue), listener });
     }
 
     /// A session has something to read. Says whether nobody is free to call its listener.
@@ -103,9 +97,7 @@ impl Ready {
         let mut inner = lock(&self.inner);
         match inner.consumers.get(&session) {
             None => {}
-            Some(Registered {
-                listener: Some(_), ..
-            }) => {
+            Some(Registered { listener: Some(_), .. }) => {
                 inner.to_call.push_back(session);
                 let nobody = inner.to_call.len() > inner.waiting;
                 drop(inner);
@@ -123,10 +115,7 @@ impl Ready {
 
     /// The queue of a session that is read through the engine.
     pub(crate) fn queue(&self, session: SessionId) -> Option<Arc<SessionQueue>> {
-        lock(&self.inner)
-            .consumers
-            .get(&session)
-            .and_then(|r| r.queue.upgrade())
+        lock(&self.inner).consumers.get(&session).and_then(|r| r.queue.upgrade())
     }
 
     /// Forgets a session whose last event was handed out. Its listener is dropped outside of the lock: a host's
@@ -170,28 +159,19 @@ impl Ready {
             let (session, queue) = {
                 let mut inner = lock(&self.inner);
                 match inner.to_hand.pop_front() {
-                    Some(session) => (
-                        session,
-                        inner.consumers.get(&session).and_then(|r| r.queue.upgrade()),
-                    ),
+                    Some(session) => (session, inner.consumers.get(&session).and_then(|r| r.queue.upgrade())),
                     None if inner.closed && batches.is_empty() => return Err(Error::closed()),
                     None => break,
                 }
             };
             let Some(queue) = queue else { continue };
-            match queue
-                .begin()
-                .and_then(|reading| reading.take(max_events - events))
-            {
+            match queue.begin().and_then(|reading| reading.take(max_events - events)) {
                 Ok(taken) if !taken.is_empty() => {
                     events += taken.len();
                     if queue.has_more() {
                         wake.readable(session);
                     }
-                    batches.push(Batch {
-                        session,
-                        events: taken,
-                    });
+                    batches.push(Batch { session, events: taken });
                 }
                 Ok(_) => {}
                 Err(error) if error.kind == ErrorKind::Closed => self.forget(session),
@@ -231,10 +211,7 @@ impl Ready {
     pub(crate) fn call(&self, session: SessionId, wake: &dyn Wake) {
         let found = {
             let inner = lock(&self.inner);
-            inner
-                .consumers
-                .get(&session)
-                .and_then(|r| Some((r.queue.upgrade()?, r.listener.clone()?)))
+            inner.consumers.get(&session).and_then(|r| Some((r.queue.upgrade()?, r.listener.clone()?)))
         };
         let Some((queue, listener)) = found else { return };
         // The right to read is kept while the host runs: batches come one at a time. Whatever is put after the last

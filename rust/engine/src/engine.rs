@@ -64,9 +64,7 @@ impl Engine {
     pub fn open(store: Arc<dyn Store>, options: EngineOptions) -> Result<Engine> {
         let (shared, steps) = prepare(store, options, Arc::new(SystemClock::new()), fastrand::u64(..))?;
         let driver = Driver::Threads(Threads::start(&shared, steps)?);
-        Ok(Engine {
-            inner: Arc::new(Inner { shared, driver }),
-        })
+        Ok(Engine { inner: Arc::new(Inner { shared, driver }) })
     }
 
     /// Opens an engine that starts no thread: it runs on its caller's, and time moves only by
@@ -81,28 +79,19 @@ impl Engine {
         let (shared, steps) = prepare(store, options, Arc::clone(&clock) as Arc<dyn Clock>, seed)?;
         let world = World::new(&shared, steps, clock);
         world.pump()?;
-        Ok(Engine {
-            inner: Arc::new(Inner {
-                shared,
-                driver: Driver::Virtual(world),
-            }),
-        })
+        Ok(Engine { inner: Arc::new(Inner { shared, driver: Driver::Virtual(world) }) })
     }
 
     // ---- accounts and domains -------------------------------------------------------------------------------
 
     /// Makes an account in a hosted domain.
     pub fn create_account(&self, address: &Address) -> Result<()> {
-        self.handle()
-            .call(&account(address)?, None, Command::CreateAccount)
-            .map(|_| ())
+        self.handle().call(&account(address)?, None, Command::CreateAccount).map(|_| ())
     }
 
     /// Deletes an account: its buddies are told, its sessions end. A new account of the same name inherits nothing.
     pub fn delete_account(&self, address: &Address) -> Result<()> {
-        self.handle()
-            .call(&account(address)?, None, Command::DeleteAccount)
-            .map(|_| ())
+        self.handle().call(&account(address)?, None, Command::DeleteAccount).map(|_| ())
     }
 
     /// Hosts a domain, or changes what is set for it.
@@ -113,28 +102,21 @@ impl Engine {
 
     /// Hosts a domain no more. It must have no accounts left.
     pub fn remove_domain(&self, domain: Domain) -> Result<()> {
-        self.change_domains(
-            Write::DomainRemoved(domain.clone()),
-            DomainChange::Removed(domain),
-        )
+        self.change_domains(Write::DomainRemoved(domain.clone()), DomainChange::Removed(domain))
     }
 
     /// The hosted domains and what is set for them.
     pub fn domains(&self) -> Vec<(String, Overrides)> {
         let table = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
-        table
-            .iter()
-            .map(|(name, overrides)| (name.clone(), overrides.clone()))
-            .collect()
+        table.iter().map(|(name, overrides)| (name.clone(), overrides.clone())).collect()
     }
 
     fn change_domains(&self, write: Write, table: DomainChange) -> Result<()> {
         let shared = &self.inner.shared;
         let (call, reply) = self.handle().prepare_call(0)?;
-        let _ = shared.writer.put(ToWrite {
-            generation: shared.generation(),
-            job: Job::Domains { write, table, reply },
-        });
+        let _ = shared
+            .writer
+            .put(ToWrite { generation: shared.generation(), job: Job::Domains { write, table, reply } });
         self.handle().wait_for(&call).map(|_| ())
     }
 
@@ -161,10 +143,7 @@ impl Engine {
 
     /// Opens a session of an account.
     pub fn open_session(&self, address: &Address, options: SessionOptions) -> Result<Session> {
-        match self
-            .handle()
-            .call(&account(address)?, None, Command::OpenSession(options))?
-        {
+        match self.handle().call(&account(address)?, None, Command::OpenSession(options))? {
             Answer::Session(session) => Ok(session),
             _ => Err(Error::internal("opening a session gave something else")),
         }
@@ -180,8 +159,7 @@ impl Engine {
 
     /// Asks anything.
     pub fn call(&self, actor: &Actor, command: Command) -> Result<Answer> {
-        self.handle()
-            .call(&account(&actor.account)?, actor.session, command)
+        self.handle().call(&account(&actor.account)?, actor.session, command)
     }
 
     /// Hands over commands without waiting for any of them. Takes a prefix of the batch and gives its tickets, whose
@@ -207,19 +185,15 @@ impl Engine {
     /// Takes up to `max` answers, waiting up to `timeout` for the first; empty when none came.
     pub fn next_answers(&self, max: usize, timeout: Duration) -> Result<Vec<Answered>> {
         let answers = &self.inner.shared.answers;
-        self.handle()
-            .next(timeout, |wait| answers.take(max, wait.unwrap_or_default()))
+        self.handle().next(timeout, |wait| answers.take(max, wait.unwrap_or_default()))
     }
 
     /// Takes batches of events from sessions opened with [`Consumer::Engine`](crate::Consumer::Engine), up to
     /// `max_events` in all, waiting up to `timeout` for the first.
     pub fn next_batches(&self, max_events: usize, timeout: Duration) -> Result<Vec<Batch>> {
         let shared = &self.inner.shared;
-        self.handle().next(timeout, |wait| {
-            shared
-                .ready
-                .next_batches(max_events, wait.unwrap_or_default(), &**shared)
-        })
+        self.handle()
+            .next(timeout, |wait| shared.ready.next_batches(max_events, wait.unwrap_or_default(), &**shared))
     }
 
     /// Acknowledges a batch by its last event's number.
@@ -244,9 +218,7 @@ impl Engine {
     /// With `wait` it returns when that is done, and is refused inside a listener; without, it returns at once.
     pub fn shutdown(&self, wait: bool) -> Result<()> {
         if wait && is_in_callback() {
-            return Err(Error::misuse(
-                "waiting for shutdown inside a listener would wait for itself",
-            ));
+            return Err(Error::misuse("waiting for shutdown inside a listener would wait for itself"));
         }
         match &self.inner.driver {
             Driver::Threads(threads) => threads.shut_down(&self.inner.shared, wait),
@@ -304,12 +276,8 @@ impl Handle<'_> {
     fn put(&self, account: &Address, session: Option<SessionId>, command: Command, reply: ReplyTo) {
         let shard = self.0.shard_of_address(account);
         // A closed mailbox gives the command back, and its reply, dropped, says so.
-        let _ = self.0.shards[shard].put(ToShard::Command {
-            account: account.clone(),
-            session,
-            command,
-            reply,
-        });
+        let _ =
+            self.0.shards[shard].put(ToShard::Command { account: account.clone(), session, command, reply });
     }
 
     fn wait_for(&self, call: &Call) -> Result<Answer> {
@@ -368,11 +336,7 @@ fn prepare(
         return Err(Refusal::InvalidArgument(what).into());
     }
     let mut opened = store.open()?;
-    let stranger = opened
-        .facts
-        .domains
-        .iter()
-        .find(|(domain, _)| !options.domains.contains(domain));
+    let stranger = opened.facts.domains.iter().find(|(domain, _)| !options.domains.contains(domain));
     if let Some((domain, _)) = stranger {
         let what = format!("the file holds the domain {domain}, which is not among those to be hosted");
         return Err(Error::new(ErrorKind::Conflict, what));
@@ -384,15 +348,10 @@ fn prepare(
         .cloned()
         .collect();
     if !missing.is_empty() {
-        let writes = missing
-            .iter()
-            .map(|domain| Write::Domain(domain.clone(), Overrides::default()))
-            .collect();
+        let writes =
+            missing.iter().map(|domain| Write::Domain(domain.clone(), Overrides::default())).collect();
         opened.writer.commit(&[Item { writes }]).map_err(Error::storage)?;
-        opened
-            .facts
-            .domains
-            .extend(missing.into_iter().map(|domain| (domain, Overrides::default())));
+        opened.facts.domains.extend(missing.into_iter().map(|domain| (domain, Overrides::default())));
     }
     debug_assert_ne!(opened.facts.first_position, Position::ZERO);
     let shared = Arc::new(Shared {

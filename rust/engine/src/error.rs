@@ -49,10 +49,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, details: impl Into<String>) -> Self {
-        Error {
-            kind,
-            details: details.into(),
-        }
+        Error { kind, details: details.into() }
     }
 
     pub(crate) fn closed() -> Self {
@@ -73,20 +70,13 @@ impl Error {
 
     /// Nothing was done: the disk said no before anything was written.
     pub(crate) fn storage(details: impl fmt::Display) -> Self {
-        Error::new(
-            ErrorKind::Storage {
-                outcome_unknown: false,
-            },
-            details.to_string(),
-        )
+        Error::new(ErrorKind::Storage { outcome_unknown: false }, details.to_string())
     }
 
     /// It may or may not have been done.
     pub(crate) fn outcome_unknown() -> Self {
         Error::new(
-            ErrorKind::Storage {
-                outcome_unknown: true,
-            },
+            ErrorKind::Storage { outcome_unknown: true },
             "the disk failed while this was being written: repeat it with the same client_id to learn what became of it",
         )
     }
@@ -119,13 +109,8 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = match error {
             StoreError::Held { .. } => ErrorKind::Conflict,
-            _ => ErrorKind::Storage {
-                outcome_unknown: false,
-            },
+            _ => ErrorKind::Storage { outcome_unknown: false },
         };
-        Error {
-            kind,
-            details: error.to_string(),
-        }
+        Error { kind, details: error.to_string() }
     }
 }

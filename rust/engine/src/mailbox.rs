@@ -30,11 +30,7 @@ pub(crate) enum Taken {
 impl<T> Mailbox<T> {
     pub(crate) fn new() -> Self {
         Mailbox {
-            inner: Mutex::new(Inner {
-                queue: VecDeque::new(),
-                nudged: false,
-                closed: false,
-            }),
+            inner: Mutex::new(Inner { queue: VecDeque::new(), nudged: false, closed: false }),
             filled: Condvar::new(),
         }
     }
@@ -100,11 +96,7 @@ impl<T> Mailbox<T> {
         }
         inner.nudged = false;
         into.append(&mut inner.queue);
-        if into.is_empty() && inner.closed {
-            Taken::Closed
-        } else {
-            Taken::Some
-        }
+        if into.is_empty() && inner.closed { Taken::Closed } else { Taken::Some }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

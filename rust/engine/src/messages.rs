@@ -24,12 +24,7 @@ pub(crate) type Domains = Arc<BTreeMap<String, Overrides>>;
 /// To a shard.
 pub(crate) enum ToShard {
     /// From a host.
-    Command {
-        account: Address,
-        session: Option<SessionId>,
-        command: Command,
-        reply: ReplyTo,
-    },
+    Command { account: Address, session: Option<SessionId>, command: Command, reply: ReplyTo },
     /// From another shard, or this one.
     Signal(Signal),
     /// From the reader, about this generation.
@@ -59,37 +54,15 @@ pub(crate) enum Signal {
     /// A pending signal.
     Pending(Box<Pending>),
     /// A chat state.
-    Typing {
-        sender: AddressId,
-        sender_address: Address,
-        recipient: Address,
-        state: ChatState,
-    },
+    Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
     /// Somebody wants to know what an account shows.
-    ReadPresence {
-        watcher: AddressId,
-        subject: Address,
-        reply: ReplyTo,
-    },
+    ReadPresence { watcher: AddressId, subject: Address, reply: ReplyTo },
     /// A presence, for these watchers.
-    Presence {
-        subject: AddressId,
-        address: Address,
-        presence: Presence,
-        watchers: Vec<AddressId>,
-    },
+    Presence { subject: AddressId, address: Address, presence: Presence, watchers: Vec<AddressId> },
     /// A session that came online, or an account that was confirmed, asks for these accounts' presence.
-    Probe {
-        watcher: AddressId,
-        session: Option<SessionId>,
-        subjects: Vec<(AddressId, Address)>,
-    },
+    Probe { watcher: AddressId, session: Option<SessionId>, subjects: Vec<(AddressId, Address)> },
     /// The answer, whole for that shard.
-    Probed {
-        watcher: AddressId,
-        session: Option<SessionId>,
-        presences: Vec<(AddressId, Address, Presence)>,
-    },
+    Probed { watcher: AddressId, session: Option<SessionId>, presences: Vec<(AddressId, Address, Presence)> },
 }
 
 /// A message with what its sender's shard knows.
@@ -117,11 +90,7 @@ pub(crate) enum Fetch {
     /// An account; with `mint`, an id for it when there is none.
     Account { address: Address, mint: bool },
     /// A peer's id (made when it has none) and the buddy under it.
-    Peer {
-        account: AddressId,
-        peer: Address,
-        id: Option<AddressId>,
-    },
+    Peer { account: AddressId, peer: Address, id: Option<AddressId> },
     /// Every buddy, to tell presence or deletion.
     Buddies { account: AddressId, purpose: BuddiesFor },
     /// The hashes of the client ids that are remembered.
@@ -138,31 +107,13 @@ pub(crate) enum Fetch {
         limit: usize,
     },
     /// These rows, for a session.
-    RowsAt {
-        account: AddressId,
-        session: SessionId,
-        attachment: u64,
-        positions: Vec<Position>,
-    },
+    RowsAt { account: AddressId, session: SessionId, attachment: u64, positions: Vec<Position> },
     /// Rows that a side of the account still needs.
-    Needed {
-        account: AddressId,
-        after: Position,
-        upto: Position,
-    },
+    Needed { account: AddressId, after: Position, upto: Position },
     /// Answered by the reader itself.
-    History {
-        query: HistoryQuery,
-        peer: Option<Address>,
-        reply: ReplyTo,
-    },
+    History { query: HistoryQuery, peer: Option<Address>, reply: ReplyTo },
     /// Answered by the reader itself.
-    Roster {
-        account: AddressId,
-        since: Position,
-        version: Position,
-        reply: ReplyTo,
-    },
+    Roster { account: AddressId, since: Position, version: Position, reply: ReplyTo },
 }
 
 /// Why the buddies are read.
@@ -178,34 +129,13 @@ pub(crate) enum BuddiesFor {
 
 /// What the reader found. An error is about the disk; what waits for it is answered with it.
 pub(crate) enum Fetched {
-    Account {
-        address: Address,
-        result: Result<FoundAccount, Error>,
-    },
-    Peer {
-        account: AddressId,
-        result: Result<FoundPeer, Error>,
-    },
-    Buddies {
-        account: AddressId,
-        purpose: BuddiesFor,
-        result: Result<Vec<Buddy>, Error>,
-    },
-    Ring {
-        account: AddressId,
-        result: Result<Vec<u64>, Error>,
-    },
-    ClientId {
-        account: AddressId,
-        result: Result<Option<ClientIdEntry>, Error>,
-    },
+    Account { address: Address, result: Result<FoundAccount, Error> },
+    Peer { account: AddressId, result: Result<FoundPeer, Error> },
+    Buddies { account: AddressId, purpose: BuddiesFor, result: Result<Vec<Buddy>, Error> },
+    Ring { account: AddressId, result: Result<Vec<u64>, Error> },
+    ClientId { account: AddressId, result: Result<Option<ClientIdEntry>, Error> },
     Rows(FetchedRows),
-    Needed {
-        account: AddressId,
-        upto: Position,
-        rows: Vec<(Position, Side)>,
-        complete: bool,
-    },
+    Needed { account: AddressId, upto: Position, rows: Vec<(Position, Side)>, complete: bool },
 }
 
 pub(crate) enum FoundAccount {
@@ -270,19 +200,11 @@ pub(crate) struct ToWrite {
 
 pub(crate) enum Job {
     /// A message: one row, two shards to tell.
-    Append {
-        write: Write,
-        addresses: RowAddresses,
-        flight: Flight,
-    },
+    Append { write: Write, addresses: RowAddresses, flight: Flight },
     /// A change of an account; its shard is told.
     Change { account: AddressId, writes: Vec<Write> },
     /// A change of the domains; every shard is told.
-    Domains {
-        write: Write,
-        table: DomainChange,
-        reply: ReplyTo,
-    },
+    Domains { write: Write, table: DomainChange, reply: ReplyTo },
     /// Everything an import brings.
     Import { writes: Vec<Write>, reply: ReplyTo },
     /// Waits for company, for a second at most.
@@ -301,23 +223,13 @@ pub(crate) enum DomainChange {
 #[derive(Clone)]
 pub(crate) enum Done {
     /// A row has its place. Told to both accounts' shards.
-    Row {
-        row: Arc<Row>,
-        addresses: RowAddresses,
-        flight: Flight,
-    },
+    Row { row: Arc<Row>, addresses: RowAddresses, flight: Flight },
     /// It has none.
     RowFailed { flight: Flight, error: Error },
     /// A change is on disk at this position, with the rows that came with it; or is not.
-    Change {
-        account: AddressId,
-        result: Result<(Position, Vec<Arc<Row>>), Error>,
-    },
+    Change { account: AddressId, result: Result<(Position, Vec<Arc<Row>>), Error> },
     /// The domains changed; the last shard to install them answers.
-    Domains {
-        table: Domains,
-        installed: Arc<LastAnswers>,
-    },
+    Domains { table: Domains, installed: Arc<LastAnswers> },
 }
 
 /// Counts down to nought; whoever waits for it looks at it, or is told by it.
@@ -328,10 +240,7 @@ pub(crate) struct Countdown {
 
 impl Countdown {
     pub(crate) fn new(from: usize, at_nought: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Countdown {
-            left: AtomicUsize::new(from),
-            at_nought: Box::new(at_nought),
-        })
+        Arc::new(Countdown { left: AtomicUsize::new(from), at_nought: Box::new(at_nought) })
     }
 
     pub(crate) fn count(&self) {
@@ -353,10 +262,7 @@ pub(crate) struct LastAnswers {
 
 impl LastAnswers {
     pub(crate) fn new(of: usize, reply: ReplyTo) -> Arc<Self> {
-        Arc::new(LastAnswers {
-            left: AtomicUsize::new(of),
-            reply: crate::sync::Mutex::new(Some(reply)),
-        })
+        Arc::new(LastAnswers { left: AtomicUsize::new(of), reply: crate::sync::Mutex::new(Some(reply)) })
     }
 
     pub(crate) fn done(&self) {

@@ -94,10 +94,7 @@ impl SessionQueue {
     pub(crate) fn new(session: SessionId) -> Self {
         SessionQueue {
             session,
-            inner: Mutex::new(Inner {
-                next_seq: 1,
-                ..Inner::default()
-            }),
+            inner: Mutex::new(Inner { next_seq: 1, ..Inner::default() }),
             readable: Condvar::new(),
             attachment: AtomicU64::new(1),
         }
@@ -106,11 +103,7 @@ impl SessionQueue {
     /// Puts a row at the end. The shard keeps to [`room`](Self::room).
     pub(crate) fn put_row(&self, position: Position, body: EventBody, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        inner.rows.push_back(QueuedRow {
-            position,
-            body,
-            failures: 0,
-        });
+        inner.rows.push_back(QueuedRow { position, body, failures: 0 });
         self.announce(inner, wake);
     }
 
@@ -161,10 +154,7 @@ impl SessionQueue {
     pub(crate) fn holds(&self, position: Position) -> bool {
         let inner = lock(&self.inner);
         inner.rows.iter().any(|r| r.position == position)
-            || inner
-                .handed
-                .iter()
-                .any(|h| h.row.is_some_and(|(p, _)| p == position))
+            || inner.handed.iter().any(|h| h.row.is_some_and(|(p, _)| p == position))
     }
 
     /// Whether there is something to hand out.
@@ -189,9 +179,7 @@ impl SessionQueue {
     pub(crate) fn begin(&self) -> Result<Reading<'_>> {
         let mut inner = lock(&self.inner);
         if inner.consumer {
-            return Err(Error::misuse(
-                "the session is being read already: one consumer at a time",
-            ));
+            return Err(Error::misuse("the session is being read already: one consumer at a time"));
         }
         inner.consumer = true;
         Ok(Reading { queue: self })
@@ -211,13 +199,7 @@ impl SessionQueue {
             inner.failures_in_a_row = 0;
         }
         if !positions.is_empty() {
-            wake.acknowledged(
-                self.session,
-                Acks {
-                    attachment: self.attachment(),
-                    positions,
-                },
-            );
+            wake.acknowledged(self.session, Acks { attachment: self.attachment(), positions });
         }
     }
 
@@ -237,11 +219,7 @@ impl SessionQueue {
                         if failures >= MAX_FAILURES {
                             parked.push((position, handed.body));
                         } else {
-                            inner.rows.push_front(QueuedRow {
-                                position,
-                                body: handed.body,
-                                failures,
-                            });
+                            inner.rows.push_front(QueuedRow { position, body: handed.body, failures });
                         }
                     }
                     // State is not tried again: the next change replaces it.
@@ -255,20 +233,11 @@ impl SessionQueue {
         for (position, body) in parked {
             if let EventBody::Message(message) = body {
                 let slot = Slot::Parked(message.id.0.as_u128());
-                self.put_slot(
-                    slot,
-                    EventBody::Parked {
-                        message_id: message.id,
-                    },
-                    wake,
-                );
+                self.put_slot(slot, EventBody::Parked { message_id: message.id }, wake);
             }
             wake.acknowledged(
                 self.session,
-                Acks {
-                    attachment: self.attachment(),
-                    positions: vec![position],
-                },
+                Acks { attachment: self.attachment(), positions: vec![position] },
             );
         }
         self.announce(lock(&self.inner), wake);
@@ -320,11 +289,7 @@ impl Reading<'_> {
             };
             let seq = inner.next_seq;
             inner.next_seq += 1;
-            inner.handed.push_back(Handed {
-                seq,
-                body: body.clone(),
-                row,
-            });
+            inner.handed.push_back(Handed { seq, body: body.clone(), row });
             events.push(Event { seq, body });
         }
         if events.is_empty() && inner.end_told {

@@ -61,11 +61,7 @@ impl ReaderStep {
         while let Some(message) = self.inbox.pop_front() {
             busy = true;
             match message {
-                ToReader::Fetch {
-                    shard,
-                    generation,
-                    fetch,
-                } => {
+                ToReader::Fetch { shard, generation, fetch } => {
                     if let Some(fetched) = self.fetch(fetch) {
                         let _ = shared.shards[shard].put(ToShard::Fetched(generation, fetched));
                     }
@@ -89,9 +85,7 @@ impl ReaderStep {
     fn store(&mut self) -> Result<&mut dyn StoreReader> {
         match &mut self.store {
             Some(store) => Ok(store.as_mut()),
-            None => Err(Error::storage(
-                "the store is being opened again after a failure of the disk",
-            )),
+            None => Err(Error::storage("the store is being opened again after a failure of the disk")),
         }
     }
 
@@ -107,11 +101,7 @@ impl ReaderStep {
             }
             Fetch::Buddies { account, purpose } => {
                 let result = self.store().and_then(|s| Ok(s.buddies(account, Position::ZERO)?));
-                Fetched::Buddies {
-                    account,
-                    purpose,
-                    result,
-                }
+                Fetched::Buddies { account, purpose, result }
             }
             Fetch::Ring { account } => {
                 let result = self.store().and_then(|s| Ok(s.client_id_hashes(account)?));
@@ -121,14 +111,7 @@ impl ReaderStep {
                 let result = self.store().and_then(|s| Ok(s.client_id(account, &client_id)?));
                 Fetched::ClientId { account, result }
             }
-            Fetch::Rows {
-                account,
-                session,
-                attachment,
-                after,
-                upto,
-                limit,
-            } => {
+            Fetch::Rows { account, session, attachment, after, upto, limit } => {
                 let result = self
                     .store()
                     .and_then(|s| Ok(s.rows(account, after, upto, limit, MAX_BYTES)?))
@@ -140,69 +123,33 @@ impl ReaderStep {
                     }
                     _ => Some(upto),
                 };
-                Fetched::Rows(FetchedRows {
-                    account,
-                    session,
-                    attachment,
-                    upto,
-                    asked: 0,
-                    result,
-                })
+                Fetched::Rows(FetchedRows { account, session, attachment, upto, asked: 0, result })
             }
-            Fetch::RowsAt {
-                account,
-                session,
-                attachment,
-                positions,
-            } => {
+            Fetch::RowsAt { account, session, attachment, positions } => {
                 let asked = positions.len();
-                let result = self
-                    .store()
-                    .and_then(|s| Ok(s.rows_at(&positions)?))
-                    .and_then(|rows| self.named(rows));
-                Fetched::Rows(FetchedRows {
-                    account,
-                    session,
-                    attachment,
-                    upto: None,
-                    asked,
-                    result,
-                })
+                let result =
+                    self.store().and_then(|s| Ok(s.rows_at(&positions)?)).and_then(|rows| self.named(rows));
+                Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, result })
             }
             Fetch::Needed { account, after, upto } => {
                 // A sweep that cannot read goes on the next time; nothing waits for it.
-                let rows = self
-                    .store()
-                    .and_then(|s| Ok(s.needed(account, after, upto, SWEEP_SLICE)?))
-                    .ok()?;
+                let rows =
+                    self.store().and_then(|s| Ok(s.needed(account, after, upto, SWEEP_SLICE)?)).ok()?;
                 let complete = rows.len() < SWEEP_SLICE;
-                Fetched::Needed {
-                    account,
-                    upto,
-                    rows,
-                    complete,
-                }
+                Fetched::Needed { account, upto, rows, complete }
             }
             Fetch::History { query, peer, reply } => {
                 let result = self.history(query, peer);
                 reply.answer(result.map(Answer::History));
                 return None;
             }
-            Fetch::Roster {
-                account,
-                since,
-                version,
-                reply,
-            } => {
-                let result = self
-                    .store()
-                    .and_then(|s| Ok(s.buddies(account, since)?))
-                    .map(|mut buddies| {
-                        if since == Position::ZERO {
-                            buddies.retain(view::is_shown);
-                        }
-                        Answer::Roster(Roster { buddies, version })
-                    });
+            Fetch::Roster { account, since, version, reply } => {
+                let result = self.store().and_then(|s| Ok(s.buddies(account, since)?)).map(|mut buddies| {
+                    if since == Position::ZERO {
+                        buddies.retain(view::is_shown);
+                    }
+                    Answer::Roster(Roster { buddies, version })
+                });
                 reply.answer(result);
                 return None;
             }
@@ -224,12 +171,7 @@ impl ReaderStep {
             None => self.id_of(peer)?,
         };
         let buddy = self.store()?.buddy(account, id)?;
-        Ok(FoundPeer {
-            id,
-            minted,
-            exists,
-            buddy,
-        })
+        Ok(FoundPeer { id, minted, exists, buddy })
     }
 
     /// The id of an address, and whether it is not on disk yet.
@@ -239,11 +181,7 @@ impl ReaderStep {
         }
         if let Some(&id) = self.minted.get(address) {
             // On disk, and yet not the address's live incarnation: it was deleted, and its id with it.
-            let retired = self
-                .store()?
-                .addresses(&[id])?
-                .first()
-                .is_some_and(Option::is_some);
+            let retired = self.store()?.addresses(&[id])?.first().is_some_and(Option::is_some);
             if !retired {
                 return Ok((id, true));
             }
@@ -263,10 +201,7 @@ impl ReaderStep {
         match plan.check(self).and_then(|()| plan.writes(self, now)) {
             Ok(writes) => {
                 let generation = self.shared.generation();
-                let _ = self.shared.writer.put(ToWrite {
-                    generation,
-                    job: Job::Import { writes, reply },
-                });
+                let _ = self.shared.writer.put(ToWrite { generation, job: Job::Import { writes, reply } });
             }
             Err(error) => reply.answer(Err(error)),
         }
@@ -276,12 +211,8 @@ impl ReaderStep {
     fn forget_written(&mut self) -> Result<()> {
         let ids: Vec<AddressId> = self.minted.values().copied().collect();
         let written = self.store()?.addresses(&ids)?;
-        let gone: FxHashSet<AddressId> = ids
-            .into_iter()
-            .zip(written)
-            .filter(|(_, address)| address.is_some())
-            .map(|(id, _)| id)
-            .collect();
+        let gone: FxHashSet<AddressId> =
+            ids.into_iter().zip(written).filter(|(_, address)| address.is_some()).map(|(id, _)| id).collect();
         self.minted.retain(|_, id| !gone.contains(id));
         Ok(())
     }
@@ -291,10 +222,7 @@ impl ReaderStep {
             match self.store()?.address_id(peer)? {
                 Some(id) => query.peer = Some(id),
                 None => {
-                    return Ok(History {
-                        messages: Vec::new(),
-                        complete: true,
-                    });
+                    return Ok(History { messages: Vec::new(), complete: true });
                 }
             }
         }
@@ -304,10 +232,7 @@ impl ReaderStep {
             .into_iter()
             .filter_map(|(row, addresses)| view::message(&row, &addresses, row.entry.sender == query.account))
             .collect();
-        Ok(History {
-            messages,
-            complete: page.complete,
-        })
+        Ok(History { messages, complete: page.complete })
     }
 
     /// The rows with the addresses their ids stand for.
@@ -328,9 +253,7 @@ impl ReaderStep {
             for (id, address) in missing.into_iter().zip(found) {
                 let address = address.ok_or_else(|| {
                     Error::new(
-                        ErrorKind::Storage {
-                            outcome_unknown: false,
-                        },
+                        ErrorKind::Storage { outcome_unknown: false },
                         "a row names an address that the file does not know: check the file",
                     )
                 })?;

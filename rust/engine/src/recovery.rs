@@ -45,15 +45,9 @@ impl WriterStep {
             let _ = shard.put(ToShard::Reset(generation, Arc::clone(&letting_go)));
         }
         let _ = self.shared.reader.put(ToReader::Reset(Arc::clone(&letting_go)));
-        let _ = self
-            .shared
-            .checkpointer
-            .put(ToCheckpointer::Reset(Arc::clone(&letting_go)));
-        self.recovery = Some(Recovery {
-            letting_go,
-            next_try: Tick::default(),
-            back_off_ms: FIRST_BACK_OFF_MS,
-        });
+        let _ = self.shared.checkpointer.put(ToCheckpointer::Reset(Arc::clone(&letting_go)));
+        self.recovery =
+            Some(Recovery { letting_go, next_try: Tick::default(), back_off_ms: FIRST_BACK_OFF_MS });
     }
 
     /// Opens the store when everybody has let go and the back-off is over. Says whether it did anything.
@@ -84,12 +78,7 @@ impl WriterStep {
     /// Hands the parts of an opened store to those who use them, and starts the shards: sessions are attached, then
     /// pending signals go out again, before anything new can leave.
     pub(crate) fn come_up(&mut self, opened: Opened) -> Result<(), StoreError> {
-        let Opened {
-            writer,
-            mut reader,
-            checkpointer,
-            facts,
-        } = opened;
+        let Opened { writer, mut reader, checkpointer, facts } = opened;
         let mut pending = Vec::new();
         let mut after = None;
         loop {
@@ -98,18 +87,8 @@ impl WriterStep {
             after = Some((last.position, last.recipient.clone()));
             pending.extend(page);
         }
-        let Facts {
-            first_position,
-            next_serial,
-            domains,
-            ..
-        } = facts;
-        self.domains = Arc::new(
-            domains
-                .into_iter()
-                .map(|(d, o)| (d.as_str().to_owned(), o))
-                .collect(),
-        );
+        let Facts { first_position, next_serial, domains, .. } = facts;
+        self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
         self.next = first_position;
         self.open = Some(writer);

@@ -33,9 +33,7 @@ struct Inner {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.id())
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
@@ -46,14 +44,7 @@ impl Session {
         address: Address,
         instance: Arc<str>,
     ) -> Self {
-        Session {
-            inner: Arc::new(Inner {
-                shared,
-                queue,
-                address,
-                instance,
-            }),
-        }
+        Session { inner: Arc::new(Inner { shared, queue, address, instance }) }
     }
 
     /// Its number in this run of the engine.
@@ -69,10 +60,7 @@ impl Session {
     /// The session's full address.
     pub fn address(&self) -> Address {
         // The instance was accepted when the session was opened.
-        self.inner
-            .address
-            .with_instance(&self.inner.instance)
-            .unwrap_or_else(|_| self.inner.address.clone())
+        self.inner.address.with_instance(&self.inner.instance).unwrap_or_else(|_| self.inner.address.clone())
     }
 
     // ---- messages -------------------------------------------------------------------------------------------
@@ -89,11 +77,7 @@ impl Session {
     /// Sends a text under a name of the client's own: repeating it with the same `client_id` sends nothing twice.
     pub fn send_once(&self, recipient: &Address, text: &str, client_id: ClientId) -> Result<Receipt> {
         let content = Content::text(text);
-        self.send_message(Send {
-            recipient: recipient.clone(),
-            content,
-            client_id: Some(client_id),
-        })
+        self.send_message(Send { recipient: recipient.clone(), content, client_id: Some(client_id) })
     }
 
     /// Sends a message.
@@ -106,10 +90,7 @@ impl Session {
 
     /// Tells somebody that the person is typing, or has stopped. Goes to sessions that are there now and nowhere else.
     pub fn typing(&self, recipient: &Address, state: ChatState) -> Result<()> {
-        self.done(Command::Typing {
-            recipient: recipient.clone(),
-            state,
-        })
+        self.done(Command::Typing { recipient: recipient.clone(), state })
     }
 
     /// Reads a page of history.
@@ -166,10 +147,7 @@ impl Session {
 
     /// Blocks an address or a domain, or lifts the block.
     pub fn block(&self, address: &Address, blocked: bool) -> Result<()> {
-        self.done(Command::Block {
-            address: address.clone(),
-            blocked,
-        })
+        self.done(Command::Block { address: address.clone(), blocked })
     }
 
     // ---- presence -------------------------------------------------------------------------------------------
@@ -199,9 +177,7 @@ impl Session {
 
     /// A sign of life, for sessions with a lease. Costs nothing to speak of.
     pub fn touch(&self) {
-        self.inner
-            .shared
-            .tell_session(self.id(), ToShard::Touch(self.id()));
+        self.inner.shared.tell_session(self.id(), ToShard::Touch(self.id()));
     }
 
     // ---- events ---------------------------------------------------------------------------------------------
@@ -230,9 +206,7 @@ impl Session {
 
     /// Ends the session.
     pub fn close(&self) {
-        self.inner
-            .shared
-            .tell_session(self.id(), ToShard::Close(self.id(), EndReason::Closed));
+        self.inner.shared.tell_session(self.id(), ToShard::Close(self.id(), EndReason::Closed));
     }
 
     /// Asks anything for this session.
@@ -252,19 +226,12 @@ impl Session {
 impl Drop for Inner {
     fn drop(&mut self) {
         let session = self.queue.session;
-        self.shared
-            .tell_session(session, ToShard::Close(session, EndReason::Closed));
+        self.shared.tell_session(session, ToShard::Close(session, EndReason::Closed));
     }
 }
 
 fn edit(peer: &Address, op: Op) -> RosterEdit {
-    RosterEdit {
-        peer: peer.clone(),
-        op,
-        name: None,
-        groups: None,
-        note: String::new(),
-    }
+    RosterEdit { peer: peer.clone(), op, name: None, groups: None, note: String::new() }
 }
 
 fn unexpected() -> Error {

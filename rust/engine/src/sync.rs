@@ -27,8 +27,5 @@ pub(crate) fn wait_for<'a, T>(
     guard: MutexGuard<'a, T>,
     time: Duration,
 ) -> MutexGuard<'a, T> {
-    condvar
-        .wait_timeout(guard, time)
-        .unwrap_or_else(PoisonError::into_inner)
-        .0
+    condvar.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0
 }

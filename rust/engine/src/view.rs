@@ -12,10 +12,9 @@ pub(crate) fn message(row: &Row, addresses: &RowAddresses, copy: bool) -> Option
     };
     let sender = match &row.entry.instance {
         // An instance that was once accepted is accepted again; were it not, the bare address is true as well.
-        Some(instance) => addresses
-            .sender
-            .with_instance(instance)
-            .unwrap_or_else(|_| addresses.sender.clone()),
+        Some(instance) => {
+            addresses.sender.with_instance(instance).unwrap_or_else(|_| addresses.sender.clone())
+        }
         None => addresses.sender.clone(),
     };
     Some(Message {

@@ -129,7 +129,7 @@ impl WriterStep {
             return true;
         }
         self.tell();
-        took | self.index()
+        took | self.index(false)
     }
 
     /// Gives positions, in the order of the queue.
@@ -145,11 +145,7 @@ impl WriterStep {
                 // It was decided on a state that is gone; its caller has been answered by the reset.
                 Job::Append { .. } | Job::Change { .. } | Job::Import { .. } | Job::Lazy { .. }
                     if of != generation => {}
-                Job::Append {
-                    write,
-                    addresses,
-                    flight,
-                } => self.take_row(write, addresses, flight),
+                Job::Append { write, addresses, flight } => self.take_row(write, addresses, flight),
                 Job::Change { account, mut writes } => {
                     let position = self.place(&mut writes);
                     self.items.push(Item { writes });
@@ -182,11 +178,7 @@ impl WriterStep {
         self.place(&mut writes);
         if relaxed && reserved {
             if let Some(Write::Append(row)) = writes.first() {
-                let done = Done::Row {
-                    row: Arc::clone(row),
-                    addresses,
-                    flight,
-                };
+                let done = Done::Row { row: Arc::clone(row), addresses, flight };
                 self.tell_both(flight, done);
             }
             self.unwritten.append(&mut writes);
@@ -265,10 +257,7 @@ impl WriterStep {
             flush.count();
         }
         self.tell();
-        self.index();
-        if self.shared.checkpointer.is_empty() {
-            let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
-        }
+        self.index(true);
     }
 
     /// A row that both sides have cleared before it was written is never written; only its client id is.
@@ -313,9 +302,7 @@ impl WriterStep {
 
     /// Everything in the batch is on disk.
     fn committed(&mut self) {
-        for (item, taken) in std::mem::take(&mut self.items)
-            .into_iter()
-            .zip(std::mem::take(&mut self.batch))
+        for (item, taken) in std::mem::take(&mut self.items).into_iter().zip(std::mem::take(&mut self.batch))
         {
             match taken {
                 Taken::Append { addresses, flight } => {
@@ -324,11 +311,7 @@ impl WriterStep {
                             &self.shared,
                             &mut self.outgoing,
                             flight,
-                            Done::Row {
-                                row,
-                                addresses,
-                                flight,
-                            },
+                            Done::Row { row, addresses, flight },
                         );
                     }
                 }
@@ -338,16 +321,8 @@ impl WriterStep {
                         Write::Append(row) => Some(row),
                         _ => None,
                     });
-                    let done = Done::Change {
-                        account,
-                        result: Ok((position, rows.collect())),
-                    };
-                    push(
-                        &self.shared,
-                        &mut self.outgoing,
-                        self.shared.shard_of(account),
-                        done,
-                    );
+                    let done = Done::Change { account, result: Ok((position, rows.collect())) };
+                    push(&self.shared, &mut self.outgoing, self.shared.shard_of(account), done);
                 }
                 Taken::Import { reply } => reply.answer(Ok(Answer::Done)),
                 Taken::Domains { table, reply } => self.install_domains(table, reply),
@@ -359,25 +334,11 @@ impl WriterStep {
     fn failed(&mut self, taken: Taken, error: &Error) {
         match taken {
             Taken::Append { flight, .. } => {
-                self.tell_both(
-                    flight,
-                    Done::RowFailed {
-                        flight,
-                        error: error.clone(),
-                    },
-                );
+                self.tell_both(flight, Done::RowFailed { flight, error: error.clone() });
             }
             Taken::Change { account, .. } => {
-                let done = Done::Change {
-                    account,
-                    result: Err(error.clone()),
-                };
-                push(
-                    &self.shared,
-                    &mut self.outgoing,
-                    self.shared.shard_of(account),
-                    done,
-                );
+                let done = Done::Change { account, result: Err(error.clone()) };
+                push(&self.shared, &mut self.outgoing, self.shared.shard_of(account), done);
             }
             Taken::Domains { reply, .. } | Taken::Import { reply } => reply.answer(Err(error.clone())),
             Taken::Silent => {}
@@ -394,10 +355,7 @@ impl WriterStep {
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
         let installed = LastAnswers::new(self.shared.shards.len(), reply);
         for shard in 0..self.shared.shards.len() {
-            let done = Done::Domains {
-                table: Arc::clone(&self.domains),
-                installed: Arc::clone(&installed),
-            };
+            let done = Done::Domains { table: Arc::clone(&self.domains), installed: Arc::clone(&installed) };
             push(&self.shared, &mut self.outgoing, shard, done);
         }
     }
@@ -412,10 +370,20 @@ impl WriterStep {
         }
     }
 
-    fn index(&mut self) -> bool {
+    /// Indexes a slice, and has the checkpointer look at what it and the commit before it have written.
+    fn index(&mut self, committed: bool) -> bool {
         let Some(open) = &mut self.open else { return false };
+        // What is not indexed when the engine closes is read again at the next opening; that is quicker than this.
+        if self.shared.closed.load(Ordering::Acquire) {
+            return false;
+        }
         match open.index(INDEX_SLICE, false) {
-            Ok(more) => more,
+            Ok(more) => {
+                if (more || committed) && self.shared.checkpointer.is_empty() {
+                    let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
+                }
+                more
+            }
             Err(CommitError::Unknown(source)) => {
                 tracing::error!(error = %source, "the result of an index slice is unknown");
                 self.begin_recovery();

@@ -27,25 +27,12 @@ fn seen(events: &[Event], user: &str) -> Option<Presence> {
 }
 
 fn overrides(world: &World, user: &str, overrides: Overrides) {
-    let actor = Actor {
-        account: account(user),
-        session: None,
-    };
-    world
-        .engine
-        .call(&actor, Command::SetPreferences(overrides))
-        .unwrap();
+    let actor = Actor { account: account(user), session: None };
+    world.engine.call(&actor, Command::SetPreferences(overrides)).unwrap();
 }
 
 fn page(session: &Session, anchor: Anchor, direction: Direction, limit: usize) -> rosterkit::History {
-    session
-        .history(HistoryRequest {
-            peer: None,
-            anchor,
-            direction,
-            limit,
-        })
-        .unwrap()
+    session.history(HistoryRequest { peer: None, anchor, direction, limit }).unwrap()
 }
 
 // ---- devices and cursors --------------------------------------------------------------------------------------
@@ -58,17 +45,9 @@ fn a_named_device_gets_every_message_whoever_claimed_it() {
     drop(phone);
     let [alice, bob] = world.sessions(["alice", "bob"]);
     alice.send(&account("bob"), "one").unwrap();
-    assert_eq!(
-        texts(&world.drain(&bob)),
-        ["one"],
-        "an anonymous session claims it"
-    );
+    assert_eq!(texts(&world.drain(&bob)), ["one"], "an anonymous session claims it");
     let phone = world.device("bob", "phone");
-    assert_eq!(
-        texts(&world.drain(&phone)),
-        ["one"],
-        "and the phone gets it all the same"
-    );
+    assert_eq!(texts(&world.drain(&phone)), ["one"], "and the phone gets it all the same");
     let phone = {
         drop(phone);
         world.device("bob", "phone")
@@ -100,14 +79,8 @@ fn a_newer_session_of_a_device_takes_over() {
     let new = world.device("alice", "phone");
     let last = world.drain(&old).pop();
     assert_eq!(last.map(|e| e.body), Some(EventBody::Ended(EndReason::Replaced)));
-    assert_eq!(
-        old.next_events(1, Duration::ZERO).unwrap_err().kind,
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        old.send(&account("alice"), "x").unwrap_err().kind,
-        ErrorKind::Closed
-    );
+    assert_eq!(old.next_events(1, Duration::ZERO).unwrap_err().kind, ErrorKind::Closed);
+    assert_eq!(old.send(&account("alice"), "x").unwrap_err().kind, ErrorKind::Closed);
     new.send(&account("alice"), "note to self").unwrap();
 }
 
@@ -117,26 +90,12 @@ fn a_retired_device_is_forgotten() {
     let world = World::new();
     let phone = world.device("bob", "phone");
     let name = rosterkit::DeviceName::new("phone").unwrap();
-    let actor = Actor {
-        account: account("bob"),
-        session: None,
-    };
-    world
-        .engine
-        .call(&actor, Command::RetireDevice(name.clone()))
-        .unwrap();
-    assert!(matches!(
-        world.drain(&phone).pop().unwrap().body,
-        EventBody::Ended(_)
-    ));
-    let Answer::Devices(devices) = world.engine.call(&actor, Command::ReadDevices).unwrap() else {
-        panic!()
-    };
+    let actor = Actor { account: account("bob"), session: None };
+    world.engine.call(&actor, Command::RetireDevice(name.clone())).unwrap();
+    assert!(matches!(world.drain(&phone).pop().unwrap().body, EventBody::Ended(_)));
+    let Answer::Devices(devices) = world.engine.call(&actor, Command::ReadDevices).unwrap() else { panic!() };
     assert!(devices.is_empty());
-    let again = world
-        .engine
-        .call(&actor, Command::RetireDevice(name))
-        .unwrap_err();
+    let again = world.engine.call(&actor, Command::RetireDevice(name)).unwrap_err();
     assert_eq!(again.kind, ErrorKind::NotFound);
 }
 
@@ -154,19 +113,13 @@ fn what_a_dying_session_held_goes_to_the_oldest_live_one() {
     let [first, second, third] = world.sessions(["bob", "bob", "bob"]);
     let held = first.next_events(1, Duration::ZERO).unwrap();
     assert_eq!(texts(&held), ["one"]);
-    assert!(
-        world.drain(&second).is_empty(),
-        "a later session gets what is not assigned"
-    );
+    assert!(world.drain(&second).is_empty(), "a later session gets what is not assigned");
     alice.send(&account("bob"), "three").unwrap();
     first.close();
     let got = world.drain(&second);
     assert_eq!(texts(&got).len(), 3, "{:?}", kinds(&got));
     assert_eq!(
-        messages(&got)
-            .iter()
-            .filter(|m| m.id == messages(&held)[0].id)
-            .count(),
+        messages(&got).iter().filter(|m| m.id == messages(&held)[0].id).count(),
         1,
         "with its id, once"
     );
@@ -221,11 +174,8 @@ fn a_message_that_fails_three_times_alone_is_parked() {
     let world = World::new();
     let [alice] = world.sessions(["alice"]);
     world.create("bob");
-    let listener = Arc::new(Stubborn {
-        fails_for: "bad",
-        failures: AtomicU32::new(0),
-        got: Mutex::default(),
-    });
+    let listener =
+        Arc::new(Stubborn { fails_for: "bad", failures: AtomicU32::new(0), got: Mutex::default() });
     for text in ["good", "bad", "better"] {
         alice.send(&account("bob"), text).unwrap();
     }
@@ -262,11 +212,7 @@ fn coming_online_brings_every_buddy_and_an_end_mark() {
     let events = world.drain(&alice);
     assert_eq!(seen(&events, "bob").unwrap().state, State::Online);
     assert_eq!(seen(&events, "carol").unwrap().state, State::Offline);
-    assert!(
-        matches!(events.last().unwrap().body, EventBody::SnapshotEnd),
-        "{:?}",
-        kinds(&events)
-    );
+    assert!(matches!(events.last().unwrap().body, EventBody::SnapshotEnd), "{:?}", kinds(&events));
 }
 
 // behaviour: presence.unchanged-aggregate, presence.restart
@@ -292,16 +238,9 @@ fn an_invisible_session_receives_and_is_not_seen() {
     let world = World::new();
     let [alice, bob] = world.sessions(["alice", "bob"]);
     world.befriend(&alice, &bob);
-    bob.set_presence(SetPresence {
-        invisible: true,
-        ..SetPresence::state(State::Online)
-    })
-    .unwrap();
+    bob.set_presence(SetPresence { invisible: true, ..SetPresence::state(State::Online) }).unwrap();
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Offline);
-    assert_eq!(
-        alice.send(&account("bob"), "hello").unwrap().outcome,
-        Word::Stored
-    );
+    assert_eq!(alice.send(&account("bob"), "hello").unwrap().outcome, Word::Stored);
     assert_eq!(texts(&world.drain(&bob)), ["hello"]);
     alice.set_presence(SetPresence::state(State::Busy)).unwrap();
     assert_eq!(seen(&world.drain(&bob), "alice").unwrap().state, State::Busy);
@@ -313,30 +252,16 @@ fn a_lease_that_is_not_renewed_ends_the_session_with_an_event() {
     let world = World::new();
     let [alice, bob] = world.sessions(["alice", "bob"]);
     world.befriend(&alice, &bob);
-    let options = SessionOptions {
-        lease_ms: Some(600_000),
-        ..SessionOptions::default()
-    };
+    let options = SessionOptions { lease_ms: Some(600_000), ..SessionOptions::default() };
     let remote = world.engine.open_session(&account("bob"), options).unwrap();
     remote.set_presence(SetPresence::state(State::Busy)).unwrap();
     world.engine.advance(80_000).unwrap();
     remote.touch();
     world.engine.advance(80_000).unwrap();
-    assert_eq!(
-        seen(&world.drain(&alice), "bob").unwrap().state,
-        State::Busy,
-        "renewed"
-    );
+    assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Busy, "renewed");
     world.engine.advance(11_000).unwrap();
-    assert_eq!(
-        seen(&world.drain(&alice), "bob").unwrap().state,
-        State::Online,
-        "gone within 90 s"
-    );
-    assert_eq!(
-        world.drain(&remote).pop().unwrap().body,
-        EventBody::Ended(EndReason::LeaseExpired)
-    );
+    assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Online, "gone within 90 s");
+    assert_eq!(world.drain(&remote).pop().unwrap().body, EventBody::Ended(EndReason::LeaseExpired));
     world.engine.advance(24 * 3_600_000).unwrap();
     assert_eq!(
         alice.presence_of(&account("bob")).unwrap().state,
@@ -350,19 +275,13 @@ fn a_lease_that_is_not_renewed_ends_the_session_with_an_event() {
 fn in_background_a_lease_lasts_fifteen_minutes() {
     let world = World::new();
     world.create("bob");
-    let options = SessionOptions {
-        lease_ms: Some(3_600_000),
-        ..SessionOptions::default()
-    };
+    let options = SessionOptions { lease_ms: Some(3_600_000), ..SessionOptions::default() };
     let remote = world.engine.open_session(&account("bob"), options).unwrap();
     remote.set_activity(Activity::Background).unwrap();
     world.engine.advance(14 * 60_000).unwrap();
     assert!(world.drain(&remote).is_empty());
     world.engine.advance(61_000).unwrap();
-    assert_eq!(
-        world.drain(&remote).pop().unwrap().body,
-        EventBody::Ended(EndReason::LeaseExpired)
-    );
+    assert_eq!(world.drain(&remote).pop().unwrap().body, EventBody::Ended(EndReason::LeaseExpired));
 }
 
 // behaviour: presence.ends-by-itself
@@ -372,11 +291,7 @@ fn a_presence_with_an_end_time_ends() {
     let [alice, bob] = world.sessions(["alice", "bob"]);
     world.befriend(&alice, &bob);
     let until = Some(rosterkit::Timestamp(1_700_000_000_000 + 60_000));
-    bob.set_presence(SetPresence {
-        until,
-        ..SetPresence::state(State::InMeeting)
-    })
-    .unwrap();
+    bob.set_presence(SetPresence { until, ..SetPresence::state(State::InMeeting) }).unwrap();
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::InMeeting);
     world.engine.advance(60_000).unwrap();
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Online);
@@ -407,10 +322,7 @@ fn a_blocked_buddy_is_shown_offline_until_the_block_is_lifted() {
     alice.set_presence(SetPresence::state(State::Busy)).unwrap();
     assert_eq!(seen(&world.drain(&bob), "alice"), None);
     assert_eq!(bob.presence_of(&account("alice")).unwrap().state, State::Offline);
-    assert_eq!(
-        bob.send(&account("alice"), "x").unwrap_err().kind,
-        ErrorKind::Forbidden
-    );
+    assert_eq!(bob.send(&account("alice"), "x").unwrap_err().kind, ErrorKind::Forbidden);
     alice.block(&account("bob"), false).unwrap();
     assert_eq!(seen(&world.drain(&bob), "alice").unwrap().state, State::Busy);
 }
@@ -456,11 +368,7 @@ fn typing_goes_to_live_sessions_and_ends_after_thirty_seconds() {
     }
     let [carol] = world.sessions(["carol"]);
     assert!(world.drain(&carol).is_empty());
-    assert!(
-        page(&alice, Anchor::End, Direction::Older, 10)
-            .messages
-            .is_empty()
-    );
+    assert!(page(&alice, Anchor::End, Direction::Older, 10).messages.is_empty());
 }
 
 // ---- sending --------------------------------------------------------------------------------------------------
@@ -472,15 +380,10 @@ fn a_repeat_gets_the_first_answer_and_makes_nothing_new() {
     let [alice, bob] = world.sessions(["alice", "bob"]);
     let id = ClientId::new("c1").unwrap();
     let first = alice.send_once(&account("bob"), "hello", id.clone()).unwrap();
-    assert_eq!(
-        alice.send_once(&account("bob"), "hello", id.clone()).unwrap(),
-        first
-    );
+    assert_eq!(alice.send_once(&account("bob"), "hello", id.clone()).unwrap(), first);
     let other = alice.send_once(&account("bob"), "other", id.clone()).unwrap_err();
     assert_eq!(other.kind, ErrorKind::Conflict);
-    let elsewhere = alice
-        .send_once(&account("alice"), "hello", id.clone())
-        .unwrap_err();
+    let elsewhere = alice.send_once(&account("alice"), "hello", id.clone()).unwrap_err();
     assert_eq!(elsewhere.kind, ErrorKind::Conflict);
     assert_eq!(texts(&world.drain(&bob)), ["hello"]);
     let world = world.reopen();
@@ -494,49 +397,23 @@ fn unknown_accounts_and_malformed_sends_are_refused() {
     let world = World::new();
     let [alice] = world.sessions(["alice"]);
     let to = |text: &str| Address::new(text).unwrap();
-    assert_eq!(
-        alice.send(&account("nobody"), "x").unwrap_err().kind,
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        alice.send(&to("example.org"), "x").unwrap_err().kind,
-        ErrorKind::InvalidArgument
-    );
+    assert_eq!(alice.send(&account("nobody"), "x").unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(alice.send(&to("example.org"), "x").unwrap_err().kind, ErrorKind::InvalidArgument);
     let large = "x".repeat(65_537);
     assert!(matches!(
         alice.send(&account("alice"), &large).unwrap_err().kind,
         ErrorKind::LimitExceeded { .. }
     ));
-    assert_eq!(
-        alice.add_buddy(&account("nobody"), None, None).unwrap_err().kind,
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        alice.remove_buddy(&account("nobody")).unwrap_err().kind,
-        ErrorKind::NotFound
-    );
-    let none = world
-        .engine
-        .open_session(&account("nobody"), SessionOptions::default())
-        .unwrap_err();
+    assert_eq!(alice.add_buddy(&account("nobody"), None, None).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(alice.remove_buddy(&account("nobody")).unwrap_err().kind, ErrorKind::NotFound);
+    let none = world.engine.open_session(&account("nobody"), SessionOptions::default()).unwrap_err();
     assert_eq!(none.kind, ErrorKind::NotFound);
-    let elsewhere = world
-        .engine
-        .create_account(&Address::account("a@other.example").unwrap())
-        .unwrap_err();
+    let elsewhere = world.engine.create_account(&Address::account("a@other.example").unwrap()).unwrap_err();
     assert_eq!(elsewhere.kind, ErrorKind::NotFound);
     let again = world.engine.create_account(&account("alice")).unwrap_err();
     assert_eq!(again.kind, ErrorKind::Conflict);
-    let history = HistoryRequest {
-        peer: None,
-        anchor: Anchor::End,
-        direction: Direction::Older,
-        limit: 0,
-    };
-    assert_eq!(
-        alice.history(history).unwrap_err().kind,
-        ErrorKind::InvalidArgument
-    );
+    let history = HistoryRequest { peer: None, anchor: Anchor::End, direction: Direction::Older, limit: 0 };
+    assert_eq!(alice.history(history).unwrap_err().kind, ErrorKind::InvalidArgument);
 }
 
 // behaviour: admission.nobody
@@ -547,15 +424,9 @@ fn an_account_that_takes_from_nobody_takes_from_buddies() {
     overrides(
         &world,
         "bob",
-        Overrides {
-            accepted_senders: Some(AcceptedSenders::Nobody),
-            ..Overrides::default()
-        },
+        Overrides { accepted_senders: Some(AcceptedSenders::Nobody), ..Overrides::default() },
     );
-    assert_eq!(
-        alice.send(&account("bob"), "x").unwrap_err().kind,
-        ErrorKind::Forbidden
-    );
+    assert_eq!(alice.send(&account("bob"), "x").unwrap_err().kind, ErrorKind::Forbidden);
     world.befriend(&alice, &bob);
     alice.send(&account("bob"), "as a buddy").unwrap();
     assert_eq!(texts(&world.drain(&bob)), ["as a buddy"]);
@@ -565,24 +436,13 @@ fn an_account_that_takes_from_nobody_takes_from_buddies() {
 #[test]
 fn a_sender_that_is_too_fast_is_told_when_to_go_on() {
     let mut options = EngineOptions::hosting([Domain::new("example.org").unwrap()]);
-    options.limits = Limits {
-        sends: rosterkit::Rate {
-            burst: 2,
-            per_minute: 60,
-        },
-        ..Limits::default()
-    };
+    options.limits = Limits { sends: rosterkit::Rate { burst: 2, per_minute: 60 }, ..Limits::default() };
     let world = World::with(options);
     let [alice] = world.sessions(["alice"]);
     alice.send(&account("alice"), "1").unwrap();
     alice.send(&account("alice"), "2").unwrap();
     let error = alice.send(&account("alice"), "3").unwrap_err();
-    let ErrorKind::LimitExceeded {
-        retry_after_ms: Some(wait),
-    } = error.kind
-    else {
-        panic!("{error}")
-    };
+    let ErrorKind::LimitExceeded { retry_after_ms: Some(wait) } = error.kind else { panic!("{error}") };
     world.engine.advance(wait).unwrap();
     alice.send(&account("alice"), "3").unwrap();
 }
@@ -594,14 +454,7 @@ fn an_over_full_roster_is_refused() {
     let [alice] = world.sessions(["alice"]);
     world.create("bob");
     world.create("carol");
-    overrides(
-        &world,
-        "alice",
-        Overrides {
-            max_roster_items: Some(1),
-            ..Overrides::default()
-        },
-    );
+    overrides(&world, "alice", Overrides { max_roster_items: Some(1), ..Overrides::default() });
     alice.add_buddy(&account("bob"), None, None).unwrap();
     let error = alice.add_buddy(&account("carol"), None, None).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::LimitExceeded { .. }), "{error}");
@@ -622,29 +475,17 @@ fn history_comes_in_pages_by_position_peer_and_time() {
         world.engine.advance(1_000).unwrap();
     }
     let text = |history: &rosterkit::History| -> Vec<String> {
-        history
-            .messages
-            .iter()
-            .map(|m| m.content.as_text().unwrap().to_owned())
-            .collect()
+        history.messages.iter().map(|m| m.content.as_text().unwrap().to_owned()).collect()
     };
     let latest = page(&alice, Anchor::End, Direction::Older, 4);
     assert_eq!(
         (text(&latest), latest.complete),
         (vec!["6".into(), "7".into(), "8".into(), "9".into()], false)
     );
-    let before = page(
-        &alice,
-        Anchor::Row(latest.messages[0].position),
-        Direction::Older,
-        6,
-    );
+    let before = page(&alice, Anchor::Row(latest.messages[0].position), Direction::Older, 6);
     assert_eq!((text(&before).len(), before.complete), (6, true));
     let first = page(&alice, Anchor::End, Direction::Newer, 3);
-    assert_eq!(
-        (text(&first), first.complete),
-        (vec!["0".into(), "1".into(), "2".into()], false)
-    );
+    assert_eq!((text(&first), first.complete), (vec!["0".into(), "1".into(), "2".into()], false));
     let at = Anchor::Time(before.messages[3].time);
     assert_eq!(text(&page(&alice, at, Direction::Newer, 2)), ["3", "4"]);
     assert_eq!(text(&page(&alice, at, Direction::Older, 2)), ["1", "2"]);
@@ -668,10 +509,7 @@ fn history_comes_in_pages_by_position_peer_and_time() {
 #[test]
 fn with_history_off_a_message_goes_when_everybody_is_done_with_it() {
     let world = World::new();
-    let off = Overrides {
-        keep_history: Some(false),
-        ..Overrides::default()
-    };
+    let off = Overrides { keep_history: Some(false), ..Overrides::default() };
     let [alice, bob] = world.sessions(["alice", "bob"]);
     let phone = world.device("bob", "phone");
     overrides(&world, "alice", off.clone());
@@ -680,11 +518,7 @@ fn with_history_off_a_message_goes_when_everybody_is_done_with_it() {
     let receipt = alice.send_once(&account("bob"), "secret", id.clone()).unwrap();
     assert_eq!(texts(&world.drain(&bob)), ["secret"]);
     world.engine.advance(5_000).unwrap();
-    assert_eq!(
-        texts(&world.drain(&phone)),
-        ["secret"],
-        "the phone has not had it yet"
-    );
+    assert_eq!(texts(&world.drain(&phone)), ["secret"], "the phone has not had it yet");
     world.engine.advance(5_000).unwrap();
     let path = world.path();
     assert!(page(&bob, Anchor::End, Direction::Older, 5).messages.is_empty());
@@ -699,10 +533,7 @@ fn with_history_off_a_message_goes_when_everybody_is_done_with_it() {
         Default::default(),
     ))
     .unwrap();
-    assert!(
-        store.reader.rows_at(&[receipt.position]).unwrap().is_empty(),
-        "the row is gone"
-    );
+    assert!(store.reader.rows_at(&[receipt.position]).unwrap().is_empty(), "the row is gone");
 }
 
 // behaviour: delivery.offline-off
@@ -711,18 +542,8 @@ fn with_offline_storage_off_nobody_there_is_an_error_and_keeps_nothing() {
     let world = World::new();
     let [alice] = world.sessions(["alice"]);
     world.create("bob");
-    overrides(
-        &world,
-        "bob",
-        Overrides {
-            offline_storage: Some(false),
-            ..Overrides::default()
-        },
-    );
-    assert_eq!(
-        alice.send(&account("bob"), "x").unwrap_err().kind,
-        ErrorKind::NotFound
-    );
+    overrides(&world, "bob", Overrides { offline_storage: Some(false), ..Overrides::default() });
+    assert_eq!(alice.send(&account("bob"), "x").unwrap_err().kind, ErrorKind::NotFound);
     let [bob] = world.sessions(["bob"]);
     alice.send(&account("bob"), "y").unwrap();
     assert_eq!(texts(&world.drain(&bob)), ["y"]);
@@ -753,45 +574,21 @@ fn a_client_that_names_its_version_gets_only_what_changed() {
 fn other_sessions_are_told_and_one_direction_is_possible() {
     let world = World::new();
     let [alice, other, bob] = world.sessions(["alice", "alice", "bob"]);
-    let edit = |op| RosterEdit {
-        peer: account("bob"),
-        op,
-        name: None,
-        groups: None,
-        note: "hi".into(),
-    };
+    let edit = |op| RosterEdit { peer: account("bob"), op, name: None, groups: None, note: "hi".into() };
     alice.edit_roster(edit(Op::Subscribe)).unwrap();
     let told = world.drain(&other);
     assert!(
-        matches!(
-            told[0].body,
-            EventBody::RosterChanged {
-                status: Status::Requested,
-                ..
-            }
-        ),
+        matches!(told[0].body, EventBody::RosterChanged { status: Status::Requested, .. }),
         "{:?}",
         kinds(&told)
     );
     let asked = world.drain(&bob);
-    assert!(
-        asked
-            .iter()
-            .any(|e| matches!(&e.body, EventBody::BuddyRequest { note, .. } if &**note == "hi"))
-    );
-    bob.edit_roster(RosterEdit {
-        peer: account("alice"),
-        ..edit(Op::Subscribed)
-    })
-    .unwrap();
+    assert!(asked.iter().any(|e| matches!(&e.body, EventBody::BuddyRequest { note, .. } if &**note == "hi")));
+    bob.edit_roster(RosterEdit { peer: account("alice"), ..edit(Op::Subscribed) }).unwrap();
     online(&alice);
     online(&bob);
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Online);
-    assert_eq!(
-        seen(&world.drain(&bob), "alice"),
-        None,
-        "bob sees nothing of alice"
-    );
+    assert_eq!(seen(&world.drain(&bob), "alice"), None, "bob sees nothing of alice");
 }
 
 // behaviour: roster.request-waits
@@ -803,12 +600,7 @@ fn a_request_waits_for_who_is_away() {
     alice.add_buddy(&account("bob"), None, None).unwrap();
     let world = world.reopen();
     let [bob] = world.sessions(["bob"]);
-    assert!(
-        world
-            .drain(&bob)
-            .iter()
-            .any(|e| matches!(e.body, EventBody::BuddyRequest { .. }))
-    );
+    assert!(world.drain(&bob).iter().any(|e| matches!(e.body, EventBody::BuddyRequest { .. })));
     let world = world.reopen();
     let [bob] = world.sessions(["bob"]);
     assert!(world.drain(&bob).is_empty(), "acknowledged, it is told once");
@@ -824,28 +616,17 @@ fn deleting_an_account_tells_its_buddies_and_a_new_one_inherits_nothing() {
     world.befriend(&alice, &bob);
     alice.send(&account("bob"), "old").unwrap();
     world.engine.delete_account(&account("bob")).unwrap();
-    assert_eq!(
-        world.drain(&bob).pop().unwrap().body,
-        EventBody::Ended(EndReason::AccountDeleted)
-    );
+    assert_eq!(world.drain(&bob).pop().unwrap().body, EventBody::Ended(EndReason::AccountDeleted));
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Offline);
     assert_eq!(alice.roster().unwrap().buddies[0].status(), Status::None);
-    assert_eq!(
-        alice.send(&account("bob"), "x").unwrap_err().kind,
-        ErrorKind::NotFound
-    );
+    assert_eq!(alice.send(&account("bob"), "x").unwrap_err().kind, ErrorKind::NotFound);
     world.create("bob");
     let [bob] = world.sessions(["bob"]);
     assert!(world.drain(&bob).is_empty());
     assert!(bob.roster().unwrap().buddies.is_empty());
     assert_eq!(alice.presence_of(&account("bob")).unwrap().state, State::Offline);
     alice.add_buddy(&account("bob"), None, None).unwrap();
-    assert!(
-        world
-            .drain(&bob)
-            .iter()
-            .any(|e| matches!(e.body, EventBody::BuddyRequest { .. }))
-    );
+    assert!(world.drain(&bob).iter().any(|e| matches!(e.body, EventBody::BuddyRequest { .. })));
 }
 
 // behaviour: domain.run-time, domain.refused
@@ -855,36 +636,21 @@ fn domains_come_and_go_at_run_time() {
     let net = Domain::new("example.net").unwrap();
     world
         .engine
-        .set_domain(
-            net.clone(),
-            Overrides {
-                keep_history: Some(false),
-                ..Overrides::default()
-            },
-        )
+        .set_domain(net.clone(), Overrides { keep_history: Some(false), ..Overrides::default() })
         .unwrap();
     let carol = Address::account("carol@example.net").unwrap();
     world.engine.create_account(&carol).unwrap();
-    let actor = Actor {
-        account: carol.clone(),
-        session: None,
-    };
+    let actor = Actor { account: carol.clone(), session: None };
     let Answer::Preferences(preferences) = world.engine.call(&actor, Command::ReadPreferences).unwrap()
     else {
         panic!()
     };
     assert!(!preferences.keep_history, "the domain's preference is in force");
     assert_eq!(world.engine.domains().len(), 2);
-    assert!(
-        world.engine.remove_domain(net.clone()).is_err(),
-        "it has an account"
-    );
+    assert!(world.engine.remove_domain(net.clone()).is_err(), "it has an account");
     world.engine.delete_account(&carol).unwrap();
     world.engine.remove_domain(net.clone()).unwrap();
-    assert_eq!(
-        world.engine.create_account(&carol).unwrap_err().kind,
-        ErrorKind::NotFound
-    );
+    assert_eq!(world.engine.create_account(&carol).unwrap_err().kind, ErrorKind::NotFound);
     // A file that holds a domain that the host does not answer for is refused.
     world.engine.set_domain(net, Overrides::default()).unwrap();
     let path = world.path();
@@ -902,16 +668,7 @@ fn after_shutdown_everything_is_closed_and_two_consumers_are_a_mistake() {
     world.engine.shutdown(true).unwrap();
     world.engine.shutdown(true).unwrap();
     assert_eq!(world.drain_ended(&alice), Some(EndReason::Shutdown));
-    assert_eq!(
-        alice.send(&account("alice"), "x").unwrap_err().kind,
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        world.engine.create_account(&account("x")).unwrap_err().kind,
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        alice.next_events(1, Duration::ZERO).unwrap_err().kind,
-        ErrorKind::Closed
-    );
+    assert_eq!(alice.send(&account("alice"), "x").unwrap_err().kind, ErrorKind::Closed);
+    assert_eq!(world.engine.create_account(&account("x")).unwrap_err().kind, ErrorKind::Closed);
+    assert_eq!(alice.next_events(1, Duration::ZERO).unwrap_err().kind, ErrorKind::Closed);
 }

@@ -16,9 +16,7 @@ fn a_buddy_request_is_confirmed_and_both_see_each_other() {
     world.drain(&alice);
     world.drain(&bob);
 
-    alice
-        .add_buddy(&account("bob"), Some("Bob"), Some(&["Friends", "Work"]))
-        .unwrap();
+    alice.add_buddy(&account("bob"), Some("Bob"), Some(&["Friends", "Work"])).unwrap();
     let events = world.drain(&bob);
     assert!(
         events.iter().any(
@@ -54,21 +52,13 @@ fn messages_are_delivered_or_stored_and_come_in_order() {
     let [bob] = world.sessions(["bob"]);
     let events = bob.next_events(10, std::time::Duration::ZERO).unwrap();
     let got = messages(&events);
-    assert_eq!(
-        got.iter()
-            .map(|m| m.content.as_text().unwrap())
-            .collect::<Vec<_>>(),
-        ["one", "two", "three"]
-    );
+    assert_eq!(got.iter().map(|m| m.content.as_text().unwrap()).collect::<Vec<_>>(), ["one", "two", "three"]);
     assert_eq!(got[1].time.0 - got[0].time.0, 1_000, "with their original times");
     bob.ack(events.last().unwrap().seq);
 
     // They see each other, so a live session is told as such.
     world.befriend(&alice, &bob);
-    assert_eq!(
-        alice.send(&account("bob"), "live").unwrap().outcome,
-        Word::Delivered
-    );
+    assert_eq!(alice.send(&account("bob"), "live").unwrap().outcome, Word::Delivered);
     assert_eq!(messages(&world.drain(&bob))[0].content.as_text(), Some("live"));
 }
 
@@ -78,10 +68,7 @@ fn other_sessions_of_the_sender_get_a_copy() {
     let world = World::new();
     let [phone, laptop, bob] = world.sessions(["alice", "alice", "bob"]);
     phone.send(&account("bob"), "hello").unwrap();
-    assert!(
-        world.drain(&phone).is_empty(),
-        "no copy to the session that sent it"
-    );
+    assert!(world.drain(&phone).is_empty(), "no copy to the session that sent it");
     let copies = world.drain(&laptop);
     assert!(messages(&copies)[0].copy);
     assert!(!messages(&world.drain(&bob))[0].copy);

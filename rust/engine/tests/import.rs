@@ -26,22 +26,13 @@ fn user(name: &str) -> Address {
 fn a_real_export_comes_in_whole() {
     let world = hosting("rosterkit.example");
     let mut steps = Vec::new();
-    let found = world
-        .engine
-        .import_xep0227(fixture(), |progress| steps.push(progress.accounts))
-        .unwrap();
+    let found = world.engine.import_xep0227(fixture(), |progress| steps.push(progress.accounts)).unwrap();
     assert_eq!((found.accounts, found.messages), (12, 40));
     assert_eq!(steps, (1..=12).collect::<Vec<_>>());
 
     let alice = world
         .engine
-        .open_session(
-            &user("alice"),
-            SessionOptions {
-                reads_messages: true,
-                ..Default::default()
-            },
-        )
+        .open_session(&user("alice"), SessionOptions { reads_messages: true, ..Default::default() })
         .unwrap();
     let roster: Vec<_> = alice
         .roster()
@@ -51,12 +42,7 @@ fn a_real_export_comes_in_whole() {
         .map(|b| (b.address.user().unwrap().to_owned(), b.status(), b.name, b.groups))
         .collect();
     let buddy = |user: &str, status, name: &str, groups: &[&str]| {
-        (
-            user.to_owned(),
-            status,
-            name.to_owned(),
-            groups.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>(),
-        )
+        (user.to_owned(), status, name.to_owned(), groups.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>())
     };
     assert_eq!(
         roster,
@@ -68,50 +54,27 @@ fn a_real_export_comes_in_whole() {
             buddy("heidi", Status::Requested, "Heidi", &[]),
             buddy("ivan", Status::Asking, "", &[]),
             buddy("judy", Status::Asking, "", &[]),
-            buddy(
-                "zoë",
-                Status::Confirmed,
-                "Zoë Müller & <Söhne>",
-                &["Familie", "Friends"]
-            ),
+            buddy("zoë", Status::Confirmed, "Zoë Müller & <Söhne>", &["Familie", "Friends"]),
         ]
     );
     let messages = world::messages(&alice.next_events(100, std::time::Duration::ZERO).unwrap());
     assert_eq!(messages.len(), 9);
-    assert_eq!(
-        messages[1].content.as_text(),
-        Some("line one of 2\nline two\n\tindented")
-    );
+    assert_eq!(messages[1].content.as_text(), Some("line one of 2\nline two\n\tindented"));
     assert!(
         messages[0].time.0 < rosterkit::Timestamp(1_900_000_000_000).0
             && messages.is_sorted_by_key(|m| m.time)
     );
     assert_eq!(messages[0].sender.as_str(), "zoë@rosterkit.example/fixture");
-    assert!(
-        !messages[0].content.extensions.is_empty(),
-        "the origin-id is kept"
-    );
+    assert!(!messages[0].content.extensions.is_empty(), "the origin-id is kept");
 
     // Mallory is blocked, and bob blocks a whole domain.
-    let mallory = world
-        .engine
-        .open_session(&user("mallory"), SessionOptions::default())
-        .unwrap();
-    assert_eq!(
-        mallory.send(&user("alice"), "let me in").unwrap_err().kind,
-        ErrorKind::Forbidden
-    );
+    let mallory = world.engine.open_session(&user("mallory"), SessionOptions::default()).unwrap();
+    assert_eq!(mallory.send(&user("alice"), "let me in").unwrap_err().kind, ErrorKind::Forbidden);
 
     // Two who have a request between them go on where they were.
     let heidi = world
         .engine
-        .open_session(
-            &user("heidi"),
-            SessionOptions {
-                reads_messages: true,
-                ..Default::default()
-            },
-        )
+        .open_session(&user("heidi"), SessionOptions { reads_messages: true, ..Default::default() })
         .unwrap();
     assert_eq!(texts(&world.drain(&heidi)).len(), 3);
     heidi.confirm_buddy(&user("alice")).unwrap();
@@ -125,22 +88,14 @@ fn a_real_export_comes_in_whole() {
     );
 
     world.engine.shutdown(true).unwrap();
-    let mut store = SqliteStore::new(world.path(), SqliteOptions::small())
-        .open()
-        .unwrap()
-        .reader;
+    let mut store = SqliteStore::new(world.path(), SqliteOptions::small()).open().unwrap().reader;
     let id = store.address_id(&user("alice")).unwrap().unwrap();
     assert_eq!(store.credentials(id).unwrap()[0].mechanism, "SCRAM-SHA-1");
     let files = store.files(id).unwrap();
-    let kept: Vec<String> = files
-        .iter()
-        .map(|f| String::from_utf8(store.file(id, f).unwrap().unwrap().bytes).unwrap())
-        .collect();
+    let kept: Vec<String> =
+        files.iter().map(|f| String::from_utf8(store.file(id, f).unwrap().unwrap().bytes).unwrap()).collect();
     for what in ["vcard-temp", "storage:bookmarks", "jabber:iq:privacy"] {
-        assert!(
-            kept.iter().any(|xml| xml.contains(what)),
-            "{what} was not kept: {files:?}"
-        );
+        assert!(kept.iter().any(|xml| xml.contains(what)), "{what} was not kept: {files:?}");
     }
 }
 
@@ -165,64 +120,26 @@ fn what_is_broken_is_refused_whole() {
     let cases = [
         ("truncated", good[..good.len() / 2].to_owned(), "at byte"),
         ("dtd", format!("<!DOCTYPE x [<!ENTITY e 'x'>]>{}", of("")), "DTD"),
-        (
-            "namespace",
-            "<server-data xmlns='urn:other'/>".to_owned(),
-            "not XEP-0227",
-        ),
-        (
-            "half of an include",
-            of("<xi:include href='nowhere.xml'/>"),
-            "nowhere.xml",
-        ),
-        (
-            "include elsewhere",
-            of("<xi:include href='../../etc/passwd'/>"),
-            "not followed",
-        ),
-        (
-            "include by pointer",
-            of("<xi:include href='x.xml' xpointer='y'/>"),
-            "not followed",
-        ),
-        (
-            "bad address",
-            of("<host jid='rosterkit.example'><user name='a b'/></host>"),
-            "not an address",
-        ),
-        (
-            "twice",
-            of(&format!("<host jid='rosterkit.example'>{one}{one}</host>")),
-            "twice",
-        ),
+        ("namespace", "<server-data xmlns='urn:other'/>".to_owned(), "not XEP-0227"),
+        ("half of an include", of("<xi:include href='nowhere.xml'/>"), "nowhere.xml"),
+        ("include elsewhere", of("<xi:include href='../../etc/passwd'/>"), "not followed"),
+        ("include by pointer", of("<xi:include href='x.xml' xpointer='y'/>"), "not followed"),
+        ("bad address", of("<host jid='rosterkit.example'><user name='a b'/></host>"), "not an address"),
+        ("twice", of(&format!("<host jid='rosterkit.example'>{one}{one}</host>")), "twice"),
         (
             "plain password",
             of("<host jid='rosterkit.example'><user name='a' password='x'/></host>"),
             "plain password",
         ),
-        (
-            "strange domain",
-            of(&format!("<host jid='other.example'>{one}</host>")),
-            "not hosted",
-        ),
+        ("strange domain", of(&format!("<host jid='other.example'>{one}</host>")), "not hosted"),
     ];
     for (name, text, what) in cases {
-        let error = world
-            .engine
-            .import_xep0227(write("import.xml", &text), |_| {})
-            .unwrap_err();
+        let error = world.engine.import_xep0227(write("import.xml", &text), |_| {}).unwrap_err();
         assert!(error.details.contains(what), "{name}: {error}");
-        assert!(
-            matches!(error.kind, ErrorKind::InvalidArgument | ErrorKind::NotFound),
-            "{name}: {error}"
-        );
+        assert!(matches!(error.kind, ErrorKind::InvalidArgument | ErrorKind::NotFound), "{name}: {error}");
     }
     assert_eq!(
-        world
-            .engine
-            .open_session(&user("a"), SessionOptions::default())
-            .unwrap_err()
-            .kind,
+        world.engine.open_session(&user("a"), SessionOptions::default()).unwrap_err().kind,
         ErrorKind::NotFound
     );
 
@@ -231,11 +148,7 @@ fn what_is_broken_is_refused_whole() {
     let error = world.engine.import_xep0227(fixture(), |_| {}).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Conflict);
     assert_eq!(
-        world
-            .engine
-            .open_session(&user("alice"), SessionOptions::default())
-            .unwrap_err()
-            .kind,
+        world.engine.open_session(&user("alice"), SessionOptions::default()).unwrap_err().kind,
         ErrorKind::NotFound
     );
 }

@@ -51,10 +51,7 @@ impl<'a> Decoder<'a> {
     /// Checks the format number.
     pub(crate) fn new(value: &'a [u8], format: u8) -> Result<Self, Malformed> {
         match value.split_first() {
-            Some((first, rest)) if *first == format => Ok(Decoder {
-                rest,
-                unknown: Vec::new(),
-            }),
+            Some((first, rest)) if *first == format => Ok(Decoder { rest, unknown: Vec::new() }),
             Some(_) => Err(Malformed("a format number that this version does not know")),
             None => Err(Malformed("an empty value")),
         }
@@ -90,11 +87,7 @@ impl<'a> Decoder<'a> {
 
 pub(crate) fn number(mut bytes: &[u8]) -> Result<u64, Malformed> {
     let number = take_varint(&mut bytes)?;
-    if bytes.is_empty() {
-        Ok(number)
-    } else {
-        Err(Malformed("a number with something behind it"))
-    }
+    if bytes.is_empty() { Ok(number) } else { Err(Malformed("a number with something behind it")) }
 }
 
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {

@@ -96,9 +96,6 @@ impl StoreError {
 
     /// A value that does not decode.
     pub(crate) fn malformed(path: &std::path::Path, what: crate::codec::Malformed) -> Self {
-        StoreError::Damaged {
-            path: path.display().to_string(),
-            what: what.0.into(),
-        }
+        StoreError::Damaged { path: path.display().to_string(), what: what.0.into() }
     }
 }

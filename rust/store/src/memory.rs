@@ -61,9 +61,7 @@ impl Store for MemoryStore {
             next_serial: data.addresses.keys().next_back().map_or(1, |id| id.serial() + 1),
             domains: data.domains.values().cloned().collect(),
         };
-        let part = || Part {
-            data: Arc::clone(&self.data),
-        };
+        let part = || Part { data: Arc::clone(&self.data) };
         Ok(Opened {
             writer: Box::new(part()),
             reader: Box::new(part()),
@@ -103,8 +101,7 @@ impl Writer for Part {
         let mut next = data.clone();
         for (number, item) in items.iter().enumerate() {
             for write in &item.writes {
-                next.apply(write)
-                    .map_err(|source| CommitError::Item { item: number, source })?;
+                next.apply(write).map_err(|source| CommitError::Item { item: number, source })?;
             }
         }
         let highest = next.log.keys().next_back().map_or(0, |p| p.0);
@@ -136,9 +133,7 @@ impl Data {
                 if self.live(address).is_some_and(|live| live != *id) {
                     return Err(StoreError::Refused("the address has an id"));
                 }
-                self.addresses
-                    .entry(*id)
-                    .or_insert_with(|| (address.clone(), true));
+                self.addresses.entry(*id).or_insert_with(|| (address.clone(), true));
             }
             Write::Account(record) => {
                 if !self.domains.contains_key(record.address.domain()) {
@@ -160,23 +155,16 @@ impl Data {
             }
             Write::Buddy(account, buddy) => drop(self.buddies.insert((*account, buddy.peer), buddy.clone())),
             Write::Domain(domain, overrides) => {
-                self.domains
-                    .insert(domain.as_str().into(), (domain.clone(), overrides.clone()));
+                self.domains.insert(domain.as_str().into(), (domain.clone(), overrides.clone()));
             }
             Write::DomainRemoved(domain) => {
-                let has_accounts = self
-                    .accounts
-                    .values()
-                    .any(|r| r.address.domain() == domain.as_str());
+                let has_accounts = self.accounts.values().any(|r| r.address.domain() == domain.as_str());
                 if has_accounts || self.domains.remove(domain.as_str()).is_none() {
-                    return Err(StoreError::Refused(
-                        "the domain is not there, or has accounts still",
-                    ));
+                    return Err(StoreError::Refused("the domain is not there, or has accounts still"));
                 }
             }
             Write::Pend(pending) => {
-                self.pending
-                    .insert((pending.position, pending.recipient.clone()), pending.clone());
+                self.pending.insert((pending.position, pending.recipient.clone()), pending.clone());
             }
             Write::Settle { position, recipient } => {
                 drop(self.pending.remove(&(*position, recipient.clone())))
@@ -196,8 +184,7 @@ impl Data {
                 self.client_ids.insert((*account, entry.position), entry.clone());
             }
             Write::Credential(account, credential) => {
-                self.credentials
-                    .insert((*account, credential.mechanism.clone()), credential.clone());
+                self.credentials.insert((*account, credential.mechanism.clone()), credential.clone());
             }
             Write::File(account, file) => {
                 drop(self.files.insert((*account, file.path.clone()), file.clone()))
@@ -208,10 +195,7 @@ impl Data {
 
     fn live(&self, address: &Address) -> Option<AddressId> {
         let bare = address.bare();
-        self.addresses
-            .iter()
-            .find(|(_, (text, live))| *live && *text == bare)
-            .map(|(id, _)| *id)
+        self.addresses.iter().find(|(_, (text, live))| *live && *text == bare).map(|(id, _)| *id)
     }
 
     fn needed_rows(
@@ -228,23 +212,16 @@ impl Data {
     }
 
     fn client_ids_of(&self, account: AddressId) -> impl Iterator<Item = ClientIdEntry> {
-        let rows = self
-            .log
-            .values()
-            .filter(move |row| row.entry.sender == account)
-            .filter_map(ClientIdEntry::of);
-        let ring = self
-            .client_ids
-            .range((account, Position::ZERO)..=(account, Position::MAX));
+        let rows =
+            self.log.values().filter(move |row| row.entry.sender == account).filter_map(ClientIdEntry::of);
+        let ring = self.client_ids.range((account, Position::ZERO)..=(account, Position::MAX));
         ring.map(|(_, entry)| entry.clone()).chain(rows)
     }
 }
 
 impl Reader for Part {
     fn again(&self) -> Result<Box<dyn Reader>, StoreError> {
-        Ok(Box::new(Part {
-            data: Arc::clone(&self.data),
-        }))
+        Ok(Box::new(Part { data: Arc::clone(&self.data) }))
     }
 
     fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError> {
@@ -253,10 +230,7 @@ impl Reader for Part {
 
     fn addresses(&mut self, ids: &[AddressId]) -> Result<Vec<Option<Address>>, StoreError> {
         let data = lock(&self.data);
-        Ok(ids
-            .iter()
-            .map(|id| data.addresses.get(id).map(|(address, _)| address.clone()))
-            .collect())
+        Ok(ids.iter().map(|id| data.addresses.get(id).map(|(address, _)| address.clone())).collect())
     }
 
     fn account(&mut self, address: &Address) -> Result<Option<Loaded>, StoreError> {
@@ -277,16 +251,8 @@ impl Reader for Part {
                 size: u32::try_from(row.entry.size()).unwrap_or(u32::MAX),
             })
             .collect();
-        let last = data
-            .needed_rows(id, upto, Position::MAX)
-            .next_back()
-            .map_or(upto, |row| row.position);
-        Ok(Some(Loaded {
-            record: Arc::clone(record),
-            progress,
-            unclaimed,
-            last,
-        }))
+        let last = data.needed_rows(id, upto, Position::MAX).next_back().map_or(upto, |row| row.position);
+        Ok(Some(Loaded { record: Arc::clone(record), progress, unclaimed, last }))
     }
 
     fn accounts(
@@ -315,15 +281,9 @@ impl Reader for Part {
 
     fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError> {
         let data = lock(&self.data);
-        let of = data
-            .buddies
-            .iter()
-            .filter(|((of, _), _)| *of == account)
-            .map(|(_, buddy)| buddy);
-        let mut buddies: Vec<Buddy> = of
-            .filter(|b| b.version > since || since == Position::ZERO)
-            .cloned()
-            .collect();
+        let of = data.buddies.iter().filter(|((of, _), _)| *of == account).map(|(_, buddy)| buddy);
+        let mut buddies: Vec<Buddy> =
+            of.filter(|b| b.version > since || since == Position::ZERO).cloned().collect();
         buddies.sort_unstable_by(|a, b| (&a.address, a.peer).cmp(&(&b.address, b.peer)));
         Ok(buddies)
     }
@@ -350,34 +310,17 @@ impl Reader for Part {
 
     fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
         let data = lock(&self.data);
-        Ok(positions
-            .iter()
-            .filter_map(|p| data.log.get(p))
-            .map(|row| Arc::new(row.clone()))
-            .collect())
+        Ok(positions.iter().filter_map(|p| data.log.get(p)).map(|row| Arc::new(row.clone())).collect())
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         let data = lock(&self.data);
-        let HistoryQuery {
-            account,
-            peer,
-            anchor,
-            direction,
-            limit,
-        } = *query;
+        let HistoryQuery { account, peer, anchor, direction, limit } = *query;
         let older = direction == Direction::Older;
         let wanted = |row: &&Row| {
-            let with = if row.entry.sender == account {
-                row.entry.recipient
-            } else {
-                row.entry.sender
-            };
+            let with = if row.entry.sender == account { row.entry.recipient } else { row.entry.sender };
             peer.is_none_or(|peer| peer == with)
-                && row
-                    .entry
-                    .sides_of(account)
-                    .any(|side| row.sides.in_history_of(side))
+                && row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
                 && matches!(row.entry.kind, Kind::Message(_))
                 && match anchor {
                     Anchor::End => true,
@@ -397,19 +340,10 @@ impl Reader for Part {
                     }
                 }
         };
-        let all: Vec<Arc<Row>> = data
-            .log
-            .values()
-            .filter(wanted)
-            .map(|row| Arc::new(row.clone()))
-            .collect();
+        let all: Vec<Arc<Row>> = data.log.values().filter(wanted).map(|row| Arc::new(row.clone())).collect();
         let complete = all.len() <= limit;
         let left_out = all.len().saturating_sub(limit);
-        let rows = if older {
-            all[left_out..].to_vec()
-        } else {
-            all[..all.len() - left_out].to_vec()
-        };
+        let rows = if older { all[left_out..].to_vec() } else { all[..all.len() - left_out].to_vec() };
         Ok(HistoryPage { rows, complete })
     }
 
@@ -424,26 +358,18 @@ impl Reader for Part {
         let rows = data.needed_rows(account, after, upto).take(limit);
         Ok(rows
             .flat_map(|row| {
-                let sides = row
-                    .entry
-                    .sides_of(account)
-                    .filter(|side| row.sides.needed_by(*side));
+                let sides = row.entry.sides_of(account).filter(|side| row.sides.needed_by(*side));
                 sides.map(|side| (row.position, side))
             })
             .collect())
     }
 
     fn client_id(&mut self, account: AddressId, id: &ClientId) -> Result<Option<ClientIdEntry>, StoreError> {
-        Ok(lock(&self.data)
-            .client_ids_of(account)
-            .find(|entry| entry.client_id == *id))
+        Ok(lock(&self.data).client_ids_of(account).find(|entry| entry.client_id == *id))
     }
 
     fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError> {
-        Ok(lock(&self.data)
-            .client_ids_of(account)
-            .map(|entry| entry.client_id.hash64())
-            .collect())
+        Ok(lock(&self.data).client_ids_of(account).map(|entry| entry.client_id.hash64()).collect())
     }
 
     fn pending(
@@ -463,22 +389,12 @@ impl Reader for Part {
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {
         let data = lock(&self.data);
-        Ok(data
-            .credentials
-            .iter()
-            .filter(|((of, _), _)| *of == account)
-            .map(|(_, c)| c.clone())
-            .collect())
+        Ok(data.credentials.iter().filter(|((of, _), _)| *of == account).map(|(_, c)| c.clone()).collect())
     }
 
     fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError> {
         let data = lock(&self.data);
-        Ok(data
-            .files
-            .keys()
-            .filter(|(of, _)| *of == account)
-            .map(|(_, path)| path.clone())
-            .collect())
+        Ok(data.files.keys().filter(|(of, _)| *of == account).map(|(_, path)| path.clone()).collect())
     }
 
     fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError> {

@@ -90,21 +90,11 @@ pub(crate) fn decode_row(
             9 => media_type = Some(Arc::<str>::from(text(bytes)?)),
             10 => {
                 let media_type = media_type.take().ok_or(Malformed("data without a media type"))?;
-                let body = Body::Data {
-                    media_type,
-                    bytes: bytes.into(),
-                };
-                kind = Some(Kind::Message(Content {
-                    body,
-                    extensions: Arc::default(),
-                }));
+                let body = Body::Data { media_type, bytes: bytes.into() };
+                kind = Some(Kind::Message(Content { body, extensions: Arc::default() }));
             }
             11 => extensions = bytes.into(),
-            12 => {
-                kind = Some(Kind::BuddyRequest {
-                    note: text(bytes)?.into(),
-                })
-            }
+            12 => kind = Some(Kind::BuddyRequest { note: text(bytes)?.into() }),
             _ => fields.keep(tag, bytes),
         }
     }
@@ -194,12 +184,7 @@ pub(crate) fn decode_client_id(position: Position, stored: &[u8]) -> Result<Clie
 pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     let mut out = Encoder::new(FORMAT);
     out.bytes(1, &encode_overrides(&record.overrides));
-    let index: Vec<u8> = record
-        .roster
-        .as_packed()
-        .iter()
-        .flat_map(|entry| entry.to_le_bytes())
-        .collect();
+    let index: Vec<u8> = record.roster.as_packed().iter().flat_map(|entry| entry.to_le_bytes()).collect();
     out.bytes(2, &index);
     out.number(3, record.roster_version.0);
     for address in &record.blocked {
@@ -292,20 +277,12 @@ pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
             _ => {}
         }
     }
-    Ok(Progress {
-        claims: Claims::from_parts(upto, above),
-        cursors,
-    })
+    Ok(Progress { claims: Claims::from_parts(upto, above), cursors })
 }
 
 pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
-    let Overrides {
-        accepted_senders,
-        offline_storage,
-        keep_history,
-        deliver_to_devices,
-        max_roster_items,
-    } = overrides;
+    let Overrides { accepted_senders, offline_storage, keep_history, deliver_to_devices, max_roster_items } =
+        overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
         let number = match accepted {
@@ -364,12 +341,7 @@ pub(crate) fn encode_buddy(buddy: &Buddy) -> Vec<u8> {
     for group in &buddy.groups {
         out.text(3, group);
     }
-    let Halves {
-        my_wish,
-        my_grant,
-        their_wish,
-        their_grant,
-    } = buddy.halves;
+    let Halves { my_wish, my_grant, their_wish, their_grant } = buddy.halves;
     let mut halves = Vec::new();
     for half in [my_wish, my_grant, their_wish, their_grant] {
         varint(&mut halves, half.at.0 << 1 | u64::from(half.set));
@@ -394,10 +366,7 @@ pub(crate) fn decode_buddy(peer: AddressId, version: Position, stored: &[u8]) ->
                 let mut rest = bytes;
                 for half in &mut halves {
                     let packed = take_varint(&mut rest)?;
-                    *half = Half {
-                        set: packed & 1 == 1,
-                        at: Position(packed >> 1),
-                    };
+                    *half = Half { set: packed & 1 == 1, at: Position(packed >> 1) };
                 }
             }
             5 => listed = true,
@@ -410,12 +379,7 @@ pub(crate) fn decode_buddy(peer: AddressId, version: Position, stored: &[u8]) ->
         address: address.ok_or(Malformed("a buddy without an address"))?,
         name,
         groups,
-        halves: Halves {
-            my_wish,
-            my_grant,
-            their_wish,
-            their_grant,
-        },
+        halves: Halves { my_wish, my_grant, their_wish, their_grant },
         listed,
         version,
         unknown: fields.into_unknown(),
@@ -461,11 +425,7 @@ pub(crate) fn decode_signal(stored: &[u8]) -> Result<Signal, Malformed> {
             _ => {}
         }
     }
-    Ok(Signal {
-        op: op.ok_or(Malformed("a signal without its act"))?,
-        stamp,
-        note,
-    })
+    Ok(Signal { op: op.ok_or(Malformed("a signal without its act"))?, stamp, note })
 }
 
 pub(crate) fn address_of(bytes: &[u8]) -> Result<Address, Malformed> {

@@ -22,36 +22,15 @@ const ACCOUNTS: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append {
-        sender: usize,
-        recipient: usize,
-        histories: u8,
-        client_id: bool,
-        time: i64,
-        request: bool,
-    },
-    Clear {
-        row: usize,
-        side: bool,
-    },
-    Claim {
-        account: usize,
-        row: usize,
-    },
-    Buddy {
-        account: usize,
-        peer: usize,
-    },
-    Pend {
-        origin: usize,
-        recipient: usize,
-    },
+    Append { sender: usize, recipient: usize, histories: u8, client_id: bool, time: i64, request: bool },
+    Clear { row: usize, side: bool },
+    Claim { account: usize, row: usize },
+    Buddy { account: usize, peer: usize },
+    Pend { origin: usize, recipient: usize },
     Settle(usize),
     Remake(usize),
     File(usize),
-    Index {
-        all: bool,
-    },
+    Index { all: bool },
     Reopen,
 }
 
@@ -88,10 +67,7 @@ struct Subject {
 impl Subject {
     fn new(store: Arc<dyn Store>) -> Self {
         let open = store.open().unwrap();
-        Subject {
-            store,
-            open: Some(open),
-        }
+        Subject { store, open: Some(open) }
     }
 
     fn open(&mut self) -> &mut Opened {
@@ -121,10 +97,7 @@ struct Suite {
 impl Suite {
     fn new() -> Suite {
         let directory = tempfile::tempdir().unwrap();
-        let options = SqliteOptions {
-            tail_rows: 16,
-            ..SqliteOptions::small()
-        };
+        let options = SqliteOptions { tail_rows: 16, ..SqliteOptions::small() };
         let sqlite = Subject::new(SqliteStore::new(directory.path().join("im.db"), options));
         let mut suite = Suite {
             subjects: [sqlite, Subject::new(MemoryStore::new())],
@@ -136,10 +109,7 @@ impl Suite {
             number: 0,
             _directory: directory,
         };
-        suite.write(vec![Write::Domain(
-            Domain::new("example.org").unwrap(),
-            Overrides::default(),
-        )]);
+        suite.write(vec![Write::Domain(Domain::new("example.org").unwrap(), Overrides::default())]);
         for user in 0..ACCOUNTS {
             let id = suite.make(user);
             suite.ids.push(id);
@@ -151,13 +121,7 @@ impl Suite {
         let id = AddressId::new(self.serial, address(user).slot());
         self.serial += 1;
         let record = Arc::new(Record::new(id, address(user)));
-        self.write(vec![
-            Write::Address {
-                id,
-                address: address(user),
-            },
-            Write::Account(record),
-        ]);
+        self.write(vec![Write::Address { id, address: address(user) }, Write::Account(record)]);
         id
     }
 
@@ -176,19 +140,10 @@ impl Suite {
     fn take(&mut self, step: Step) {
         self.number += 1;
         match step {
-            Step::Append {
-                sender,
-                recipient,
-                histories,
-                client_id,
-                time,
-                request,
-            } => {
+            Step::Append { sender, recipient, histories, client_id, time, request } => {
                 let text = format!("row {}", self.number);
                 let kind = match request {
-                    true => Kind::BuddyRequest {
-                        note: text.as_str().into(),
-                    },
+                    true => Kind::BuddyRequest { note: text.as_str().into() },
                     false => Kind::Message(Content::text(&text)),
                 };
                 let entry = Entry {
@@ -200,18 +155,10 @@ impl Suite {
                     instance: (time % 2 == 0).then(|| "here".into()),
                     client_id: client_id.then(|| ClientId::new(&format!("c{}", self.number)).unwrap()),
                     fingerprint: if client_id { self.number } else { 0 },
-                    word: if time % 2 == 0 {
-                        Word::Stored
-                    } else {
-                        Word::Delivered
-                    },
+                    word: if time % 2 == 0 { Word::Stored } else { Word::Delivered },
                     kind,
                     // A field of a later version: kept as it is.
-                    unknown: if time % 5 == 0 {
-                        vec![99, 2, 1, 2]
-                    } else {
-                        Vec::new()
-                    },
+                    unknown: if time % 5 == 0 { vec![99, 2, 1, 2] } else { Vec::new() },
                 };
                 let sides = Sides::new(histories & 1 != 0, histories & 2 != 0);
                 let position = self.write(vec![Write::append(entry, sides)]);
@@ -231,11 +178,7 @@ impl Suite {
                 let mut progress = Progress::default();
                 progress.claims.claim(position);
                 progress.claims.advance(self.rows.first().copied(), position);
-                progress.cursors.push(Cursor {
-                    device: DeviceNumber(1),
-                    position,
-                    seen: Timestamp(-5),
-                });
+                progress.cursors.push(Cursor { device: DeviceNumber(1), position, seen: Timestamp(-5) });
                 self.write(vec![Write::Progress(self.ids[account], progress)]);
             }
             Step::Buddy { account, peer } => {
@@ -248,11 +191,7 @@ impl Suite {
                 self.write(vec![Write::Buddy(self.ids[account], buddy)]);
             }
             Step::Pend { origin, recipient } => {
-                let signal = Signal {
-                    op: RosterOp::Add,
-                    stamp: OWN,
-                    note: "hello".into(),
-                };
+                let signal = Signal { op: RosterOp::Add, stamp: OWN, note: "hello".into() };
                 let pending = Pending {
                     position: OWN,
                     origin: self.ids[origin],
@@ -275,15 +214,10 @@ impl Suite {
             }
             Step::File(user) => {
                 let bytes = vec![self.number as u8; 3];
-                let file = File {
-                    path: "profile.vcf".into(),
-                    bytes,
-                    modified: Timestamp(self.number as i64),
-                };
-                let credential = Credential {
-                    mechanism: "SCRAM-SHA-1".into(),
-                    verifier: vec![self.number as u8],
-                };
+                let file =
+                    File { path: "profile.vcf".into(), bytes, modified: Timestamp(self.number as i64) };
+                let credential =
+                    Credential { mechanism: "SCRAM-SHA-1".into(), verifier: vec![self.number as u8] };
                 self.write(vec![
                     Write::File(self.ids[user], file),
                     Write::Credential(self.ids[user], credential),
@@ -291,20 +225,13 @@ impl Suite {
             }
             Step::Index { all } => {
                 for subject in &mut self.subjects {
-                    let budget = if all {
-                        Duration::from_secs(1)
-                    } else {
-                        Duration::ZERO
-                    };
+                    let budget = if all { Duration::from_secs(1) } else { Duration::ZERO };
                     while subject.open().writer.index(budget, true).unwrap() && all {}
                 }
             }
             Step::Reopen => {
                 let firsts = self.subjects.each_mut().map(Subject::reopen);
-                assert!(
-                    firsts.iter().all(|first| first.0 >= self.next),
-                    "a position would be given again"
-                );
+                assert!(firsts.iter().all(|first| first.0 >= self.next), "a position would be given again");
                 self.next = firsts.iter().map(|p| p.0).max().unwrap();
             }
         }
@@ -323,23 +250,14 @@ impl Suite {
         let rows = self.rows.clone();
         let reader = &mut self.subjects[which].open().reader;
         let mut out = format!("{:?}\n", reader.pending(None, 100).unwrap());
-        out += &format!(
-            "{:?}\n",
-            reader
-                .accounts(&Domain::new("example.org").unwrap(), None, 3)
-                .unwrap()
-        );
+        out += &format!("{:?}\n", reader.accounts(&Domain::new("example.org").unwrap(), None, 3).unwrap());
         out += &format!("{:?}\n", reader.rows_at(&rows).unwrap());
         for (user, &id) in ids.iter().enumerate() {
             assert_eq!(reader.address_id(&address(user)).unwrap(), Some(id));
             out += &format!("{:?}\n", reader.account(&address(user)).unwrap());
             out += &format!("{:?}\n", reader.buddies(id, Position::ZERO).unwrap());
             out += &format!("{:?}\n", reader.buddies(id, Position(next / 2)).unwrap());
-            out += &format!(
-                "{:?}{:?}\n",
-                reader.files(id).unwrap(),
-                reader.file(id, "profile.vcf").unwrap()
-            );
+            out += &format!("{:?}{:?}\n", reader.files(id).unwrap(), reader.file(id, "profile.vcf").unwrap());
             out += &format!("{:?}\n", reader.credentials(id).unwrap());
             let mut hashes = reader.client_id_hashes(id).unwrap();
             hashes.sort_unstable();
@@ -351,30 +269,16 @@ impl Suite {
             }
             for after in [0, next / 3] {
                 let after = Position(after);
-                out += &format!(
-                    "{:?}\n",
-                    reader
-                        .rows(id, after, Position(next * 2 / 3), 5, 1 << 20)
-                        .unwrap()
-                );
+                out +=
+                    &format!("{:?}\n", reader.rows(id, after, Position(next * 2 / 3), 5, 1 << 20).unwrap());
                 out += &format!("{:?}\n", reader.rows(id, after, Position::MAX, 100, 20).unwrap());
                 out += &format!("{:?}\n", reader.needed(id, after, Position::MAX, 100).unwrap());
             }
             for peer in [None, Some(ids[0]), Some(id)] {
-                for anchor in [
-                    Anchor::End,
-                    Anchor::Row(Position(next / 2)),
-                    Anchor::Time(Timestamp(25)),
-                ] {
+                for anchor in [Anchor::End, Anchor::Row(Position(next / 2)), Anchor::Time(Timestamp(25))] {
                     for direction in [Direction::Older, Direction::Newer] {
                         for limit in [1, 4, 100] {
-                            let query = HistoryQuery {
-                                account: id,
-                                peer,
-                                anchor,
-                                direction,
-                                limit,
-                            };
+                            let query = HistoryQuery { account: id, peer, anchor, direction, limit };
                             out += &format!("{query:?} {:?}\n", reader.history(&query).unwrap());
                         }
                     }

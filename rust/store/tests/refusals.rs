@@ -15,15 +15,9 @@ use std::path::Path;
 /// A whole file with a few rows, closed.
 fn make(path: &Path) {
     let mut open = SqliteStore::new(path, SqliteOptions::small()).open().unwrap();
-    let mut writes = vec![Write::Domain(
-        Domain::new("example.org").unwrap(),
-        Overrides::default(),
-    )];
+    let mut writes = vec![Write::Domain(Domain::new("example.org").unwrap(), Overrides::default())];
     let id = AddressId::new(1, 1);
-    writes.push(Write::Address {
-        id,
-        address: Address::account("a@example.org").unwrap(),
-    });
+    writes.push(Write::Address { id, address: Address::account("a@example.org").unwrap() });
     for number in 0..50 {
         let entry = Entry {
             sender: id,
@@ -52,17 +46,9 @@ fn make(path: &Path) {
 
 /// Opening fails, and the file is as it was.
 fn refused(path: &Path) -> StoreError {
-    let before = (
-        std::fs::read(path).unwrap(),
-        std::fs::metadata(path).unwrap().modified().unwrap(),
-    );
-    let Err(error) = SqliteStore::new(path, SqliteOptions::small()).open() else {
-        panic!("it was opened")
-    };
-    let after = (
-        std::fs::read(path).unwrap(),
-        std::fs::metadata(path).unwrap().modified().unwrap(),
-    );
+    let before = (std::fs::read(path).unwrap(), std::fs::metadata(path).unwrap().modified().unwrap());
+    let Err(error) = SqliteStore::new(path, SqliteOptions::small()).open() else { panic!("it was opened") };
+    let after = (std::fs::read(path).unwrap(), std::fs::metadata(path).unwrap().modified().unwrap());
     assert!(before == after, "the refused file was changed: {error}");
     error
 }
@@ -77,9 +63,7 @@ fn a_foreign_file_is_refused() {
     }
     std::fs::remove_file(&path).unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
-    other
-        .execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);")
-        .unwrap();
+    other.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);").unwrap();
     drop(other);
     assert!(matches!(refused(&path), StoreError::Foreign { .. }));
 }
@@ -90,18 +74,10 @@ fn a_newer_file_is_refused() {
     let path = directory.path().join("im.db");
     make(&path);
     let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.execute("UPDATE meta SET value = 2 WHERE key = 'min_reader'", [])
-        .unwrap();
+    raw.execute("UPDATE meta SET value = 2 WHERE key = 'min_reader'", []).unwrap();
     raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop(raw);
-    assert!(matches!(
-        refused(&path),
-        StoreError::Newer {
-            needs: 2,
-            reads: 1,
-            ..
-        }
-    ));
+    assert!(matches!(refused(&path), StoreError::Newer { needs: 2, reads: 1, .. }));
 }
 
 #[test]
@@ -112,10 +88,7 @@ fn a_truncated_file_is_refused() {
     let whole = std::fs::read(&path).unwrap();
     for pages in [1, 2, whole.len() / 4096 - 1] {
         std::fs::write(&path, &whole[..pages * 4096]).unwrap();
-        assert!(
-            matches!(refused(&path), StoreError::Damaged { .. }),
-            "{pages} pages"
-        );
+        assert!(matches!(refused(&path), StoreError::Damaged { .. }), "{pages} pages");
     }
     std::fs::write(&path, &whole[..60]).unwrap();
     assert!(matches!(refused(&path), StoreError::Foreign { .. }));
@@ -135,10 +108,7 @@ fn a_damaged_row_is_refused() {
     }
     std::fs::write(&path, &bytes).unwrap();
     let error = refused(&path);
-    assert!(
-        matches!(&error, StoreError::Damaged { what, .. } if what.contains("checksum")),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::Damaged { what, .. } if what.contains("checksum")), "{error}");
 }
 
 #[test]
@@ -165,14 +135,7 @@ fn a_reader_does_not_keep_what_was_recovered_from_being_made_durable_unseen() {
     // A reader in the middle of a transaction on the write-ahead log.
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute_batch("BEGIN; SELECT * FROM meta;").unwrap();
-    let result = SqliteStore::new(
-        &path,
-        SqliteOptions {
-            busy_ms: 50,
-            ..SqliteOptions::small()
-        },
-    )
-    .open();
+    let result = SqliteStore::new(&path, SqliteOptions { busy_ms: 50, ..SqliteOptions::small() }).open();
     assert!(matches!(result.err(), Some(StoreError::ReaderPresent { .. })));
     raw.execute_batch("COMMIT").unwrap();
     SqliteStore::new(&path, SqliteOptions::small()).open().unwrap();

@@ -37,10 +37,7 @@ fn table() -> Result<(String, usize), String> {
         walk(&run::root().join(folder), &mut |path, text| {
             for (id, test) in named(text) {
                 let path = path.strip_prefix(run::root()).unwrap_or(path);
-                tests
-                    .entry(id)
-                    .or_default()
-                    .push(format!("`{}` {test}", path.display()));
+                tests.entry(id).or_default().push(format!("`{}` {test}", path.display()));
             }
         })?;
     }
@@ -50,9 +47,7 @@ fn table() -> Result<(String, usize), String> {
     }
     let unknown: Vec<&String> = tests.keys().filter(|id| !sentences.contains(id)).collect();
     if !unknown.is_empty() {
-        return Err(format!(
-            "tests of sentences that {PAGE} does not have: {unknown:?}"
-        ));
+        return Err(format!("tests of sentences that {PAGE} does not have: {unknown:?}"));
     }
     let mut table = String::from(
         "# Which test proves which sentence\n\nMade by `cargo xtask behaviour` from [behaviour.md](behaviour.md) and the \
@@ -83,9 +78,7 @@ fn is_id(text: &str) -> bool {
     text.contains('.')
         && text.split('.').all(|part| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         })
 }
 
@@ -130,12 +123,6 @@ mod tests {
         assert_eq!(sentences(page), Ok(vec!["a.b".into(), "c.d-1.e".into()]));
         assert!(sentences("- One. [a.b]\n- Again. [a.b]\n").is_err());
         let source = "// behaviour: a.b, c.d-1.e\n#[test]\nfn it_works() {}\nfn another() {}\n";
-        assert_eq!(
-            named(source),
-            [
-                ("a.b".into(), "it_works".into()),
-                ("c.d-1.e".into(), "it_works".into())
-            ]
-        );
+        assert_eq!(named(source), [("a.b".into(), "it_works".into()), ("c.d-1.e".into(), "it_works".into())]);
     }
 }

@@ -29,14 +29,7 @@ fn main() -> ExitCode {
             behaviour::check().map(|count| println!("{count} sentences, each with its test"))
         }
         ["bench", rest @ ..] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
-            let mut command = vec![
-                "run",
-                "--release",
-                "--quiet",
-                "--package",
-                "rosterkit-bench",
-                "--",
-            ];
+            let mut command = vec!["run", "--release", "--quiet", "--package", "rosterkit-bench", "--"];
             command.extend(rest);
             run::cargo(&command)
         }),

@@ -56,11 +56,7 @@ pub(crate) fn check(needs: &[Need]) -> Result<(), String> {
     }
     let what: Vec<&str> = missing.iter().map(|need| need.what).collect();
     let how: Vec<&str> = missing.iter().map(|need| need.install).collect();
-    Err(format!(
-        "missing: {}. Install with:\n    {}",
-        what.join(", "),
-        how.join(" && ")
-    ))
+    Err(format!("missing: {}. Install with:\n    {}", what.join(", "), how.join(" && ")))
 }
 
 pub(crate) fn works(probe: &[&str]) -> bool {
@@ -77,8 +73,5 @@ pub(crate) fn works(probe: &[&str]) -> bool {
 }
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|out| out.stdout == b"0\n")
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n")
 }

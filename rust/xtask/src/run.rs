@@ -6,9 +6,7 @@ use std::process::{Command, Stdio};
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .map_or_else(|| here.clone(), PathBuf::from)
+    here.ancestors().nth(2).map_or_else(|| here.clone(), PathBuf::from)
 }
 
 /// Cargo's target directory, wherever its variable puts it.
@@ -37,11 +35,7 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Result<(), String> {
         .stdin(Stdio::null())
         .status()
         .map_err(|error| format!("{program} cannot be run: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{program} {} failed: {status}", arguments.join(" ")))
-    }
+    if status.success() { Ok(()) } else { Err(format!("{program} {} failed: {status}", arguments.join(" "))) }
 }
 
 /// Runs a program, showing what it prints and keeping it.

@@ -28,11 +28,7 @@ struct Counts {
 
 /// What everybody runs.
 const STEPS: &[Step] = &[
-    Step {
-        name: "build",
-        budget: 8,
-        run: || of(run::cargo(&["build", "--workspace", "--all-targets"])),
-    },
+    Step { name: "build", budget: 8, run: || of(run::cargo(&["build", "--workspace", "--all-targets"])) },
     Step {
         name: "unit, model and scenario tests",
         budget: 4,
@@ -42,29 +38,13 @@ const STEPS: &[Step] = &[
         name: "recorded disk",
         budget: 4,
         run: || {
-            cargo_test(&[
-                "test",
-                "--release",
-                "--package",
-                "rosterkit-promises",
-                "--test",
-                "recorded_disk",
-            ])
+            cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "recorded_disk"])
         },
     },
     Step {
         name: "kills",
         budget: 3,
-        run: || {
-            cargo_test(&[
-                "test",
-                "--release",
-                "--package",
-                "rosterkit-promises",
-                "--test",
-                "kills",
-            ])
-        },
+        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "kills"]),
     },
     Step {
         name: "demo",
@@ -80,49 +60,19 @@ const STEPS: &[Step] = &[
 
 /// What CI runs besides.
 const CHECKS: &[Step] = &[
-    Step {
-        name: "format",
-        budget: 1,
-        run: || of(run::cargo(&["fmt", "--all", "--check"])),
-    },
+    Step { name: "format", budget: 1, run: || of(run::cargo(&["fmt", "--all", "--check"])) },
     Step {
         name: "lints",
         budget: 2,
-        run: || {
-            of(run::cargo(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "--deny",
-                "warnings",
-            ]))
-        },
+        run: || of(run::cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
     },
-    Step {
-        name: "licences, bans, sources",
-        budget: 4,
-        run: || deny(&["bans", "licenses", "sources"]),
-    },
-    Step {
-        name: "advisories",
-        budget: 1,
-        run: advisories,
-    },
+    Step { name: "licences, bans, sources", budget: 4, run: || deny(&["bans", "licenses", "sources"]) },
+    Step { name: "advisories", budget: 1, run: advisories },
     Step {
         name: "XEP-0227 fixture made anew",
         budget: 3,
         run: || {
-            of(run::cargo(&[
-                "run",
-                "--quiet",
-                "--package",
-                "xtask",
-                "--",
-                "fixture",
-                "xep0227",
-                "--check",
-            ]))
+            of(run::cargo(&["run", "--quiet", "--package", "xtask", "--", "fixture", "xep0227", "--check"]))
         },
     },
 ];
@@ -152,11 +102,7 @@ pub(crate) fn all(everything: bool) -> Result<(), String> {
                 ("FAILED", why)
             }
         };
-        let over = if took > Duration::from_secs(step.budget * 60) {
-            " (over its budget)"
-        } else {
-            ""
-        };
+        let over = if took > Duration::from_secs(step.budget * 60) { " (over its budget)" } else { "" };
         rows.push(format!(
             "{word:<16} {:>5.0} s  {:>4}  {}{over} {why}",
             took.as_secs_f64(),
@@ -169,11 +115,7 @@ pub(crate) fn all(everything: bool) -> Result<(), String> {
         println!("{row}");
     }
     // Steps that count no tests of their own count as one.
-    println!(
-        "\n{} passed, {} failed, {skipped} skipped",
-        total.passed,
-        total.failed.max(failed)
-    );
+    println!("\n{} passed, {} failed, {skipped} skipped", total.passed, total.failed.max(failed));
     if failed > 0 {
         return Err(format!("{failed} steps failed"));
     }
@@ -184,10 +126,7 @@ pub(crate) fn all(everything: bool) -> Result<(), String> {
 }
 
 fn of(result: Result<(), String>) -> (Outcome, Counts) {
-    (
-        result.map_or_else(Outcome::Failed, |()| Outcome::Ran),
-        Counts::default(),
-    )
+    (result.map_or_else(Outcome::Failed, |()| Outcome::Ran), Counts::default())
 }
 
 /// Runs `cargo test` and adds up its closing lines.
@@ -208,17 +147,10 @@ fn cargo_test(arguments: &[&str]) -> (Outcome, Counts) {
 
 fn count(output: &str) -> Counts {
     let mut counts = Counts::default();
-    for line in output
-        .lines()
-        .filter_map(|line| line.strip_prefix("test result: "))
-    {
+    for line in output.lines().filter_map(|line| line.strip_prefix("test result: ")) {
         let number = |what: &str| {
             let before = line.split(what).next()?;
-            before
-                .rsplit([' ', '.', ';'])
-                .find(|word| !word.is_empty())?
-                .parse::<u64>()
-                .ok()
+            before.rsplit([' ', '.', ';']).find(|word| !word.is_empty())?.parse::<u64>().ok()
         };
         counts.passed += number(" passed").unwrap_or(0);
         counts.failed += number(" failed").unwrap_or(0);
@@ -245,10 +177,7 @@ fn deny(checks: &[&str]) -> (Outcome, Counts) {
             "cargo-deny",
         ];
         if let Err(error) = run::command("env", &install) {
-            return (
-                Outcome::Skipped(format!("cargo-deny cannot be installed: {error}")),
-                Counts::default(),
-            );
+            return (Outcome::Skipped(format!("cargo-deny cannot be installed: {error}")), Counts::default());
         }
     }
     let mut command = vec!["--all-features", "check"];
@@ -259,10 +188,7 @@ fn deny(checks: &[&str]) -> (Outcome, Counts) {
 fn advisories() -> (Outcome, Counts) {
     let reachable = needs::works(&["git", "ls-remote", "--exit-code", ADVISORIES, "HEAD"]);
     if !reachable {
-        return (
-            Outcome::Offline("the advisory database is out of reach".into()),
-            Counts::default(),
-        );
+        return (Outcome::Offline("the advisory database is out of reach".into()), Counts::default());
     }
     deny(&["advisories"])
 }

@@ -35,23 +35,14 @@ impl Baseline {
         )?;
         connection.set_prepared_statement_cache_capacity(64);
         let (tail, pass, random) = (Vec::new(), Vec::new(), fastrand::Rng::with_seed(1));
-        Ok(Baseline {
-            connection,
-            position: 0,
-            tail,
-            pass,
-            random,
-            accounts: accounts as i64,
-        })
+        Ok(Baseline { connection, position: 0, tail, pass, random, accounts: accounts as i64 })
     }
 
     /// One transaction of `count` messages, synced; then a slice of the indexes when one is due.
     pub fn send(&mut self, count: usize) -> rusqlite::Result<()> {
         self.run("BEGIN IMMEDIATE")?;
         {
-            let mut insert = self
-                .connection
-                .prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, 15, ?4)")?;
+            let mut insert = self.connection.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, 15, ?4)")?;
             for _ in 0..count {
                 self.position += 1;
                 let row = (
@@ -67,15 +58,9 @@ impl Baseline {
         if self.tail.len() >= 32_768 && self.pass.is_empty() {
             for (position, sender, recipient) in self.tail.drain(..) {
                 for (account, peer) in [(sender, recipient), (recipient, sender)] {
-                    self.pass
-                        .extend([(1, account, peer, position), (2, account, peer, position)]);
+                    self.pass.extend([(1, account, peer, position), (2, account, peer, position)]);
                 }
-                self.pass.push((
-                    3,
-                    sender,
-                    position.wrapping_mul(0x9e37_79b9_7f4a_7c15u64 as i64),
-                    position,
-                ));
+                self.pass.push((3, sender, position.wrapping_mul(0x9e37_79b9_7f4a_7c15u64 as i64), position));
             }
             self.pass.sort_unstable_by(|a, b| b.cmp(a));
         }
@@ -87,8 +72,7 @@ impl Baseline {
             return Ok(());
         }
         let begun = Instant::now();
-        self.connection
-            .execute_batch("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE")?;
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE")?;
         while let Some((table, account, peer, position)) = self.pass.pop() {
             let insert = |sql| self.connection.prepare_cached(sql);
             match table {

@@ -16,12 +16,7 @@ const ROUNDS: usize = 7;
 
 /// What an engine does against raw SQLite with the same number in a transaction, interleaved, median of seven.
 pub fn durable_accept(directory: &Path) -> Vec<Row> {
-    let mut load = Load::open(
-        &directory.join("engine.db"),
-        ACCOUNTS,
-        2 * ACCOUNTS,
-        Durability::Full,
-    );
+    let mut load = Load::open(&directory.join("engine.db"), ACCOUNTS, 2 * ACCOUNTS, Durability::Full);
     load.make_accounts();
     let mut baseline = Baseline::open(&directory.join("baseline.db"), ACCOUNTS).expect("a baseline");
     // Both have indexed for a while before anything counts.
@@ -51,23 +46,10 @@ pub fn durable_accept(directory: &Path) -> Vec<Row> {
             }
         }
         let name = |what: &str| format!("{what}_{in_flight}");
-        rows.push(Row::rate(
-            &name("durable_accept"),
-            median(ours),
-            "messages/s",
-            median(theirs),
-        ));
+        rows.push(Row::rate(&name("durable_accept"), median(ours), "messages/s", median(theirs)));
         if in_flight > 1 {
-            rows.push(Row::plain(
-                &name("baseline_best_size"),
-                median(best),
-                "messages/s",
-            ));
-            rows.push(Row::plain(
-                &name("messages_per_sync"),
-                median(per_sync),
-                "messages",
-            ));
+            rows.push(Row::plain(&name("baseline_best_size"), median(best), "messages/s"));
+            rows.push(Row::plain(&name("messages_per_sync"), median(per_sync), "messages"));
             rows.push(Row::plain(&name("cpu_us_per_message"), median(cpu), "µs"));
             rows.push(Row::plain(&name("wal_bytes_per_message"), median(wal), "bytes"));
         }
@@ -77,27 +59,16 @@ pub fn durable_accept(directory: &Path) -> Vec<Row> {
 }
 
 fn counts(load: &Load) -> (u64, u64) {
-    (
-        load.counters.syncs.load(Ordering::Relaxed),
-        load.counters.wal_bytes.load(Ordering::Relaxed),
-    )
+    (load.counters.syncs.load(Ordering::Relaxed), load.counters.wal_bytes.load(Ordering::Relaxed))
 }
 
 /// History off, everybody there, claimed at once; answers leave before the disk.
 pub fn relaxed(directory: &Path) -> Vec<Row> {
     let accounts = 1_000;
-    let mut load = Load::open(
-        &directory.join("relaxed.db"),
-        accounts,
-        2 * accounts,
-        Durability::Relaxed,
-    );
+    let mut load = Load::open(&directory.join("relaxed.db"), accounts, 2 * accounts, Durability::Relaxed);
     load.client_ids = false;
     load.make_accounts();
-    let off = Overrides {
-        keep_history: Some(false),
-        ..Overrides::default()
-    };
+    let off = Overrides { keep_history: Some(false), ..Overrides::default() };
     load.run((0..accounts).map(|user| (actor(user), Command::SetPreferences(off.clone()))));
     let sessions = open_sessions(&load, accounts, true);
     let reader = {
@@ -129,14 +100,8 @@ fn open_sessions(load: &Load, accounts: usize, engine: bool) -> Vec<Session> {
     (0..accounts)
         .map(|user| {
             let consumer = if engine { Consumer::Engine } else { Consumer::Pull };
-            let options = SessionOptions {
-                reads_messages: true,
-                consumer,
-                ..SessionOptions::default()
-            };
-            load.engine
-                .open_session(&address(user), options)
-                .expect("a session")
+            let options = SessionOptions { reads_messages: true, consumer, ..SessionOptions::default() };
+            load.engine.open_session(&address(user), options).expect("a session")
         })
         .collect()
 }
@@ -146,38 +111,21 @@ pub fn presence(directory: &Path) -> Vec<Row> {
     const SUBJECTS: usize = 32;
     const WATCHERS: usize = 20;
     let accounts = SUBJECTS + WATCHERS;
-    let load = Load::open(
-        &directory.join("presence.db"),
-        accounts,
-        2 * accounts,
-        Durability::Full,
-    );
+    let load = Load::open(&directory.join("presence.db"), accounts, 2 * accounts, Durability::Full);
     load.make_accounts();
     for round in 0..2 {
         // The watchers ask for all, then the subjects confirm.
         load.run((0..SUBJECTS * WATCHERS).map(|pair| {
             let (subject, watcher) = (pair / WATCHERS, SUBJECTS + pair % WATCHERS);
-            let (from, to) = if round == 0 {
-                (watcher, subject)
-            } else {
-                (subject, watcher)
-            };
+            let (from, to) = if round == 0 { (watcher, subject) } else { (subject, watcher) };
             let op = if round == 0 { Op::Subscribe } else { Op::Subscribed };
-            let edit = RosterEdit {
-                peer: address(to),
-                op,
-                name: None,
-                groups: None,
-                note: String::new(),
-            };
+            let edit = RosterEdit { peer: address(to), op, name: None, groups: None, note: String::new() };
             (actor(from), Command::Roster(edit))
         }));
     }
     let sessions = open_sessions(&load, accounts, false);
     for session in &sessions {
-        session
-            .set_presence(SetPresence::state(State::Online))
-            .expect("online");
+        session.set_presence(SetPresence::state(State::Online)).expect("online");
     }
     std::thread::sleep(Duration::from_millis(200));
     let drain = |session: &Session| -> usize {
@@ -186,10 +134,7 @@ pub fn presence(directory: &Path) -> Vec<Row> {
             && let Some(last) = events.last()
         {
             session.ack(last.seq);
-            seen += events
-                .iter()
-                .filter(|e| matches!(e.body, EventBody::Presence { .. }))
-                .count();
+            seen += events.iter().filter(|e| matches!(e.body, EventBody::Presence { .. })).count();
         }
         seen
     };
@@ -200,25 +145,15 @@ pub fn presence(directory: &Path) -> Vec<Row> {
         let mut round = 0;
         while cpu_seconds() - before < 0.4 {
             round += 1;
-            let state = if round % 2 == 0 {
-                State::Online
-            } else {
-                State::Busy
-            };
+            let state = if round % 2 == 0 { State::Online } else { State::Busy };
             let changes = sessions[..SUBJECTS].iter().map(|session| {
-                let actor = rosterkit::Actor {
-                    account: session.account().clone(),
-                    session: Some(session.id()),
-                };
+                let actor =
+                    rosterkit::Actor { account: session.account().clone(), session: Some(session.id()) };
                 (actor, Command::SetPresence(SetPresence::state(state)))
             });
             let mut open = load.engine.submit(changes.collect()).expect("tickets").len();
             while open > 0 {
-                open -= load
-                    .engine
-                    .next_answers(64, Duration::from_secs(1))
-                    .expect("answers")
-                    .len();
+                open -= load.engine.next_answers(64, Duration::from_secs(1)).expect("answers").len();
             }
             delivered += sessions[SUBJECTS..].iter().map(drain).sum::<usize>();
         }
@@ -228,13 +163,7 @@ pub fn presence(directory: &Path) -> Vec<Row> {
         while cpu_seconds() - before < 0.2 {
             load.run((0..SUBJECTS).map(|user| {
                 let recipient = address(SUBJECTS + user % WATCHERS);
-                (
-                    actor(user),
-                    Command::Typing {
-                        recipient,
-                        state: ChatState::Composing,
-                    },
-                )
+                (actor(user), Command::Typing { recipient, state: ChatState::Composing })
             }));
             typed += SUBJECTS;
         }
@@ -280,12 +209,8 @@ pub fn reading(directory: &Path) -> Vec<Row> {
         while cpu_seconds() - before < 0.3 {
             for session in &sessions {
                 let direction = Direction::Older;
-                let page = session.history(HistoryRequest {
-                    peer: None,
-                    anchor: Anchor::End,
-                    direction,
-                    limit: 50,
-                });
+                let page =
+                    session.history(HistoryRequest { peer: None, anchor: Anchor::End, direction, limit: 50 });
                 assert_eq!(page.expect("a page").messages.len(), 50);
                 pages += 1.0;
             }
@@ -296,13 +221,9 @@ pub fn reading(directory: &Path) -> Vec<Row> {
         while cpu_seconds() - before < 0.3 {
             for id in &ids {
                 let mut select = raw.prepare_cached(by_hand).expect("a statement");
-                let rows = select
-                    .query_map([*id, i64::MAX], |row| row.get::<_, Vec<u8>>(4))
-                    .expect("rows");
+                let rows = select.query_map([*id, i64::MAX], |row| row.get::<_, Vec<u8>>(4)).expect("rows");
                 assert_eq!(
-                    rows.map(|body| body.expect("a body").len())
-                        .filter(|n| *n > BODY.len())
-                        .count(),
+                    rows.map(|body| body.expect("a body").len()).filter(|n| *n > BODY.len()).count(),
                     50
                 );
                 pages += 1.0;

@@ -18,14 +18,8 @@ pub fn address(user: usize) -> Address {
 
 pub fn options(idle: usize) -> EngineOptions {
     let mut options = EngineOptions::hosting([Domain::new("example.org").expect("a domain")]);
-    let free = Rate {
-        burst: u32::MAX,
-        per_minute: u32::MAX,
-    };
-    let much = Quota {
-        count: usize::MAX,
-        bytes: u64::MAX,
-    };
+    let free = Rate { burst: u32::MAX, per_minute: u32::MAX };
+    let much = Quota { count: usize::MAX, bytes: u64::MAX };
     options.limits = Limits {
         sends: free,
         requests: free,
@@ -49,23 +43,10 @@ pub struct Load {
 impl Load {
     pub fn open(path: &Path, accounts: usize, idle: usize, durability: Durability) -> Load {
         let counters = Arc::new(Counters::default());
-        let sqlite = SqliteOptions {
-            disk: Disk::through(counters.clone()),
-            ..SqliteOptions::default()
-        };
-        let options = EngineOptions {
-            durability,
-            ..options(idle)
-        };
+        let sqlite = SqliteOptions { disk: Disk::through(counters.clone()), ..SqliteOptions::default() };
+        let options = EngineOptions { durability, ..options(idle) };
         let engine = Engine::open(SqliteStore::new(path, sqlite), options).expect("an engine");
-        Load {
-            engine,
-            counters,
-            random: fastrand::Rng::with_seed(1),
-            accounts,
-            sent: 0,
-            client_ids: true,
-        }
+        Load { engine, counters, random: fastrand::Rng::with_seed(1), accounts, sent: 0, client_ids: true }
     }
 
     pub fn make_accounts(&self) {
@@ -82,11 +63,7 @@ impl Load {
             {
                 open += self.engine.submit(vec![command]).expect("a ticket").len();
             }
-            for answered in self
-                .engine
-                .next_answers(4_096, Duration::from_secs(10))
-                .expect("answers")
-            {
+            for answered in self.engine.next_answers(4_096, Duration::from_secs(10)).expect("answers") {
                 answered.result.expect("done");
                 open -= 1;
             }
@@ -96,17 +73,9 @@ impl Load {
     pub fn send_command(&mut self, sender: usize) -> (Actor, Command) {
         self.sent += 1;
         let recipient = address(self.random.usize(0..self.accounts));
-        let client_id = self
-            .client_ids
-            .then(|| ClientId::new(&format!("c{:015}", self.sent)).expect("an id"));
-        (
-            actor(sender),
-            Command::Send(Send {
-                recipient,
-                content: Content::text(BODY),
-                client_id,
-            }),
-        )
+        let client_id =
+            self.client_ids.then(|| ClientId::new(&format!("c{:015}", self.sent)).expect("an id"));
+        (actor(sender), Command::Send(Send { recipient, content: Content::text(BODY), client_id }))
     }
 
     /// `count` messages, `in_flight` under way at once, each sender with one.
@@ -121,10 +90,7 @@ impl Load {
         self.engine.submit(first).expect("tickets");
         let mut done = 0;
         while done < count {
-            let answers = self
-                .engine
-                .next_answers(in_flight, Duration::from_secs(10))
-                .expect("answers");
+            let answers = self.engine.next_answers(in_flight, Duration::from_secs(10)).expect("answers");
             let mut next = Vec::with_capacity(answers.len());
             for answered in answers {
                 answered.result.expect("a receipt");
@@ -141,8 +107,5 @@ impl Load {
 }
 
 pub fn actor(user: usize) -> Actor {
-    Actor {
-        account: address(user),
-        session: None,
-    }
+    Actor { account: address(user), session: None }
 }

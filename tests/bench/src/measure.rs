@@ -6,12 +6,7 @@ use std::fmt::Write;
 pub fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in brackets may hold spaces; the times are the 12th and 13th fields behind it.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(11) + ticks(12)) / 100.0
 }
@@ -34,39 +29,22 @@ pub struct Row {
 
 impl Row {
     pub fn plain(name: &str, value: f64, unit: &'static str) -> Row {
-        Row {
-            name: name.into(),
-            value,
-            unit,
-            baseline: None,
-            ratio: None,
-        }
+        Row { name: name.into(), value, unit, baseline: None, ratio: None }
     }
 
     /// More is better.
     pub fn rate(name: &str, value: f64, unit: &'static str, baseline: f64) -> Row {
-        Row {
-            baseline: Some(baseline),
-            ratio: Some(value / baseline),
-            ..Row::plain(name, value, unit)
-        }
+        Row { baseline: Some(baseline), ratio: Some(value / baseline), ..Row::plain(name, value, unit) }
     }
 
     /// Less is better.
     pub fn cost(name: &str, value: f64, unit: &'static str, baseline: f64) -> Row {
-        Row {
-            baseline: Some(baseline),
-            ratio: Some(baseline / value),
-            ..Row::plain(name, value, unit)
-        }
+        Row { baseline: Some(baseline), ratio: Some(baseline / value), ..Row::plain(name, value, unit) }
     }
 }
 
 pub fn table(rows: &[Row]) -> String {
-    let mut out = format!(
-        "{:<38} {:>14} {:<12} {:>14} {:>7}\n",
-        "", "value", "unit", "baseline", "ratio"
-    );
+    let mut out = format!("{:<38} {:>14} {:<12} {:>14} {:>7}\n", "", "value", "unit", "baseline", "ratio");
     for row in rows {
         let number =
             |value: Option<f64>, digits| value.map_or_else(String::new, |v: f64| format!("{v:.digits$}"));

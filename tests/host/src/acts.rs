@@ -19,35 +19,21 @@ pub fn import(file: &Path) -> Result<()> {
         }
     })?;
     let (accounts, buddies, messages) = (found.accounts, found.buddies, found.messages);
-    says(
-        "import",
-        &format!("{accounts} accounts, {buddies} buddies, {messages} messages waiting: on disk"),
-    );
-    expect(
-        accounts == 12 && messages == 40,
-        "the export has 12 accounts and 40 messages",
-    )?;
+    says("import", &format!("{accounts} accounts, {buddies} buddies, {messages} messages waiting: on disk"));
+    expect(accounts == 12 && messages == 40, "the export has 12 accounts and 40 messages")?;
     seen("import");
 
     let alice = engine.open_session(&account("alice")?, SessionOptions::default())?;
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for buddy in alice.roster()?.buddies {
-        let shown = if buddy.name.is_empty() {
-            buddy.address.to_string()
-        } else {
-            buddy.name.clone()
-        };
+        let shown = if buddy.name.is_empty() { buddy.address.to_string() } else { buddy.name.clone() };
         let status = match buddy.status() {
             Status::Confirmed => "",
             Status::Requested => " (requested)",
             Status::Asking => " (asks)",
             Status::None => " (none)",
         };
-        let in_groups = if buddy.groups.is_empty() {
-            vec!["(no group)".to_owned()]
-        } else {
-            buddy.groups
-        };
+        let in_groups = if buddy.groups.is_empty() { vec!["(no group)".to_owned()] } else { buddy.groups };
         for group in in_groups {
             groups.entry(group).or_default().push(format!("{shown}{status}"));
         }
@@ -55,10 +41,7 @@ pub fn import(file: &Path) -> Result<()> {
     for (group, members) in &groups {
         says(group, &members.join(", "));
     }
-    expect(
-        groups["Friends"].len() == 3 && groups["Familie"].len() == 1,
-        "alice's groups are as exported",
-    )?;
+    expect(groups["Friends"].len() == 3 && groups["Familie"].len() == 1, "alice's groups are as exported")?;
     seen("roster by groups");
     engine.shutdown(true)?;
     Ok(())
@@ -72,16 +55,11 @@ pub fn conversation(file: &Path) -> Result<()> {
     let judy = Person::enters(&engine, "judy", None)?;
 
     says("dave", "adds judy, group “New”");
-    dave.session
-        .add_buddy(&account("judy")?, Some("Judy"), Some(&["New"]))?;
-    judy.hears("a buddy request", |e| {
-        matches!(e, EventBody::BuddyRequest { .. }).then_some(())
-    })?;
+    dave.session.add_buddy(&account("judy")?, Some("Judy"), Some(&["New"]))?;
+    judy.hears("a buddy request", |e| matches!(e, EventBody::BuddyRequest { .. }).then_some(()))?;
     seen("buddy request");
-    judy.session.set_presence(SetPresence {
-        note: Some("new here".into()),
-        ..SetPresence::state(State::Online)
-    })?;
+    judy.session
+        .set_presence(SetPresence { note: Some("new here".into()), ..SetPresence::state(State::Online) })?;
     dave.session.set_presence(SetPresence::state(State::Online))?;
     says("judy", "confirms");
     judy.session.confirm_buddy(&account("dave")?)?;
@@ -96,16 +74,12 @@ pub fn conversation(file: &Path) -> Result<()> {
             .iter()
             .any(|b| b.address == peer && b.status() == Status::Confirmed))
     };
-    expect(
-        confirmed(&dave, "judy")? && confirmed(&judy, "dave")?,
-        "both rosters say confirmed",
-    )?;
+    expect(confirmed(&dave, "judy")? && confirmed(&judy, "dave")?, "both rosters say confirmed")?;
     seen("confirmed on both sides");
 
-    laptop.session.set_presence(SetPresence {
-        note: Some("in a call".into()),
-        ..SetPresence::state(State::Busy)
-    })?;
+    laptop
+        .session
+        .set_presence(SetPresence { note: Some("in a call".into()), ..SetPresence::state(State::Busy) })?;
     sees(&judy, "dave", State::Busy)?;
     laptop.session.go_offline()?;
     sees(&judy, "dave", State::Online)?;
@@ -114,29 +88,17 @@ pub fn conversation(file: &Path) -> Result<()> {
     dave.session.typing(&account("judy")?, ChatState::Composing)?;
     judy.hears("typing", |e| matches!(e, EventBody::Typing { .. }).then_some(()))?;
     seen("typing");
-    let receipt = dave.session.send_once(
-        &account("judy")?,
-        "Hello Judy,\nhow are you?",
-        ClientId::new("demo-1")?,
-    )?;
+    let receipt =
+        dave.session.send_once(&account("judy")?, "Hello Judy,\nhow are you?", ClientId::new("demo-1")?)?;
     let id = judy.hears("the message", message_id)?;
     expect(id == receipt.id, "judy got the message that dave's receipt names")?;
     seen("message delivered by callback");
     let copy = laptop.hears("a copy", message_id)?;
     expect(copy == receipt.id, "the laptop has a copy of it")?;
     seen("copy");
-    let again = dave.session.send_once(
-        &account("judy")?,
-        "Hello Judy,\nhow are you?",
-        ClientId::new("demo-1")?,
-    )?;
-    says(
-        "dave",
-        &format!(
-            "repeats it with the same client_id: the same receipt, {:?}",
-            again.outcome
-        ),
-    );
+    let again =
+        dave.session.send_once(&account("judy")?, "Hello Judy,\nhow are you?", ClientId::new("demo-1")?)?;
+    says("dave", &format!("repeats it with the same client_id: the same receipt, {:?}", again.outcome));
     expect(again == receipt, "a repeat gets the first one's answer")?;
     seen("idempotent repeat");
     judy.session.send(&account("dave")?, "Fine, thanks!")?;
@@ -167,10 +129,7 @@ impl Listener for NeverReturns {
     fn on_events(&self, _session: SessionId, events: &[Event]) -> std::result::Result<(), ListenerError> {
         for event in events {
             if let EventBody::Message(message) = &event.body {
-                says(
-                    "frank",
-                    &format!("« {} » from {} …", text(message), name(&message.sender)),
-                );
+                says("frank", &format!("« {} » from {} …", text(message), name(&message.sender)));
                 println!("IN HAND {}", message.id);
                 std::thread::sleep(Duration::from_secs(60));
             }
@@ -204,18 +163,10 @@ pub fn again(file: &Path, id: &str) -> Result<()> {
     seen("redelivered with its id");
     engine.shutdown(true)?;
     let engine = open(file)?;
-    let frank = engine.open_session(
-        &account("frank")?,
-        SessionOptions {
-            reads_messages: true,
-            ..Default::default()
-        },
-    )?;
+    let frank = engine
+        .open_session(&account("frank")?, SessionOptions { reads_messages: true, ..Default::default() })?;
     let more = frank.next_events(10, Duration::from_millis(200))?;
-    expect(
-        more.is_empty(),
-        "acknowledged by returning, it does not come a third time",
-    )?;
+    expect(more.is_empty(), "acknowledged by returning, it does not come a third time")?;
     engine.shutdown(true)?;
     Ok(())
 }
@@ -223,13 +174,8 @@ pub fn again(file: &Path, id: &str) -> Result<()> {
 /// Somebody who was away since the export: messages in order, with their times, and a page of history.
 pub fn offline(file: &Path) -> Result<()> {
     let engine = open(file)?;
-    let bob = engine.open_session(
-        &account("bob")?,
-        SessionOptions {
-            reads_messages: true,
-            ..Default::default()
-        },
-    )?;
+    let bob = engine
+        .open_session(&account("bob")?, SessionOptions { reads_messages: true, ..Default::default() })?;
     let mut messages = Vec::new();
     while messages.len() < 18 {
         let events = bob.next_events(5, Duration::from_secs(10))?;
@@ -241,15 +187,7 @@ pub fn offline(file: &Path) -> Result<()> {
         }));
     }
     for message in messages.iter().take(4) {
-        says(
-            "bob",
-            &format!(
-                "[{}] « {} » from {}",
-                message.time.0,
-                text(message),
-                name(&message.sender)
-            ),
-        );
+        says("bob", &format!("[{}] « {} » from {}", message.time.0, text(message), name(&message.sender)));
     }
     says("bob", &format!("… {} messages in all", messages.len()));
     let first_of = |message: &rosterkit::Message, word: &str| text(message).starts_with(word);
@@ -274,10 +212,7 @@ pub fn offline(file: &Path) -> Result<()> {
         limit: 5,
     })?;
     for message in &page.messages {
-        says(
-            "history",
-            &format!("{}: {}", name(&message.sender), text(message)),
-        );
+        says("history", &format!("{}: {}", name(&message.sender), text(message)));
     }
     let last = page.messages.last().map(|m| m.id);
     expect(

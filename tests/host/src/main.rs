@@ -59,26 +59,13 @@ fn direct() -> Outcome {
     println!("RosterKit: a host program, an SQLite file, and the accounts of an ejabberd\n");
     act(&["import", file], "The accounts come in", &mut seen, false)?;
     act(&["conversation", file], "A conversation", &mut seen, false)?;
-    let killed = act(
-        &["killed", file],
-        "A host dies in the middle of a callback",
-        &mut seen,
-        true,
-    )?;
+    let killed = act(&["killed", file], "A host dies in the middle of a callback", &mut seen, true)?;
     let id = killed.ok_or("the host that was to be killed got no message")?;
     stage_note("the process was killed with SIGKILL; its listener never returned");
     seen.push("killed between delivery and return".into());
-    act(
-        &["again", file, &id],
-        "The next host on the same file",
-        &mut seen,
-        false,
-    )?;
+    act(&["again", file, &id], "The next host on the same file", &mut seen, false)?;
     act(&["offline", file], "Who was away", &mut seen, false)?;
-    let missing: Vec<&&str> = SHOWN
-        .iter()
-        .filter(|what| !seen.iter().any(|s| s == **what))
-        .collect();
+    let missing: Vec<&&str> = SHOWN.iter().filter(|what| !seen.iter().any(|s| s == **what)).collect();
     if !missing.is_empty() {
         return Err(format!("not seen: {missing:?}").into());
     }

@@ -13,10 +13,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub const DOMAIN: &str = "rosterkit.example";
 
 pub fn open(file: &Path) -> Result<Engine> {
-    Ok(Engine::open_file(
-        file,
-        EngineOptions::hosting([Domain::new(DOMAIN)?]),
-    )?)
+    Ok(Engine::open_file(file, EngineOptions::hosting([Domain::new(DOMAIN)?]))?)
 }
 
 pub fn account(user: &str) -> Result<Address> {
@@ -63,20 +60,13 @@ impl Person {
         };
         let session = engine.open_session(&account(user)?, options)?;
         let name = device.map_or_else(|| user.to_owned(), |device| format!("{user}/{device}"));
-        Ok(Person {
-            name,
-            session,
-            events,
-        })
+        Ok(Person { name, session, events })
     }
 
     /// Waits until the callback brought what is looked for; says what else came, as people would see it.
     pub fn hears<T>(&self, what: &str, look: impl Fn(&EventBody) -> Option<T>) -> Result<T> {
         let until = Instant::now() + Duration::from_secs(10);
-        while let Ok(event) = self
-            .events
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
+        while let Ok(event) = self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.tells(&event);
             if let Some(found) = look(&event) {
                 return Ok(found);
@@ -91,17 +81,12 @@ impl Person {
             EventBody::Message(m) => format!("« {} » from {}", text(m), name(&m.sender)),
             EventBody::BuddyRequest { sender, .. } => format!("{} asks to be a buddy", name(sender)),
             EventBody::Presence { subject, presence } => {
-                let note = presence
-                    .note
-                    .as_deref()
-                    .map(|note| format!(", “{note}”"))
-                    .unwrap_or_default();
+                let note = presence.note.as_deref().map(|note| format!(", “{note}”")).unwrap_or_default();
                 format!("sees {} {}{note}", name(subject), presence.state)
             }
-            EventBody::Typing {
-                sender,
-                state: ChatState::Composing,
-            } => format!("{} is typing …", name(sender)),
+            EventBody::Typing { sender, state: ChatState::Composing } => {
+                format!("{} is typing …", name(sender))
+            }
             _ => return,
         };
         says(&self.name, &text);
@@ -117,9 +102,5 @@ pub fn name(address: &Address) -> &str {
 }
 
 pub fn expect(holds: bool, what: &str) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("not so: {what}").into())
-    }
+    if holds { Ok(()) } else { Err(format!("not so: {what}").into()) }
 }

@@ -63,9 +63,7 @@ impl Claims {
     }
 
     fn unclaimed(&self, state: &State) -> Vec<u8> {
-        (1..=state.rows)
-            .filter(|row| !self.has(&state.claims, *row))
-            .collect()
+        (1..=state.rows).filter(|row| !self.has(&state.claims, *row)).collect()
     }
 }
 
@@ -102,10 +100,8 @@ impl Model for Claims {
                 });
                 continue;
             }
-            for row in self
-                .unclaimed(state)
-                .into_iter()
-                .filter(|row| state.held[*row as usize - 1] == session)
+            for row in
+                self.unclaimed(state).into_iter().filter(|row| state.held[*row as usize - 1] == session)
             {
                 step(format!("session {session} acknowledges row {row}"), &|s| {
                     s.acknowledged.insert(row);
@@ -116,15 +112,8 @@ impl Model for Claims {
                 step(format!("session {session} dies"), &|s| {
                     s.died = true;
                     s.live[at] = false;
-                    let heir = if self.passed_on && s.live[1 - at] {
-                        3 - session
-                    } else {
-                        0
-                    };
-                    s.held
-                        .iter_mut()
-                        .filter(|held| **held == session)
-                        .for_each(|held| *held = heir);
+                    let heir = if self.passed_on && s.live[1 - at] { 3 - session } else { 0 };
+                    s.held.iter_mut().filter(|held| **held == session).for_each(|held| *held = heir);
                 });
             }
         }

@@ -56,10 +56,7 @@ enum Status {
 
 impl Side {
     fn status(&self) -> Status {
-        let (to, from) = (
-            self.my_wish.0 && self.their_grant.0,
-            self.their_wish.0 && self.my_grant.0,
-        );
+        let (to, from) = (self.my_wish.0 && self.their_grant.0, self.their_wish.0 && self.my_grant.0);
         match (to || from, self.their_wish.0, self.my_wish.0) {
             (true, ..) => Status::Confirmed,
             (_, true, _) => Status::Asking,
@@ -122,25 +119,15 @@ impl Model for Handshake {
     type State = State;
 
     fn start(&self) -> State {
-        let side = || Side {
-            operations: self.operations,
-            ..Side::default()
-        };
-        State {
-            sides: [side(), side()],
-            position: 0,
-            crashes: self.crashes,
-        }
+        let side = || Side { operations: self.operations, ..Side::default() };
+        State { sides: [side(), side()], position: 0, crashes: self.crashes }
     }
 
     fn steps(&self, state: &State) -> Vec<(String, State)> {
         let mut steps = Vec::new();
         for (side, name) in ["Alice", "Bob"].into_iter().enumerate() {
             for (add, verb) in [(true, "adds"), (false, "removes")] {
-                steps.extend(
-                    self.act(state, side, add)
-                        .map(|next| (format!("{name} {verb}"), next)),
-                );
+                steps.extend(self.act(state, side, add).map(|next| (format!("{name} {verb}"), next)));
             }
             let received = self.receive(state, side);
             steps.extend(received.map(|next| (format!("a signal of {name}'s is received"), next)));
@@ -167,11 +154,7 @@ impl Model for Handshake {
             same => same,
         };
         let alice = state.sides[0].status();
-        (at_rest && alice != mirrored).then(|| {
-            format!(
-                "at rest Alice is {alice:?} and Bob is {:?}",
-                state.sides[1].status()
-            )
-        })
+        (at_rest && alice != mirrored)
+            .then(|| format!("at rest Alice is {alice:?} and Bob is {:?}", state.sides[1].status()))
     }
 }

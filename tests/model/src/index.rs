@@ -43,11 +43,7 @@ enum Reader {
 
 impl State {
     fn indexed(&self) -> Rows {
-        self.entries
-            .iter()
-            .filter(|(account, _)| *account == 1)
-            .map(|(_, row)| *row)
-            .collect()
+        self.entries.iter().filter(|(account, _)| *account == 1).map(|(_, row)| *row).collect()
     }
 }
 
@@ -81,12 +77,8 @@ impl Model for Index {
         if let Some(&account) = state.pass.first() {
             step(&format!("the slice of account {account} is committed"), &|s| {
                 s.pass.remove(0);
-                let rows: Vec<u8> = s
-                    .tail
-                    .iter()
-                    .copied()
-                    .filter(|r| *r <= s.pass_upto && s.log.contains(r))
-                    .collect();
+                let rows: Vec<u8> =
+                    s.tail.iter().copied().filter(|r| *r <= s.pass_upto && s.log.contains(r)).collect();
                 s.entries.extend(rows.into_iter().map(|row| (account, row)));
                 if s.pass.is_empty() || !self.whole_pass {
                     s.mark = s.mark.max(s.pass_upto);
@@ -98,14 +90,10 @@ impl Model for Index {
         }
         match &state.reader {
             Reader::NotYet if self.tail_first => {
-                step("a reader copies the tail", &|s| {
-                    s.reader = Reader::Tail(s.tail.clone(), s.log.clone())
-                });
+                step("a reader copies the tail", &|s| s.reader = Reader::Tail(s.tail.clone(), s.log.clone()));
             }
             Reader::NotYet => {
-                step("a reader reads the index", &|s| {
-                    s.reader = Reader::Entries(s.indexed(), s.log.clone())
-                });
+                step("a reader reads the index", &|s| s.reader = Reader::Entries(s.indexed(), s.log.clone()));
             }
             Reader::Tail(tail, there) => step("the reader reads the index", &|s| {
                 let found = tail.union(&s.indexed()).copied().collect();

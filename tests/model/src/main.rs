@@ -10,18 +10,11 @@ use rosterkit_model::search::Outcome;
 use std::time::Instant;
 
 fn main() {
-    let bound = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(usize::MAX);
+    let bound = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
     println!("Each rule left out alone\n");
     for left_out in LEFT_OUT {
         match (left_out.search)(bound) {
-            Outcome::Broken {
-                what,
-                schedule,
-                states,
-            } => {
+            Outcome::Broken { what, schedule, states } => {
                 println!(
                     "- without “{}”: {what} ({states} states)\n    {}",
                     left_out.rule,
@@ -47,11 +40,7 @@ fn main() {
                 println!("- {}: {states} states of more, {seconds:.1} s", whole.name);
             }
             Outcome::Broken { what, schedule, .. } => {
-                println!(
-                    "- {}: BROKEN, {what}\n    {}",
-                    whole.name,
-                    schedule.join("\n    ")
-                );
+                println!("- {}: BROKEN, {what}\n    {}", whole.name, schedule.join("\n    "));
             }
         }
     }

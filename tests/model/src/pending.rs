@@ -43,54 +43,40 @@ impl Model for Redirect {
         };
         if state.redirected < 2 {
             let message = state.redirected + 1;
-            step(
-                format!("Bob commits message {message} as pending and sends it on"),
-                &|s| {
-                    s.redirected = message;
-                    s.pending.push(message);
-                    s.under_way.push(message);
-                },
-            );
+            step(format!("Bob commits message {message} as pending and sends it on"), &|s| {
+                s.redirected = message;
+                s.pending.push(message);
+                s.under_way.push(message);
+            });
         }
         if let Some(&message) = state.under_way.first() {
             if state.rows.iter().any(|row| row.0 == message) {
-                step(
-                    format!("message {message} reaches Carol again, and is known"),
-                    &|s| {
-                        s.under_way.remove(0);
-                        s.to_settle.push(message);
-                    },
-                );
+                step(format!("message {message} reaches Carol again, and is known"), &|s| {
+                    s.under_way.remove(0);
+                    s.to_settle.push(message);
+                });
             } else {
-                step(
-                    format!("Carol commits row {} for message {message}", state.next_row),
-                    &|s| {
-                        s.under_way.remove(0);
-                        s.rows.push((message, s.next_row, false));
-                        s.next_row += 1;
-                        if self.settled_with_the_commit {
-                            s.pending.retain(|m| *m != message);
-                        } else {
-                            s.to_settle.push(message);
-                        }
-                    },
-                );
+                step(format!("Carol commits row {} for message {message}", state.next_row), &|s| {
+                    s.under_way.remove(0);
+                    s.rows.push((message, s.next_row, false));
+                    s.next_row += 1;
+                    if self.settled_with_the_commit {
+                        s.pending.retain(|m| *m != message);
+                    } else {
+                        s.to_settle.push(message);
+                    }
+                });
             }
         }
         if let Some(at) = state.rows.iter().position(|row| !row.2) {
-            step(
-                format!("Carol is told row {} and acknowledges", state.rows[at].1),
-                &|s| {
-                    s.rows[at].2 = true;
-                    s.told.push((s.rows[at].0, s.rows[at].1));
-                },
-            );
+            step(format!("Carol is told row {} and acknowledges", state.rows[at].1), &|s| {
+                s.rows[at].2 = true;
+                s.told.push((s.rows[at].0, s.rows[at].1));
+            });
         }
         // History is off: what is acknowledged goes.
         if let Some(at) = state.rows.iter().position(|row| row.2) {
-            step(format!("row {} is deleted", state.rows[at].1), &|s| {
-                _ = s.rows.remove(at)
-            });
+            step(format!("row {} is deleted", state.rows[at].1), &|s| _ = s.rows.remove(at));
         }
         if let Some(&message) = state.to_settle.first() {
             step(format!("message {message} is settled on disk"), &|s| {
@@ -105,16 +91,13 @@ impl Model for Redirect {
                 s.under_way.clone_from(&s.pending);
             });
             if !self.older_first && state.redirected == 1 {
-                step(
-                    "crash: message 2 is sent before the pending rows are".into(),
-                    &|s| {
-                        s.crashed = true;
-                        s.to_settle.clear();
-                        s.redirected = 2;
-                        s.under_way = [vec![2], s.pending.clone()].concat();
-                        s.pending.push(2);
-                    },
-                );
+                step("crash: message 2 is sent before the pending rows are".into(), &|s| {
+                    s.crashed = true;
+                    s.to_settle.clear();
+                    s.redirected = 2;
+                    s.under_way = [vec![2], s.pending.clone()].concat();
+                    s.pending.push(2);
+                });
             }
         }
         steps
@@ -122,12 +105,7 @@ impl Model for Redirect {
 
     fn broken(&self, state: &State) -> Option<String> {
         for message in 1..=2 {
-            let mut rows: Vec<u8> = state
-                .told
-                .iter()
-                .filter(|t| t.0 == message)
-                .map(|t| t.1)
-                .collect();
+            let mut rows: Vec<u8> = state.told.iter().filter(|t| t.0 == message).map(|t| t.1).collect();
             rows.dedup();
             if rows.len() > 1 {
                 return Some(format!("message {message} has two rows"));

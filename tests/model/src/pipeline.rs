@@ -158,12 +158,7 @@ enum Answer {
 
 #[derive(Clone, Hash, PartialEq, Eq)]
 enum Queued {
-    Append {
-        attempt: u8,
-        word: Answer,
-        decided_for: Vec<usize>,
-        position: u8,
-    },
+    Append { attempt: u8, word: Answer, decided_for: Vec<usize>, position: u8 },
     Block,
 }
 
@@ -261,12 +256,7 @@ impl Pipeline {
 
     fn known_on_disk(&self, state: &State) -> Vec<usize> {
         let rows = state.cache.rows.iter().map(|row| state.message(row.attempt));
-        let ring = state
-            .cache
-            .ring
-            .iter()
-            .map(|(message, _)| *message)
-            .filter(|_| self.rules.ring);
+        let ring = state.cache.ring.iter().map(|(message, _)| *message).filter(|_| self.rules.ring);
         let mut known: Vec<usize> = rows.chain(ring).collect();
         known.sort_unstable();
         known.dedup();
@@ -278,16 +268,9 @@ impl Pipeline {
         let mut rows = state.cache.rows.clone();
         if self.relaxed && self.rules.relaxed_reads_queue {
             rows.extend(state.queue.iter().filter_map(|queued| match queued {
-                Queued::Append {
-                    attempt,
-                    word,
-                    position,
-                    ..
-                } => Some(Row {
-                    attempt: *attempt,
-                    position: *position,
-                    word: *word,
-                }),
+                Queued::Append { attempt, word, position, .. } => {
+                    Some(Row { attempt: *attempt, position: *position, word: *word })
+                }
                 Queued::Block => None,
             }));
         }
@@ -317,21 +300,10 @@ impl Pipeline {
 
     fn send(&self, state: &mut State, message: usize) {
         if state.known.contains(&message) {
-            let row = state
-                .cache
-                .rows
-                .iter()
-                .find(|row| state.message(row.attempt) == message)
-                .copied();
-            let ring = state
-                .cache
-                .ring
-                .iter()
-                .find(|(m, _)| *m == message)
-                .map(|(_, attempt)| *attempt);
-            let answer = row
-                .map(|row| (row.attempt, row.word))
-                .or(ring.map(|attempt| (attempt, Answer::Delivered)));
+            let row = state.cache.rows.iter().find(|row| state.message(row.attempt) == message).copied();
+            let ring = state.cache.ring.iter().find(|(m, _)| *m == message).map(|(_, attempt)| *attempt);
+            let answer =
+                row.map(|row| (row.attempt, row.word)).or(ring.map(|attempt| (attempt, Answer::Delivered)));
             match answer {
                 Some((attempt, word)) => {
                     self.show(state, attempt, "the answer to a repeat");
@@ -364,12 +336,7 @@ impl Pipeline {
                 position
             };
             match queued {
-                Queued::Append {
-                    attempt,
-                    word,
-                    decided_for,
-                    position,
-                } => {
+                Queued::Append { attempt, word, decided_for, position } => {
                     let message = state.attempts[attempt as usize];
                     let position = if self.relaxed { position } else { place() };
                     let cleared =
@@ -390,15 +357,10 @@ impl Pipeline {
                         }
                     }
                     if disk.blocked && self.messages[message] == (ALICE, BOB) {
-                        state.broken = Some(format!(
-                            "refusal: message {message} has a position above the block's"
-                        ));
+                        state.broken =
+                            Some(format!("refusal: message {message} has a position above the block's"));
                     }
-                    let row = Row {
-                        attempt,
-                        position,
-                        word,
-                    };
+                    let row = Row { attempt, position, word };
                     disk.rows.push(row);
                     disk.highest = disk.highest.max(position);
                     done.push(Done::Row { row, decided_for });
@@ -436,11 +398,7 @@ impl Pipeline {
             if state.answers[message] == Answer::Waits {
                 state.answers[message] = Answer::Unknown;
             }
-            let on_disk = state
-                .cache
-                .rows
-                .iter()
-                .any(|row| state.message(row.attempt) == message);
+            let on_disk = state.cache.rows.iter().any(|row| state.message(row.attempt) == message);
             if self.relaxed && state.answers[message] != Answer::NotSent && !on_disk {
                 state.excused.push(message);
                 state.excused.sort_unstable();
@@ -477,19 +435,9 @@ impl Pipeline {
             let device = &mut state.devices[d];
             let again = device.link != Link::Away && self.rules.reattach_after_failure;
             if crash || device.link == Link::Away || again {
-                let link = if crash || device.link == Link::Away {
-                    Link::Away
-                } else {
-                    Link::Attaching
-                };
+                let link = if crash || device.link == Link::Away { Link::Away } else { Link::Attaching };
                 let told = std::mem::take(&mut device.told);
-                *device = Device {
-                    link,
-                    mark: highest_row,
-                    cursor,
-                    told,
-                    ..Device::default()
-                };
+                *device = Device { link, mark: highest_row, cursor, told, ..Device::default() };
             }
         }
     }
@@ -555,42 +503,18 @@ impl Pipeline {
             next.in_flight.retain(|m| *m != message);
             return steps.push((format!("message {message} is refused"), next));
         }
-        let decided_for: Vec<usize> = (0..DEVICES)
-            .filter(|d| state.devices[*d].link == Link::Live)
-            .collect();
+        let decided_for: Vec<usize> = (0..DEVICES).filter(|d| state.devices[*d].link == Link::Live).collect();
         let delivered = decided_for.iter().any(|d| OWNER[*d] == shard && self.has(*d));
-        let word = if delivered {
-            Answer::Delivered
-        } else {
-            Answer::Stored
-        };
+        let word = if delivered { Answer::Delivered } else { Answer::Stored };
         let mut position = 0;
         if self.relaxed {
             position = next.next_position;
             next.next_position += 1;
-            let row = Row {
-                attempt,
-                position,
-                word,
-            };
-            self.tell(
-                &mut next,
-                Done::Row {
-                    row,
-                    decided_for: decided_for.clone(),
-                },
-            );
+            let row = Row { attempt, position, word };
+            self.tell(&mut next, Done::Row { row, decided_for: decided_for.clone() });
         }
-        next.queue.push(Queued::Append {
-            attempt,
-            word,
-            decided_for,
-            position,
-        });
-        steps.push((
-            format!("message {message} is decided ({word:?}) and queued"),
-            next,
-        ));
+        next.queue.push(Queued::Append { attempt, word, decided_for, position });
+        steps.push((format!("message {message} is decided ({word:?}) and queued"), next));
     }
 
     fn install(&self, state: &State, shard: usize, steps: &mut Vec<(String, State)>) {
@@ -643,10 +567,7 @@ impl Pipeline {
             next.in_flight.retain(|m| *m != message);
         }
         let name = ["Alice", "Bob", "Carol"][shard];
-        steps.push((
-            format!("{name}'s shard installs message {message} at {}", row.position),
-            next,
-        ));
+        steps.push((format!("{name}'s shard installs message {message} at {}", row.position), next));
     }
 
     fn feed(&self, state: &State, d: usize, steps: &mut Vec<(String, State)>) {
@@ -662,12 +583,7 @@ impl Pipeline {
                 Attach::ReadAllThenRegister => device.queue.clone(),
             };
             queue.extend(&device.behind);
-            next.devices[d] = Device {
-                link: Link::Live,
-                queue,
-                behind: Vec::new(),
-                ..device.clone()
-            };
+            next.devices[d] = Device { link: Link::Live, queue, behind: Vec::new(), ..device.clone() };
             steps.push((format!("device {d} has read the log"), next));
         }
         if let (Link::Live, None, Some(&(attempt, position))) =
@@ -683,25 +599,20 @@ impl Pipeline {
             self.show(&mut next, attempt, "an event");
             let device = &mut next.devices[d];
             if device.told_now.contains(&message) {
-                next.broken = Some(format!(
-                    "delivery: device {d} is told message {message} twice in one attachment"
-                ));
+                next.broken =
+                    Some(format!("delivery: device {d} is told message {message} twice in one attachment"));
             } else {
                 device.told_now.push(message);
                 if !device.told.iter().any(|(m, _)| *m == message) {
                     if device.told.iter().any(|(_, p)| *p > position) {
-                        next.broken = Some(format!(
-                            "order: device {d} is told message {message} after a later one"
-                        ));
+                        next.broken =
+                            Some(format!("order: device {d} is told message {message} after a later one"));
                     }
                     next.devices[d].told.push((message, position));
                 }
             }
             next.devices[d].in_hand = Some((attempt, position));
-            steps.push((
-                format!("device {d} is told message {message} at {position}"),
-                next,
-            ));
+            steps.push((format!("device {d} is told message {message} at {position}"), next));
         }
         if let Some((_, position)) = device.in_hand {
             let mut next = state.clone();
@@ -760,10 +671,7 @@ impl Pipeline {
                 let mut next = state.clone();
                 next.retries -= 1;
                 self.send(&mut next, message);
-                steps.push((
-                    format!("message {message} is sent again, with the same client id"),
-                    next,
-                ));
+                steps.push((format!("message {message} is sent again, with the same client id"), next));
             }
         }
         if self.blocks && state.block_answered.is_none() && !state.changing && !state.blocked {
@@ -818,10 +726,7 @@ impl Pipeline {
             (failure::ROLLED_BACK, "rolled back"),
             (failure::KEPT, "kept"),
             (failure::IN_CACHE, "kept in the page cache only"),
-            (
-                failure::GHOST,
-                "reads as rolled back, its frames still in the log",
-            ),
+            (failure::GHOST, "reads as rolled back, its frames still in the log"),
         ] {
             if self.failure_kinds & kind == 0 {
                 continue;
@@ -836,10 +741,7 @@ impl Pipeline {
                 _ => next.ghost = Some(written),
             }
             self.reopen(&mut next, false);
-            steps.push((
-                format!("a commit fails ({name}); the store is opened again"),
-                next,
-            ));
+            steps.push((format!("a commit fails ({name}); the store is opened again"), next));
         }
     }
 
@@ -856,27 +758,19 @@ impl Pipeline {
                 }
                 next.ghost = None;
                 self.reopen(&mut next, true);
-                steps.push((
-                    format!("kill, {count} of the queue written and not synced; opened again"),
-                    next,
-                ));
+                steps
+                    .push((format!("kill, {count} of the queue written and not synced; opened again"), next));
             }
             if state.left[POWER_CUTS] > 0 {
                 let mut next = state.clone();
                 next.left[POWER_CUTS] -= 1;
                 let (written, _) = self.written(&mut next, &state.disk, count);
-                next.cache = if count > 0 && state.disk == state.cache {
-                    written
-                } else {
-                    state.disk.clone()
-                };
+                next.cache =
+                    if count > 0 && state.disk == state.cache { written } else { state.disk.clone() };
                 next.disk = next.cache.clone();
                 next.hole = false;
                 self.reopen(&mut next, true);
-                steps.push((
-                    format!("power cut, {count} of the queue on disk; opened again"),
-                    next,
-                ));
+                steps.push((format!("power cut, {count} of the queue on disk; opened again"), next));
             }
         }
     }
@@ -909,13 +803,7 @@ impl Model for Pipeline {
             hole: false,
             ghost: None,
             next_position: 1,
-            left: [
-                self.kills,
-                self.power_cuts,
-                self.failures,
-                self.deaths,
-                self.evictions,
-            ],
+            left: [self.kills, self.power_cuts, self.failures, self.deaths, self.evictions],
             shown: vec![None; self.messages.len()],
             excused: Vec::new(),
             broken: None,
@@ -964,9 +852,7 @@ impl Model for Pipeline {
                 let answered = matches!(state.answers[message], Answer::Stored | Answer::Delivered);
                 match rows(message).first() {
                     Some(_) if device.link == Link::Live => {
-                        return Some(format!(
-                            "delivery: live device {d} is never told message {message}"
-                        ));
+                        return Some(format!("delivery: live device {d} is never told message {message}"));
                     }
                     Some(row) if device.cursor >= row.position => {
                         return Some(format!(
@@ -991,9 +877,6 @@ impl Model for Pipeline {
             (0..DEVICES).filter(|d| self.concerns(message, *d)).all(done)
         };
         let kept = state.cache.rows.iter().find(seen).filter(|_| self.history_off)?;
-        Some(format!(
-            "deletion: message {} was seen by all and stays on disk",
-            state.message(kept.attempt)
-        ))
+        Some(format!("deletion: message {} was seen by all and stays on disk", state.message(kept.attempt)))
     }
 }

@@ -192,124 +192,47 @@ pub const LEFT_OUT: &[LeftOut] = &[
     LeftOut {
         rule: "each half of a direction carries the position that last set it (older than one's own are ignored)",
         breaks: "at rest",
-        search: |n| {
-            search(
-                &Handshake {
-                    stamps: Stamps::OneForEachSide,
-                    operations: 2,
-                    crashes: 1,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Handshake { stamps: Stamps::OneForEachSide, operations: 2, crashes: 1 }, n),
     },
     LeftOut {
         rule: "each half of a direction carries the position that last set it (every signal counts)",
         breaks: "at rest",
-        search: |n| {
-            search(
-                &Handshake {
-                    stamps: Stamps::None,
-                    operations: 2,
-                    crashes: 1,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Handshake { stamps: Stamps::None, operations: 2, crashes: 1 }, n),
     },
     LeftOut {
         rule: "the receiver's commit settles the origin's pending row",
         breaks: "two rows",
-        search: |n| {
-            search(
-                &Redirect {
-                    settled_with_the_commit: false,
-                    older_first: true,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Redirect { settled_with_the_commit: false, older_first: true }, n),
     },
     LeftOut {
         rule: "pending rows of a pair are sent in order, before anything new",
         breaks: "out of order",
-        search: |n| {
-            search(
-                &Redirect {
-                    settled_with_the_commit: true,
-                    older_first: false,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Redirect { settled_with_the_commit: true, older_first: false }, n),
     },
     LeftOut {
         rule: "a reader copies the tail before it opens its transaction",
         breaks: "misses",
-        search: |n| {
-            search(
-                &Index {
-                    tail_first: false,
-                    whole_pass: true,
-                    deletion_unindexes: true,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Index { tail_first: false, whole_pass: true, deletion_unindexes: true }, n),
     },
     LeftOut {
         rule: "the mark moves when a whole pass is done",
         breaks: "neither",
-        search: |n| {
-            search(
-                &Index {
-                    tail_first: true,
-                    whole_pass: false,
-                    deletion_unindexes: true,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Index { tail_first: true, whole_pass: false, deletion_unindexes: true }, n),
     },
     LeftOut {
         rule: "a deletion takes its index entries with it",
         breaks: "is left",
-        search: |n| {
-            search(
-                &Index {
-                    tail_first: true,
-                    whole_pass: true,
-                    deletion_unindexes: false,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Index { tail_first: true, whole_pass: true, deletion_unindexes: false }, n),
     },
     LeftOut {
         rule: "claimed_upto is the last position below which nothing is unclaimed",
         breaks: "counts as claimed",
-        search: |n| {
-            search(
-                &crate::claims::Claims {
-                    mark_below_unclaimed: false,
-                    passed_on: true,
-                },
-                n,
-            )
-        },
+        search: |n| search(&crate::claims::Claims { mark_below_unclaimed: false, passed_on: true }, n),
     },
     LeftOut {
         rule: "rows of a session that dies go at once to a live one",
         breaks: "nobody has it",
-        search: |n| {
-            search(
-                &Claims {
-                    mark_below_unclaimed: true,
-                    passed_on: false,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Claims { mark_below_unclaimed: true, passed_on: false }, n),
     },
 ];
 
@@ -322,10 +245,7 @@ pub const WHOLE: &[Whole] = &[
         name: "a failed commit of any kind, then a power cut",
         search: |n| pipeline(n, |p| (p.failures, p.power_cuts) = (1, 1)),
     },
-    Whole {
-        name: "a kill and a power cut",
-        search: |n| pipeline(n, |p| (p.kills, p.power_cuts) = (1, 1)),
-    },
+    Whole { name: "a kill and a power cut", search: |n| pipeline(n, |p| (p.kills, p.power_cuts) = (1, 1)) },
     Whole {
         name: "history off, a kill, a failed commit",
         search: |n| pipeline(n, |p| (p.history_off, p.kills, p.failures) = (true, 1, 1)),
@@ -356,88 +276,32 @@ pub const WHOLE: &[Whole] = &[
     Whole {
         name: "offline storage off, every kind of failure, a kill",
         search: |n| {
-            pipeline(n, |p| {
-                (p.offline_storage_off, p.failures, p.failure_kinds, p.kills) = (true, 1, 15, 1)
-            })
+            pipeline(n, |p| (p.offline_storage_off, p.failures, p.failure_kinds, p.kills) = (true, 1, 15, 1))
         },
     },
     Whole {
         name: "relaxed, history off, a kill, an eviction",
-        search: |n| {
-            pipeline(n, |p| {
-                (p.relaxed, p.history_off, p.kills, p.evictions) = (true, true, 1, 1)
-            })
-        },
+        search: |n| pipeline(n, |p| (p.relaxed, p.history_off, p.kills, p.evictions) = (true, true, 1, 1)),
     },
     Whole {
         name: "history off, an eviction, a kill, a death",
-        search: |n| {
-            pipeline(n, |p| {
-                (p.history_off, p.evictions, p.kills, p.deaths) = (true, 1, 1, 1)
-            })
-        },
+        search: |n| pipeline(n, |p| (p.history_off, p.evictions, p.kills, p.deaths) = (true, 1, 1, 1)),
     },
     Whole {
         name: "the handshake, two operations a side, a crash",
-        search: |n| {
-            search(
-                &Handshake {
-                    stamps: Stamps::Halves,
-                    operations: 2,
-                    crashes: 1,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Handshake { stamps: Stamps::Halves, operations: 2, crashes: 1 }, n),
     },
     Whole {
         name: "the handshake, three operations a side, a crash",
-        search: |n| {
-            search(
-                &Handshake {
-                    stamps: Stamps::Halves,
-                    operations: 3,
-                    crashes: 1,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Handshake { stamps: Stamps::Halves, operations: 3, crashes: 1 }, n),
     },
     Whole {
         name: "a redirect",
-        search: |n| {
-            search(
-                &Redirect {
-                    settled_with_the_commit: true,
-                    older_first: true,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Redirect { settled_with_the_commit: true, older_first: true }, n),
     },
     Whole {
         name: "tail and index",
-        search: |n| {
-            search(
-                &Index {
-                    tail_first: true,
-                    whole_pass: true,
-                    deletion_unindexes: true,
-                },
-                n,
-            )
-        },
+        search: |n| search(&Index { tail_first: true, whole_pass: true, deletion_unindexes: true }, n),
     },
-    Whole {
-        name: "claims",
-        search: |n| {
-            search(
-                &Claims {
-                    mark_below_unclaimed: true,
-                    passed_on: true,
-                },
-                n,
-            )
-        },
-    },
+    Whole { name: "claims", search: |n| search(&Claims { mark_below_unclaimed: true, passed_on: true }, n) },
 ];

@@ -19,11 +19,7 @@ pub trait Model {
 #[derive(Debug)]
 pub enum Outcome {
     /// The shortest schedule that breaks a promise.
-    Broken {
-        what: String,
-        schedule: Vec<String>,
-        states: usize,
-    },
+    Broken { what: String, schedule: Vec<String>, states: usize },
     /// Every state was looked at.
     Complete { states: usize },
     /// So many were looked at, and there are more.
@@ -54,11 +50,7 @@ pub fn search<M: Model>(model: &M, bound: usize) -> Outcome {
                     back = *before;
                 }
                 schedule.reverse();
-                return Outcome::Broken {
-                    what,
-                    schedule,
-                    states: reached.len(),
-                };
+                return Outcome::Broken { what, schedule, states: reached.len() };
             }
             for (step, state) in model.steps(&state) {
                 let to = fingerprint(&state);
@@ -69,13 +61,9 @@ pub fn search<M: Model>(model: &M, bound: usize) -> Outcome {
             }
         }
         if reached.len() > bound && !next.is_empty() {
-            return Outcome::Bounded {
-                states: reached.len(),
-            };
+            return Outcome::Bounded { states: reached.len() };
         }
         front = next;
     }
-    Outcome::Complete {
-        states: reached.len(),
-    }
+    Outcome::Complete { states: reached.len() }
 }

@@ -22,15 +22,8 @@ pub fn options() -> EngineOptions {
     let mut options = EngineOptions::hosting([Domain::new("example.org").unwrap()]);
     // Few stay in memory, so that a repeat meets an account that was evicted.
     options.idle_accounts = 4;
-    let free = Rate {
-        burst: 1_000_000,
-        per_minute: 1_000_000,
-    };
-    options.limits = Limits {
-        sends: free,
-        requests: free,
-        ..Limits::default()
-    };
+    let free = Rate { burst: 1_000_000, per_minute: 1_000_000 };
+    options.limits = Limits { sends: free, requests: free, ..Limits::default() };
     options.limits.unclaimed.count = 1_000_000;
     options.limits.unclaimed_from_one.count = 1_000_000;
     options
@@ -51,11 +44,5 @@ pub fn send(number: u64) -> (Actor, Command) {
         content: Content::text(&format!("send {number}")),
         client_id: Some(ClientId::new(&format!("n{number}")).unwrap()),
     };
-    (
-        Actor {
-            account: address(sender),
-            session: None,
-        },
-        Command::Send(send),
-    )
+    (Actor { account: address(sender), session: None }, Command::Send(send))
 }

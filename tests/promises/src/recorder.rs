@@ -38,16 +38,8 @@ struct Inner<L> {
 
 impl<L: Send + 'static> Recorder<L> {
     pub fn new(ignores_syncs: bool) -> Arc<Self> {
-        let inner = Inner {
-            entries: Vec::new(),
-            calls: 0,
-            fail: None,
-            failed: None,
-        };
-        Arc::new(Recorder {
-            inner: Mutex::new(inner),
-            ignores_syncs,
-        })
+        let inner = Inner { entries: Vec::new(), calls: 0, fail: None, failed: None };
+        Arc::new(Recorder { inner: Mutex::new(inner), ignores_syncs })
     }
 
     /// Makes the call with this number fail, once.
@@ -74,23 +66,13 @@ impl<L: Send + 'static> Recorder<L> {
 
 impl<L: Send + 'static> Layer for Recorder<L> {
     fn call(&self, file: FileKind, path: &str, call: Call<'_>) -> Result<(), Failure> {
-        let name = || {
-            Path::new(path)
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
+        let name = || Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let entry = match call {
             // Reads fail as well, but change nothing.
             Call::Open | Call::Read { .. } => None,
-            Call::Write { offset, bytes } => Some(Entry::Changed(
-                name(),
-                Change::Write {
-                    offset,
-                    bytes: bytes.into(),
-                },
-            )),
+            Call::Write { offset, bytes } => {
+                Some(Entry::Changed(name(), Change::Write { offset, bytes: bytes.into() }))
+            }
             Call::Truncate(size) => Some(Entry::Changed(name(), Change::Truncate(size))),
             Call::Sync if self.ignores_syncs => None,
             Call::Sync => Some(Entry::Synced(name())),
@@ -140,11 +122,7 @@ impl Image {
     pub fn apply<L>(&mut self, entry: &Entry<L>) {
         match entry {
             Entry::Changed(name, change) => {
-                self.files
-                    .entry(name.clone())
-                    .or_default()
-                    .unsynced
-                    .push(change.clone());
+                self.files.entry(name.clone()).or_default().unsynced.push(change.clone());
             }
             Entry::Synced(name) => {
                 let file = self.files.entry(name.clone()).or_default();

@@ -49,18 +49,8 @@ pub fn options() -> EngineOptions {
 }
 
 pub fn open(directory: &Path, disk: Disk) -> rosterkit::Result<Engine> {
-    let sqlite = SqliteOptions {
-        disk,
-        tail_rows: 32,
-        checkpoint_pages: 40,
-        ..SqliteOptions::small()
-    };
-    Engine::open_virtual(
-        SqliteStore::new(directory.join("im.db"), sqlite),
-        options(),
-        1,
-        START,
-    )
+    let sqlite = SqliteOptions { disk, tail_rows: 32, checkpoint_pages: 40, ..SqliteOptions::small() };
+    Engine::open_virtual(SqliteStore::new(directory.join("im.db"), sqlite), options(), 1, START)
 }
 
 impl Sent {
@@ -70,13 +60,7 @@ impl Sent {
             content: Content::text(&format!("message {} of user{}", self.number, self.sender)),
             client_id: Some(ClientId::new(&format!("c{}", self.number)).unwrap()),
         };
-        (
-            Actor {
-                account: address(self.sender),
-                session: None,
-            },
-            Command::Send(send),
-        )
+        (Actor { account: address(self.sender), session: None }, Command::Send(send))
     }
 
     pub fn repeat(&self, engine: &Engine) -> rosterkit::Result<Receipt> {
@@ -119,23 +103,14 @@ impl<'a> Run<'a> {
     /// Makes the accounts. Repeats what fails.
     pub fn begin(&mut self) {
         for user in 0..USERS {
-            let overrides = Overrides {
-                keep_history: Some(!self.forgetful.contains(&user)),
-                ..Overrides::default()
-            };
-            let actor = Actor {
-                account: address(user),
-                session: None,
-            };
+            let overrides =
+                Overrides { keep_history: Some(!self.forgetful.contains(&user)), ..Overrides::default() };
+            let actor = Actor { account: address(user), session: None };
             self.insist(|engine| match engine.create_account(&address(user)) {
                 Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
                 other => other,
             });
-            self.insist(|engine| {
-                engine
-                    .call(&actor, Command::SetPreferences(overrides.clone()))
-                    .map(|_| ())
-            });
+            self.insist(|engine| engine.call(&actor, Command::SetPreferences(overrides.clone())).map(|_| ()));
         }
     }
 
@@ -169,9 +144,8 @@ impl<'a> Run<'a> {
                 self.leave(user);
             }
             86..92 => {
-                let again: Vec<Sent> = (0..3)
-                    .filter_map(|_| self.random.choice(&self.sent).cloned())
-                    .collect();
+                let again: Vec<Sent> =
+                    (0..3).filter_map(|_| self.random.choice(&self.sent).cloned()).collect();
                 self.submit(again);
             }
             _ => {
@@ -195,10 +169,7 @@ impl<'a> Run<'a> {
 
     /// Many at once, so that one commit takes them all. What fails is repeated at the end.
     fn submit(&mut self, sends: Vec<Sent>) {
-        let tickets = self
-            .engine
-            .submit(sends.iter().map(Sent::command).collect())
-            .unwrap();
+        let tickets = self.engine.submit(sends.iter().map(Sent::command).collect()).unwrap();
         assert_eq!(tickets.len(), sends.len());
         let by_ticket: BTreeMap<_, _> = tickets.into_iter().zip(sends).collect();
         for answered in self.engine.next_answers(usize::MAX, Duration::ZERO).unwrap() {
@@ -250,11 +221,7 @@ impl<'a> Run<'a> {
         for event in events {
             if let EventBody::Message(message) = &event.body {
                 self.in_hand.entry(user).or_default().push(message.id);
-                (self.left)(Left::Told {
-                    user,
-                    id: message.id,
-                    position: message.position,
-                });
+                (self.left)(Left::Told { user, id: message.id, position: message.position });
             }
         }
     }
@@ -271,9 +238,7 @@ pub fn session_options(user: usize) -> SessionOptions {
 
 /// Reads and acknowledges everything a user is owed: ids in the order of their coming.
 pub fn drain(engine: &Engine, user: usize) -> Vec<(Position, MessageId)> {
-    let session = engine
-        .open_session(&address(user), session_options(user))
-        .unwrap();
+    let session = engine.open_session(&address(user), session_options(user)).unwrap();
     let mut all = Vec::new();
     loop {
         let events = session.next_events(1_000, Duration::ZERO).unwrap();

@@ -66,21 +66,14 @@ impl Auditor {
                 }
             }
         });
-        let mut life = Life {
-            child,
-            lines,
-            sessions: HashMap::new(),
-        };
+        let mut life = Life { child, lines, sessions: HashMap::new() };
         if kill_in_open {
             std::thread::sleep(Duration::from_micros(random.u64(500..12_000)));
             return life;
         }
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let line = life
-                .lines
-                .recv_timeout(until - Instant::now())
-                .expect("the victim does not come up");
+            let line = life.lines.recv_timeout(until - Instant::now()).expect("the victim does not come up");
             if line == "READY" {
                 break;
             }
@@ -100,10 +93,7 @@ impl Auditor {
     /// Sends whose client ids are remembered for sure: an account's latest 256.
     fn remembered(&self) -> impl Iterator<Item = u64> {
         let oldest = self.next.saturating_sub(100 * USERS as u64);
-        self.answered
-            .keys()
-            .copied()
-            .filter(move |number| *number > oldest)
+        self.answered.keys().copied().filter(move |number| *number > oldest)
     }
 
     fn say(&mut self, life: &mut Life, number: u64) {
@@ -129,21 +119,13 @@ impl Auditor {
                 let place = *self.places.entry((*id).to_owned()).or_insert(position);
                 assert_eq!(place, position, "{id} has two rows");
                 *self.told.entry((*id).to_owned()).or_default() += 1;
-                let session = life
-                    .sessions
-                    .get_mut(&session.parse().unwrap())
-                    .expect("a session that is known");
-                assert!(
-                    position > session.1,
-                    "user{} is told {position} after {}",
-                    session.0,
-                    session.1
-                );
+                let session =
+                    life.sessions.get_mut(&session.parse().unwrap()).expect("a session that is known");
+                assert!(position > session.1, "user{} is told {position} after {}", session.0, session.1);
                 session.1 = position;
             }
             ["SESSION", user, session] => {
-                life.sessions
-                    .insert(session.parse().unwrap(), (user.parse().unwrap(), 0));
+                life.sessions.insert(session.parse().unwrap(), (user.parse().unwrap(), 0));
             }
             ["READY"] => {}
             other => panic!("the victim says {other:?}"),
@@ -203,17 +185,12 @@ fn pending(file: &Path) -> usize {
         }
     }
     let store = SqliteStore::new(directory.path().join("im.db"), SqliteOptions::small());
-    store
-        .open()
-        .map_or(0, |mut opened| opened.reader.pending(None, 1_000).unwrap().len())
+    store.open().map_or(0, |mut opened| opened.reader.pending(None, 1_000).unwrap().len())
 }
 
 #[test]
 fn durability_through_kills() {
-    let kills: u32 = std::env::var("ROSTERKIT_KILLS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(100);
+    let kills: u32 = std::env::var("ROSTERKIT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -285,11 +262,7 @@ fn check_the_end(auditor: &Auditor, file: &Path) {
         let (actor, command) = send(number);
         match engine.call(&actor, command) {
             Ok(Answer::Receipt(receipt)) => {
-                let again = (
-                    receipt.id.to_string(),
-                    receipt.position.0,
-                    format!("{:?}", receipt.outcome),
-                );
+                let again = (receipt.id.to_string(), receipt.position.0, format!("{:?}", receipt.outcome));
                 assert_eq!(again, auditor.answered[&number], "send {number}");
                 repeated += 1;
             }

@@ -35,10 +35,7 @@ impl Owed {
     fn add(&mut self, left: &Left) {
         match left {
             Left::Answered(sent, receipt) => {
-                let first = self
-                    .answered
-                    .entry(sent.number)
-                    .or_insert_with(|| (sent.clone(), *receipt));
+                let first = self.answered.entry(sent.number).or_insert_with(|| (sent.clone(), *receipt));
                 assert_eq!(first.1, *receipt, "{sent:?} was answered twice, differently");
             }
             Left::Told { id, position, .. } => {
@@ -59,10 +56,7 @@ impl Owed {
         }
         for user in 0..USERS {
             let got = drain(&engine, user);
-            assert!(
-                got.is_sorted_by_key(|(position, _)| *position),
-                "user{user} got them out of order"
-            );
+            assert!(got.is_sorted_by_key(|(position, _)| *position), "user{user} got them out of order");
             let ids: BTreeSet<MessageId> = got.iter().map(|(_, id)| *id).collect();
             assert_eq!(ids.len(), got.len(), "user{user} got one twice");
             for (position, id) in &got {
@@ -71,10 +65,7 @@ impl Owed {
             for (sent, receipt) in self.answered.values().filter(|(sent, _)| sent.recipient == user) {
                 // The phone that sends to itself passes its own row without an event; these sends are by no device.
                 let done = self.acknowledged.contains(&(user, receipt.id));
-                assert!(
-                    done || ids.contains(&receipt.id),
-                    "{sent:?} is lost after {cut:?}"
-                );
+                assert!(done || ids.contains(&receipt.id), "{sent:?} is lost after {cut:?}");
             }
         }
         engine.shutdown(true).unwrap();
@@ -117,10 +108,7 @@ fn durability_is_lost_without_syncs() {
     std::panic::set_hook(Box::new(|_| {}));
     let result = catch_unwind(AssertUnwindSafe(|| cut_everywhere(&entries, 1)));
     std::panic::set_hook(quiet);
-    assert!(
-        result.is_err(),
-        "a disk that never syncs passed: the test sees nothing"
-    );
+    assert!(result.is_err(), "a disk that never syncs passed: the test sees nothing");
 }
 
 /// One run in which one call fails; everything is true at the end, and stays true in a new engine.
@@ -147,11 +135,7 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
         assert!(by_id.insert(receipt.id, sent).is_none(), "two sends have one id");
     }
     // Live sessions have been told every row, or are told it now.
-    let sessions: Vec<_> = run
-        .sessions
-        .iter()
-        .map(|(user, session)| (*user, session.clone()))
-        .collect();
+    let sessions: Vec<_> = run.sessions.iter().map(|(user, session)| (*user, session.clone())).collect();
     let told_live: BTreeMap<usize, BTreeSet<MessageId>> = sessions
         .into_iter()
         .map(|(user, session)| {
@@ -172,28 +156,16 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
         .collect();
     let engine = run.engine.clone();
     for (user, told) in told_live {
-        for (sent, receipt) in owed
-            .borrow()
-            .answered
-            .values()
-            .filter(|(sent, _)| sent.recipient == user)
-        {
+        for (sent, receipt) in owed.borrow().answered.values().filter(|(sent, _)| sent.recipient == user) {
             let done = owed.borrow().acknowledged.contains(&(user, receipt.id));
-            assert!(
-                done || told.contains(&receipt.id),
-                "a live session was never told {sent:?}"
-            );
+            assert!(done || told.contains(&receipt.id), "a live session was never told {sent:?}");
         }
     }
     drop(run);
     engine.shutdown(true).unwrap();
     let engine = open(directory.path(), Disk::plain()).unwrap();
     for (sent, receipt) in owed.borrow().answered.values() {
-        assert_eq!(
-            sent.repeat(&engine).unwrap(),
-            *receipt,
-            "memory and file differ about {sent:?}"
-        );
+        assert_eq!(sent.repeat(&engine).unwrap(), *receipt, "memory and file differ about {sent:?}");
     }
     recorder.calls().1
 }

@@ -43,15 +43,9 @@ pub fn word<'a>(
         visible |= !taker.invisible;
     }
     if !anybody && !preferences.offline_storage {
-        return Err(Refusal::NotFound(
-            "nobody is there, and the account keeps no messages for later".into(),
-        ));
+        return Err(Refusal::NotFound("nobody is there, and the account keeps no messages for later".into()));
     }
-    Ok(if visible && sender_may_see {
-        Word::Delivered
-    } else {
-        Word::Stored
-    })
+    Ok(if visible && sender_may_see { Word::Delivered } else { Word::Stored })
 }
 
 #[cfg(test)]
@@ -59,13 +53,7 @@ mod tests {
     use super::*;
 
     fn taker(reads_messages: bool, priority: i8, invisible: bool) -> Taker<'static> {
-        Taker {
-            session: SessionId(1),
-            instance: "x",
-            reads_messages,
-            invisible,
-            priority,
-        }
+        Taker { session: SessionId(1), instance: "x", reads_messages, invisible, priority }
     }
 
     // behaviour: delivery.one-answer, delivery.stored, delivery.offline-storage-off, delivery.unseen, delivery.invisible-only
@@ -87,10 +75,7 @@ mod tests {
         for (sessions, anybody, visible) in cases {
             for offline_storage in [true, false] {
                 for may_see in [true, false] {
-                    let preferences = Preferences {
-                        offline_storage,
-                        ..Preferences::default()
-                    };
+                    let preferences = Preferences { offline_storage, ..Preferences::default() };
                     let word = word(&preferences, may_see, sessions.iter().copied());
                     match (anybody, offline_storage) {
                         (false, false) => assert!(matches!(word, Err(Refusal::NotFound(_)))),

@@ -42,22 +42,10 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             message_bytes: 64 * 1024,
-            sends: Rate {
-                burst: 2_000,
-                per_minute: 6_000,
-            },
-            requests: Rate {
-                burst: 200,
-                per_minute: 60,
-            },
-            unclaimed: Quota {
-                count: 10_000,
-                bytes: 64 << 20,
-            },
-            unclaimed_from_one: Quota {
-                count: 2_000,
-                bytes: 16 << 20,
-            },
+            sends: Rate { burst: 2_000, per_minute: 6_000 },
+            requests: Rate { burst: 200, per_minute: 60 },
+            unclaimed: Quota { count: 10_000, bytes: 64 << 20 },
+            unclaimed_from_one: Quota { count: 2_000, bytes: 16 << 20 },
         }
     }
 }
@@ -66,10 +54,7 @@ impl Limits {
     /// Whether a message may be so large.
     pub fn check_message(&self, bytes: usize) -> Result<(), Refusal> {
         if bytes > self.message_bytes {
-            let what = format!(
-                "the message has {bytes} bytes, and at most {} are taken",
-                self.message_bytes
-            );
+            let what = format!("the message has {bytes} bytes, and at most {} are taken", self.message_bytes);
             return Err(Refusal::limit(what));
         }
         Ok(())
@@ -110,20 +95,15 @@ const TOKEN: u64 = 60_000;
 impl TokenBucket {
     /// A full one.
     pub const fn full(rate: &Rate, now: Tick) -> Self {
-        TokenBucket {
-            level: rate.burst as u64 * TOKEN,
-            filled: now,
-        }
+        TokenBucket { level: rate.burst as u64 * TOKEN, filled: now }
     }
 
     /// Takes a token, or says when there will be one. `what` is counted, in the plural.
     pub fn take(&mut self, rate: &Rate, now: Tick, what: &str) -> Result<(), Refusal> {
         let passed = now.0.saturating_sub(self.filled.0);
         let capacity = u64::from(rate.burst) * TOKEN;
-        self.level = capacity.min(
-            self.level
-                .saturating_add(passed.saturating_mul(u64::from(rate.per_minute))),
-        );
+        self.level =
+            capacity.min(self.level.saturating_add(passed.saturating_mul(u64::from(rate.per_minute))));
         self.filled = now;
         match self.level.checked_sub(TOKEN) {
             Some(left) => {
@@ -131,13 +111,8 @@ impl TokenBucket {
                 Ok(())
             }
             None => Err(Refusal::LimitExceeded {
-                what: format!(
-                    "at most {} {what} at once and {} a minute",
-                    rate.burst, rate.per_minute
-                ),
-                retry_after_ms: (TOKEN - self.level)
-                    .checked_div(u64::from(rate.per_minute))
-                    .map(|ms| ms + 1),
+                what: format!("at most {} {what} at once and {} a minute", rate.burst, rate.per_minute),
+                retry_after_ms: (TOKEN - self.level).checked_div(u64::from(rate.per_minute)).map(|ms| ms + 1),
             }),
         }
     }
@@ -152,18 +127,13 @@ mod tests {
     // behaviour: delivery.rate-limit
     #[test]
     fn a_bucket_gives_its_burst_then_its_rate_and_says_when() {
-        let rate = Rate {
-            burst: 3,
-            per_minute: 60,
-        };
+        let rate = Rate { burst: 3, per_minute: 60 };
         let mut bucket = TokenBucket::full(&rate, Tick(0));
         for _ in 0..3 {
             bucket.take(&rate, Tick(0), "messages").unwrap();
         }
-        let Err(Refusal::LimitExceeded {
-            retry_after_ms: Some(wait),
-            ..
-        }) = bucket.take(&rate, Tick(0), "messages")
+        let Err(Refusal::LimitExceeded { retry_after_ms: Some(wait), .. }) =
+            bucket.take(&rate, Tick(0), "messages")
         else {
             panic!("a fourth passed");
         };
@@ -184,21 +154,14 @@ mod tests {
         limits.check_message(65_536).unwrap();
         assert!(matches!(
             limits.check_message(65_537),
-            Err(Refusal::LimitExceeded {
-                retry_after_ms: None,
-                ..
-            })
+            Err(Refusal::LimitExceeded { retry_after_ms: None, .. })
         ));
     }
 
     // behaviour: delivery.unclaimed-limit
     #[test]
     fn unclaimed_messages_are_counted_for_the_account_and_for_each_sender() {
-        let (a, b, c) = (
-            AddressId::from_bits(1),
-            AddressId::from_bits(2),
-            AddressId::from_bits(3),
-        );
+        let (a, b, c) = (AddressId::from_bits(1), AddressId::from_bits(2), AddressId::from_bits(3));
         let limits = Limits {
             unclaimed: Quota { count: 5, bytes: 100 },
             unclaimed_from_one: Quota { count: 3, bytes: 60 },
@@ -209,24 +172,12 @@ mod tests {
             limits.check_unclaimed(&unclaimed, a, 10).unwrap();
             unclaimed.insert(Position(position), a, 10);
         }
-        assert!(
-            limits.check_unclaimed(&unclaimed, a, 10).is_err(),
-            "a fourth from one"
-        );
+        assert!(limits.check_unclaimed(&unclaimed, a, 10).is_err(), "a fourth from one");
         limits.check_unclaimed(&unclaimed, b, 60).unwrap();
-        assert!(
-            limits.check_unclaimed(&unclaimed, b, 61).is_err(),
-            "too many bytes from one"
-        );
+        assert!(limits.check_unclaimed(&unclaimed, b, 61).is_err(), "too many bytes from one");
         unclaimed.insert(Position(4), b, 60);
-        assert!(
-            limits.check_unclaimed(&unclaimed, c, 11).is_err(),
-            "too many bytes in all"
-        );
+        assert!(limits.check_unclaimed(&unclaimed, c, 11).is_err(), "too many bytes in all");
         unclaimed.insert(Position(5), c, 0);
-        assert!(
-            limits.check_unclaimed(&unclaimed, c, 0).is_err(),
-            "a sixth in all"
-        );
+        assert!(limits.check_unclaimed(&unclaimed, c, 0).is_err(), "a sixth in all");
     }
 }

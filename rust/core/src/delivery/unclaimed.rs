@@ -21,18 +21,7 @@ struct Waiting {
 impl Unclaimed {
     /// A row came.
     pub fn insert(&mut self, position: Position, sender: AddressId, size: u32) {
-        if self
-            .rows
-            .insert(
-                position,
-                Waiting {
-                    sender,
-                    size,
-                    held_by: None,
-                },
-            )
-            .is_none()
-        {
+        if self.rows.insert(position, Waiting { sender, size, held_by: None }).is_none() {
             self.bytes += u64::from(size);
         }
     }
@@ -90,9 +79,7 @@ impl Unclaimed {
     /// The same from one sender.
     pub fn total_from(&self, sender: AddressId) -> (usize, u64) {
         let from = self.rows.values().filter(|waiting| waiting.sender == sender);
-        from.fold((0, 0), |(count, bytes), waiting| {
-            (count + 1, bytes + u64::from(waiting.size))
-        })
+        from.fold((0, 0), |(count, bytes), waiting| (count + 1, bytes + u64::from(waiting.size)))
     }
 
     /// Whether there is none.
@@ -116,18 +103,11 @@ mod tests {
         }
         assert_eq!(unclaimed.assign_all(a), [Position(1), Position(2), Position(3)]);
         unclaimed.insert(Position(4), sender, 10);
-        assert_eq!(
-            unclaimed.assign_all(b),
-            [Position(4)],
-            "a later session gets what is not assigned"
-        );
+        assert_eq!(unclaimed.assign_all(b), [Position(4)], "a later session gets what is not assigned");
         assert!(unclaimed.remove(Position(2)));
         assert!(!unclaimed.remove(Position(2)));
         assert_eq!(unclaimed.release(a), [Position(1), Position(3)]);
-        assert_eq!(
-            (unclaimed.lowest(), unclaimed.total()),
-            (Some(Position(1)), (3, 30))
-        );
+        assert_eq!((unclaimed.lowest(), unclaimed.total()), (Some(Position(1)), (3, 30)));
         assert_eq!(unclaimed.total_from(AddressId::from_bits(1)), (0, 0));
     }
 }

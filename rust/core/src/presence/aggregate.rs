@@ -37,18 +37,12 @@ pub struct Presence {
 impl Presence {
     /// Nobody is there, or is to be seen.
     pub const fn offline() -> Self {
-        Presence {
-            state: State::Offline,
-            note: None,
-        }
+        Presence { state: State::Offline, note: None }
     }
 
     /// Nobody knows.
     pub const fn unknown() -> Self {
-        Presence {
-            state: State::Unknown,
-            note: None,
-        }
+        Presence { state: State::Unknown, note: None }
     }
 }
 
@@ -113,14 +107,8 @@ pub fn aggregate<'a>(
     }
     match winner {
         None => Presence::offline(),
-        Some((_, _, true)) => Presence {
-            state: State::Online,
-            note: None,
-        },
-        Some((_, winner, false)) => Presence {
-            state: winner.state,
-            note: winner.note.clone(),
-        },
+        Some((_, _, true)) => Presence { state: State::Online, note: None },
+        Some((_, winner, false)) => Presence { state: winner.state, note: winner.note.clone() },
     }
 }
 
@@ -149,11 +137,7 @@ mod tests {
         for (rank, state) in order.0.into_iter().enumerate().take(9) {
             for lower in order.0.into_iter().skip(rank).take(9 - rank) {
                 let both = [contribution(1, lower, 9), contribution(2, state, 1)];
-                assert_eq!(
-                    aggregate(&order, Timestamp(0), &both).state,
-                    state,
-                    "{state} over {lower}"
-                );
+                assert_eq!(aggregate(&order, Timestamp(0), &both).state, state, "{state} over {lower}");
             }
         }
         assert_eq!(aggregate(&order, Timestamp(0), []), Presence::offline());
@@ -168,13 +152,7 @@ mod tests {
             contribution(3, State::Online, 9),
         ];
         let presence = aggregate(&Order::default(), Timestamp(0), &all);
-        assert_eq!(
-            presence,
-            Presence {
-                state: State::Busy,
-                note: Some("note 2".into())
-            }
-        );
+        assert_eq!(presence, Presence { state: State::Busy, note: Some("note 2".into()) });
     }
 
     // behaviour: presence.invisible
@@ -182,15 +160,9 @@ mod tests {
     fn invisible_sessions_contribute_nothing() {
         let mut hidden = contribution(1, State::Busy, 1);
         hidden.invisible = true;
-        assert_eq!(
-            aggregate(&Order::default(), Timestamp(0), [&hidden]),
-            Presence::offline()
-        );
+        assert_eq!(aggregate(&Order::default(), Timestamp(0), [&hidden]), Presence::offline());
         let seen = contribution(2, State::Away, 1);
-        assert_eq!(
-            aggregate(&Order::default(), Timestamp(0), [&hidden, &seen]).state,
-            State::Away
-        );
+        assert_eq!(aggregate(&Order::default(), Timestamp(0), [&hidden, &seen]).state, State::Away);
     }
 
     // behaviour: presence.end-time
@@ -198,18 +170,9 @@ mod tests {
     fn what_has_ended_is_plainly_online() {
         let mut meeting = contribution(1, State::InMeeting, 1);
         meeting.until = Some(Timestamp(100));
-        assert_eq!(
-            aggregate(&Order::default(), Timestamp(99), [&meeting]).state,
-            State::InMeeting
-        );
+        assert_eq!(aggregate(&Order::default(), Timestamp(99), [&meeting]).state, State::InMeeting);
         let after = aggregate(&Order::default(), Timestamp(100), [&meeting]);
-        assert_eq!(
-            after,
-            Presence {
-                state: State::Online,
-                note: None
-            }
-        );
+        assert_eq!(after, Presence { state: State::Online, note: None });
     }
 
     // behaviour: presence.order-configurable

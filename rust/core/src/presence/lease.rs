@@ -31,11 +31,7 @@ const BACKGROUND_MS: u64 = 15 * 60_000;
 impl Lease {
     /// A lease of so many milliseconds, whatever more the bounds leave of it.
     pub const fn new(lease_ms: u64, now: Tick) -> Self {
-        Lease {
-            lease_ms,
-            renewed: now,
-            activity: Activity::Foreground,
-        }
+        Lease { lease_ms, renewed: now, activity: Activity::Foreground }
     }
 
     /// A sign of life.

@@ -13,10 +13,7 @@ pub struct Slots<K, V> {
 
 impl<K, V> Default for Slots<K, V> {
     fn default() -> Self {
-        Slots {
-            order: VecDeque::new(),
-            values: HashMap::new(),
-        }
+        Slots { order: VecDeque::new(), values: HashMap::new() }
     }
 }
 

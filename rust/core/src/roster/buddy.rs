@@ -61,10 +61,8 @@ impl Buddy {
     /// Sets the display name.
     pub fn rename(&mut self, name: String) -> Result<(), Refusal> {
         if name.len() > MAX_NAME_BYTES {
-            let what = format!(
-                "a display name has at most {MAX_NAME_BYTES} bytes, this one has {}",
-                name.len()
-            );
+            let what =
+                format!("a display name has at most {MAX_NAME_BYTES} bytes, this one has {}", name.len());
             return Err(Refusal::InvalidArgument(what));
         }
         self.name = name;
@@ -92,12 +90,7 @@ impl Buddy {
             }
         };
         put(&mut self.version);
-        let Halves {
-            my_wish,
-            my_grant,
-            their_wish,
-            their_grant,
-        } = &mut self.halves;
+        let Halves { my_wish, my_grant, their_wish, their_grant } = &mut self.halves;
         for Half { at, .. } in [my_wish, my_grant, their_wish, their_grant] {
             put(at);
         }

@@ -55,9 +55,7 @@ pub fn decide(
     max: u32,
 ) -> Result<Decision, Refusal> {
     if peer.0 == account {
-        return Err(Refusal::InvalidArgument(
-            "an account is not a buddy of its own".into(),
-        ));
+        return Err(Refusal::InvalidArgument("an account is not a buddy of its own".into()));
     }
     let mut buddy = match existing {
         Some(buddy) => buddy.clone(),
@@ -73,9 +71,7 @@ pub fn decide(
         Op::Unsubscribed => {}
         Op::Add | Op::Subscribe | Op::Subscribed | Op::Unsubscribe | Op::Update => {
             if !buddy.listed && listed >= max as usize {
-                return Err(Refusal::limit(format!(
-                    "the roster holds {listed} buddies, which is its limit"
-                )));
+                return Err(Refusal::limit(format!("the roster holds {listed} buddies, which is its limit")));
             }
             buddy.listed = true;
         }
@@ -91,21 +87,11 @@ pub fn decide(
     let told = buddy.halves.act(edit.op, OWN);
     let changed = existing.map_or(buddy.listed || told, |old| *old != buddy);
     if !changed {
-        return Ok(Decision {
-            buddy: None,
-            signal: None,
-        });
+        return Ok(Decision { buddy: None, signal: None });
     }
     buddy.version = OWN;
-    let signal = told.then_some(Signal {
-        op: edit.op,
-        stamp: OWN,
-        note: edit.note,
-    });
-    Ok(Decision {
-        buddy: Some(buddy),
-        signal,
-    })
+    let signal = told.then_some(Signal { op: edit.op, stamp: OWN, note: edit.note });
+    Ok(Decision { buddy: Some(buddy), signal })
 }
 
 /// What a signal from the other side does. The same signal a second time changes nothing.
@@ -117,40 +103,21 @@ pub fn receive(existing: Option<&Buddy>, peer: (AddressId, &Address), signal: &S
     let was_asking = buddy.halves.pending_in();
     let flags = buddy.halves.receive(signal.op, signal.stamp);
     if existing.is_some_and(|old| *old == buddy) {
-        return Received {
-            buddy: None,
-            asked: None,
-        };
+        return Received { buddy: None, asked: None };
     }
-    let asked = (buddy.halves.pending_in() && !was_asking).then(|| Asked {
-        note: Arc::clone(&signal.note),
-    });
+    let asked = (buddy.halves.pending_in() && !was_asking).then(|| Asked { note: Arc::clone(&signal.note) });
     if flags {
         // A change that a person can see; a stamp alone is none, and clients are not told of it.
         buddy.version = OWN;
     }
-    Received {
-        buddy: Some(buddy),
-        asked,
-    }
+    Received { buddy: Some(buddy), asked }
 }
 
 /// What a buddy is told when the account is deleted; `None` when nothing is between them.
 pub fn farewell(buddy: &Buddy) -> Option<Signal> {
-    let Halves {
-        my_wish,
-        my_grant,
-        their_wish,
-        their_grant,
-    } = buddy.halves;
-    let anything = [my_wish, my_grant, their_wish, their_grant]
-        .iter()
-        .any(|Half { set, .. }| *set);
-    anything.then(|| Signal {
-        op: Op::Remove,
-        stamp: OWN,
-        note: "".into(),
-    })
+    let Halves { my_wish, my_grant, their_wish, their_grant } = buddy.halves;
+    let anything = [my_wish, my_grant, their_wish, their_grant].iter().any(|Half { set, .. }| *set);
+    anything.then(|| Signal { op: Op::Remove, stamp: OWN, note: "".into() })
 }
 
 #[cfg(test)]
@@ -167,12 +134,7 @@ mod tests {
     }
 
     fn edit(op: Op) -> Edit {
-        Edit {
-            op,
-            name: None,
-            groups: None,
-            note: "".into(),
-        }
+        Edit { op, name: None, groups: None, note: "".into() }
     }
 
     /// Two rosters and the signals between them, in order for each direction.
@@ -191,15 +153,9 @@ mod tests {
     impl Pair {
         fn act(&mut self, side: usize, op: Op) {
             let peer = address(["alice", "bob"][1 - side]);
-            let decision = decide(
-                IDS[side],
-                self.buddies[side].as_ref(),
-                (IDS[1 - side], &peer),
-                edit(op),
-                0,
-                10,
-            )
-            .unwrap();
+            let decision =
+                decide(IDS[side], self.buddies[side].as_ref(), (IDS[1 - side], &peer), edit(op), 0, 10)
+                    .unwrap();
             self.position += 1;
             if let Some(mut buddy) = decision.buddy {
                 buddy.place(Position(self.position));
@@ -254,10 +210,7 @@ mod tests {
         assert_eq!((pair.status(1), pair.asked), (Status::Asking, [0, 1]));
         pair.act(1, Op::Add);
         pair.settle();
-        assert_eq!(
-            (pair.status(0), pair.status(1)),
-            (Status::Confirmed, Status::Confirmed)
-        );
+        assert_eq!((pair.status(0), pair.status(1)), (Status::Confirmed, Status::Confirmed));
         assert_eq!(pair.asked, [0, 1], "a confirmation is no request");
     }
 
@@ -268,10 +221,7 @@ mod tests {
         pair.act(0, Op::Add);
         pair.act(1, Op::Add);
         pair.settle();
-        assert_eq!(
-            (pair.status(0), pair.status(1)),
-            (Status::Confirmed, Status::Confirmed)
-        );
+        assert_eq!((pair.status(0), pair.status(1)), (Status::Confirmed, Status::Confirmed));
     }
 
     // behaviour: roster.asking-twice
@@ -294,10 +244,7 @@ mod tests {
         pair.act(1, Op::Remove);
         pair.settle();
         assert_eq!((pair.status(0), pair.status(1)), (Status::None, Status::None));
-        assert!(
-            pair.buddies[0].as_ref().unwrap().listed,
-            "the one who asked keeps the entry"
-        );
+        assert!(pair.buddies[0].as_ref().unwrap().listed, "the one who asked keeps the entry");
         assert!(!pair.buddies[1].as_ref().unwrap().listed);
     }
 
@@ -309,10 +256,7 @@ mod tests {
         assert!(matches!(full, Err(Refusal::LimitExceeded { .. })));
         let mut listed = Buddy::new(IDS[1], bob.clone());
         listed.listed = true;
-        let update = Edit {
-            name: Some("Bob".into()),
-            ..edit(Op::Update)
-        };
+        let update = Edit { name: Some("Bob".into()), ..edit(Op::Update) };
         let decision = decide(IDS[0], Some(&listed), (IDS[1], &bob), update, 3, 3).unwrap();
         assert_eq!(decision.buddy.unwrap().name, "Bob");
         assert_eq!(decision.signal, None);

@@ -82,10 +82,7 @@ impl Index {
     pub fn set(&mut self, peer: AddressId, new: Relation) {
         let mut packed = std::mem::take(&mut self.0).into_vec();
         let entry = peer.to_bits() << 8 | u64::from(new.0);
-        match (
-            packed.binary_search_by_key(&peer, |&e| id(e)),
-            new == Relation::default(),
-        ) {
+        match (packed.binary_search_by_key(&peer, |&e| id(e)), new == Relation::default()) {
             (Ok(at), true) => drop(packed.remove(at)),
             (Ok(at), false) => packed[at] = entry,
             (Err(_), true) => {}

@@ -195,12 +195,7 @@ impl Halves {
     }
 
     const fn flags(&self) -> [bool; 4] {
-        [
-            self.my_wish.set,
-            self.my_grant.set,
-            self.their_wish.set,
-            self.their_grant.set,
-        ]
+        [self.my_wish.set, self.my_grant.set, self.their_wish.set, self.their_grant.set]
     }
 }
 
@@ -221,17 +216,7 @@ mod tests {
     const FROM: State = (From, false, false);
     const FROM_OUT: State = (From, true, false);
     const BOTH: State = (Both, false, false);
-    const ALL: [State; 9] = [
-        NONE,
-        NONE_OUT,
-        NONE_IN,
-        NONE_OUT_IN,
-        TO,
-        TO_IN,
-        FROM,
-        FROM_OUT,
-        BOTH,
-    ];
+    const ALL: [State; 9] = [NONE, NONE_OUT, NONE_IN, NONE_OUT_IN, TO, TO_IN, FROM, FROM_OUT, BOTH];
 
     /// The halves in that state, without pre-approvals.
     fn halves((subscription, pending_out, pending_in): State) -> Halves {
@@ -253,69 +238,25 @@ mod tests {
     /// Appendix A.2: what a user does. The new state for each of the nine, in the order of [`ALL`].
     const OUTBOUND: [(Op, [State; 9]); 4] = [
         // A.2.1
-        (
-            Op::Subscribe,
-            [
-                NONE_OUT,
-                NONE_OUT,
-                NONE_OUT_IN,
-                NONE_OUT_IN,
-                TO,
-                TO_IN,
-                FROM_OUT,
-                FROM_OUT,
-                BOTH,
-            ],
-        ),
+        (Op::Subscribe, [NONE_OUT, NONE_OUT, NONE_OUT_IN, NONE_OUT_IN, TO, TO_IN, FROM_OUT, FROM_OUT, BOTH]),
         // A.2.2
-        (
-            Op::Unsubscribe,
-            [NONE, NONE, NONE_IN, NONE_IN, NONE, NONE_IN, FROM, FROM, FROM],
-        ),
+        (Op::Unsubscribe, [NONE, NONE, NONE_IN, NONE_IN, NONE, NONE_IN, FROM, FROM, FROM]),
         // A.2.3. Without a pending request this is a pre-approval (3.4), which shows in no state.
-        (
-            Op::Subscribed,
-            [NONE, NONE_OUT, FROM, FROM_OUT, TO, BOTH, FROM, FROM_OUT, BOTH],
-        ),
+        (Op::Subscribed, [NONE, NONE_OUT, FROM, FROM_OUT, TO, BOTH, FROM, FROM_OUT, BOTH]),
         // A.2.4
-        (
-            Op::Unsubscribed,
-            [NONE, NONE_OUT, NONE, NONE_OUT, TO, TO, NONE, NONE_OUT, TO],
-        ),
+        (Op::Unsubscribed, [NONE, NONE_OUT, NONE, NONE_OUT, TO, TO, NONE, NONE_OUT, TO]),
     ];
 
     /// Appendix A.3: what the other side did.
     const INBOUND: [(Op, [State; 9]); 4] = [
         // A.3.1
-        (
-            Op::Subscribe,
-            [
-                NONE_IN,
-                NONE_OUT_IN,
-                NONE_IN,
-                NONE_OUT_IN,
-                TO_IN,
-                TO_IN,
-                FROM,
-                FROM_OUT,
-                BOTH,
-            ],
-        ),
+        (Op::Subscribe, [NONE_IN, NONE_OUT_IN, NONE_IN, NONE_OUT_IN, TO_IN, TO_IN, FROM, FROM_OUT, BOTH]),
         // A.3.2
-        (
-            Op::Unsubscribe,
-            [NONE, NONE_OUT, NONE, NONE_OUT, TO, TO, NONE, NONE_OUT, TO],
-        ),
+        (Op::Unsubscribe, [NONE, NONE_OUT, NONE, NONE_OUT, TO, TO, NONE, NONE_OUT, TO]),
         // A.3.3
-        (
-            Op::Subscribed,
-            [NONE, TO, NONE_IN, TO_IN, TO, TO_IN, FROM, BOTH, BOTH],
-        ),
+        (Op::Subscribed, [NONE, TO, NONE_IN, TO_IN, TO, TO_IN, FROM, BOTH, BOTH]),
         // A.3.4
-        (
-            Op::Unsubscribed,
-            [NONE, NONE, NONE_IN, NONE_IN, NONE, NONE_IN, FROM, FROM, FROM],
-        ),
+        (Op::Unsubscribed, [NONE, NONE, NONE_IN, NONE_IN, NONE, NONE_IN, FROM, FROM, FROM]),
     ];
 
     // behaviour: roster.rfc6121-states
@@ -349,14 +290,7 @@ mod tests {
     // behaviour: roster.rfc6121-states
     #[test]
     fn both_sides_of_every_row_mirror_each_other() {
-        for op in [
-            Op::Subscribe,
-            Op::Unsubscribe,
-            Op::Subscribed,
-            Op::Unsubscribed,
-            Op::Add,
-            Op::Remove,
-        ] {
+        for op in [Op::Subscribe, Op::Unsubscribe, Op::Subscribed, Op::Unsubscribed, Op::Add, Op::Remove] {
             for before in ALL {
                 let (mut mine, mut theirs) = (halves(before), halves(before).mirrored());
                 mine.act(op, Position(2));

@@ -32,19 +32,9 @@ struct State {
 
 impl Threads {
     pub(crate) fn start(shared: &Arc<Shared>, steps: Steps) -> Result<Self> {
-        let Steps {
-            shards,
-            mut writer,
-            mut reader,
-            mut checkpointer,
-        } = steps;
+        let Steps { shards, mut writer, mut reader, mut checkpointer } = steps;
         let joins = Arc::new(Joins {
-            state: Mutex::new(State {
-                steps: Vec::new(),
-                dispatchers: 0,
-                shutting_down: false,
-                down: false,
-            }),
+            state: Mutex::new(State { steps: Vec::new(), dispatchers: 0, shutting_down: false, down: false }),
             changed: Condvar::new(),
         });
         start_dispatchers_when_needed(shared, &joins);
@@ -109,10 +99,7 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     });
     await_countdown(1, |countdown| {
         let job = Job::Flush(Arc::clone(countdown));
-        let _ = shared.writer.put(ToWrite {
-            generation: shared.generation(),
-            job,
-        });
+        let _ = shared.writer.put(ToWrite { generation: shared.generation(), job });
     });
     for shard in &shared.shards {
         shard.close();

@@ -85,10 +85,7 @@ impl World {
         }
         self.run(&mut || false)?;
         let flush = Job::Flush(Countdown::new(1, || {}));
-        let _ = self.shared.writer.put(ToWrite {
-            generation: self.shared.generation(),
-            job: flush,
-        });
+        let _ = self.shared.writer.put(ToWrite { generation: self.shared.generation(), job: flush });
         self.run(&mut || false)?;
         for shard in &self.shared.shards {
             shard.close();
@@ -155,12 +152,7 @@ impl World {
     fn deadline(&self) -> Option<Tick> {
         let steps = lock(&self.steps);
         let steps = steps.as_ref()?;
-        steps
-            .shards
-            .iter()
-            .filter_map(|s| s.deadline())
-            .chain(steps.writer.deadline())
-            .min()
+        steps.shards.iter().filter_map(|s| s.deadline()).chain(steps.writer.deadline()).min()
     }
 
     fn enter(&self) -> Result<Entered<'_>> {

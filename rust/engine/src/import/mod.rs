@@ -39,10 +39,7 @@ pub(crate) fn read(
     is_hosted: impl Fn(&str) -> bool,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Plan> {
-    let mut plan = Plan {
-        accounts: Vec::new(),
-        found: ImportProgress::default(),
-    };
+    let mut plan = Plan { accounts: Vec::new(), found: ImportProgress::default() };
     for (domain, accounts) in xep0227::read(path)? {
         if !is_hosted(domain.as_str()) {
             let what = format!(
@@ -83,10 +80,7 @@ impl Plan {
             let (id, minted) = ids.id_of(address)?;
             if minted && !known.contains(&id) {
                 known.push(id);
-                writes.push(Write::Address {
-                    id,
-                    address: address.clone(),
-                });
+                writes.push(Write::Address { id, address: address.clone() });
             }
             Ok(id)
         };
@@ -95,9 +89,7 @@ impl Plan {
             let id = id_of(&account.address, &mut writes)?;
             let mut record = Record::new(id, account.address.clone());
             record.blocked = account.blocked.into_iter().collect();
-            for buddy in buddies(account.roster, account.asking, |address| {
-                id_of(address, &mut writes)
-            })? {
+            for buddy in buddies(account.roster, account.asking, |address| id_of(address, &mut writes))? {
                 record.roster.set(buddy.peer, buddy.relation());
                 record.roster_version = OWN;
                 writes.push(Write::Buddy(id, buddy));
@@ -185,12 +177,5 @@ fn row(message: ImportedMessage, sender: AddressId, recipient: AddressId, now: T
         unknown: Vec::new(),
     };
     let sides = Sides::new(true, false);
-    Write::append(
-        entry,
-        if sender == recipient {
-            sides
-        } else {
-            sides.cleared(Side::Sender)
-        },
-    )
+    Write::append(entry, if sender == recipient { sides } else { sides.cleared(Side::Sender) })
 }

@@ -30,10 +30,7 @@ impl Element {
     }
 
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn elements(&self) -> impl Iterator<Item = &Element> {
@@ -68,16 +65,10 @@ impl Element {
         out.push('<');
         out.push_str(&self.name);
         if self.namespace != parent {
-            out.push_str(&format!(
-                " xmlns=\"{}\"",
-                quick_xml::escape::escape(self.namespace.as_str())
-            ));
+            out.push_str(&format!(" xmlns=\"{}\"", quick_xml::escape::escape(self.namespace.as_str())));
         }
         for (name, value) in &self.attributes {
-            out.push_str(&format!(
-                " {name}=\"{}\"",
-                quick_xml::escape::escape(value.as_str())
-            ));
+            out.push_str(&format!(" {name}=\"{}\"", quick_xml::escape::escape(value.as_str())));
         }
         if self.children.is_empty() {
             out.push_str("/>");
@@ -152,11 +143,7 @@ pub(super) fn parse(document: &str) -> Result<Element, String> {
             Ok(element) => element,
             Err(what) => return wrong(&what),
         };
-        if empty {
-            close(element, &mut open, &mut root)
-        } else {
-            open.push(element)
-        }
+        if empty { close(element, &mut open, &mut root) } else { open.push(element) }
     }
 }
 
@@ -186,12 +173,7 @@ fn element(namespace: String, start: &BytesStart<'_>) -> Result<Element, String>
         }
     }
     let name = start.local_name().into_inner().to_owned();
-    Ok(Element {
-        namespace,
-        name,
-        attributes,
-        children: Vec::new(),
-    })
+    Ok(Element { namespace, name, attributes, children: Vec::new() })
 }
 
 fn push_text(open: &mut [Element], text: &str) {

@@ -97,12 +97,8 @@ fn included(element: &Element, path: &Path, depth: usize) -> Result<Vec<Element>
             continue;
         }
         let href = child.attribute("href").unwrap_or_default();
-        let refused = |why: &str| {
-            Err(broken(
-                path,
-                &format!("the include of {href:?} is not followed: {why}"),
-            ))
-        };
+        let refused =
+            |why: &str| Err(broken(path, &format!("the include of {href:?} is not followed: {why}")));
         if child.attribute("parse").is_some_and(|parse| parse != "xml")
             || child.attribute("xpointer").is_some()
         {
@@ -124,9 +120,7 @@ fn included(element: &Element, path: &Path, depth: usize) -> Result<Vec<Element>
 }
 
 fn host(element: &Element, path: &Path) -> Result<(Domain, Vec<ImportedAccount>)> {
-    let jid = element
-        .attribute("jid")
-        .ok_or_else(|| broken(path, "a host without a jid"))?;
+    let jid = element.attribute("jid").ok_or_else(|| broken(path, "a host without a jid"))?;
     let domain = Domain::new(jid)?;
     let mut accounts = Vec::new();
     for child in included(element, path, MAX_INCLUDES)? {
@@ -138,9 +132,7 @@ fn host(element: &Element, path: &Path) -> Result<(Domain, Vec<ImportedAccount>)
 }
 
 fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAccount> {
-    let name = element
-        .attribute("name")
-        .ok_or_else(|| broken(path, "a user without a name"))?;
+    let name = element.attribute("name").ok_or_else(|| broken(path, "a user without a name"))?;
     let address = Address::account(&format!("{name}@{domain}"))?;
     let mut account = ImportedAccount {
         address,
@@ -182,9 +174,7 @@ fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAc
             }
             (BLOCKING, "blocklist") => {
                 for item in child.elements() {
-                    account
-                        .blocked
-                        .push(Address::new(item.attribute("jid").unwrap_or_default())?.bare());
+                    account.blocked.push(Address::new(item.attribute("jid").unwrap_or_default())?.bare());
                 }
             }
             _ => account.keep(&child),
@@ -225,9 +215,7 @@ fn buddy(item: &Element) -> Result<ImportedBuddy> {
 /// Whom the default privacy list denies everything (XEP-0016): what blocking (XEP-0191) is kept as by servers.
 fn denied(query: &Element) -> Result<Vec<Address>> {
     let default = query.child(PRIVACY, "default").and_then(|e| e.attribute("name"));
-    let list = query
-        .elements()
-        .find(|e| e.is(PRIVACY, "list") && e.attribute("name") == default);
+    let list = query.elements().find(|e| e.is(PRIVACY, "list") && e.attribute("name") == default);
     let items = list.into_iter().flat_map(Element::elements);
     items
         .filter(|i| i.attribute("type") == Some("jid") && i.attribute("action") == Some("deny"))
@@ -250,9 +238,7 @@ fn message(element: &Element, path: &Path) -> Result<Option<ImportedMessage>> {
         ),
         None => None,
     };
-    let origin_id = element
-        .child(ORIGIN_ID, "origin-id")
-        .and_then(|e| e.attribute("id"));
+    let origin_id = element.child(ORIGIN_ID, "origin-id").and_then(|e| e.attribute("id"));
     let known = |e: &&Element| e.is(CLIENT, "body") || e.is(DELAY, "delay");
     let extensions: Arc<[u8]> = match element.elements().all(|e| known(&e)) {
         true => Arc::default(),
@@ -263,10 +249,7 @@ fn message(element: &Element, path: &Path) -> Result<Option<ImportedMessage>> {
         time,
         // A name that is no client id deduplicates nothing; it stays in the extensions.
         client_id: origin_id.and_then(|id| ClientId::new(id).ok()),
-        content: Content {
-            body: Body::Text(body.text().into()),
-            extensions,
-        },
+        content: Content { body: Body::Text(body.text().into()), extensions },
     }))
 }
 
@@ -281,14 +264,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
             let at = time.rfind(['+', '-'])?;
             let (hours, minutes) = time[at + 1..].split_once(':')?;
             let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-            (
-                &time[..at],
-                if time[at..].starts_with('-') {
-                    -minutes
-                } else {
-                    minutes
-                },
-            )
+            (&time[..at], if time[at..].starts_with('-') { -minutes } else { minutes })
         }
     };
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
@@ -302,11 +278,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
         && (0..=9999).contains(&year);
     let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
     // Days since 1970-01-01, by Howard Hinnant's `days_from_civil`.
-    let (y, m) = if month <= 2 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
+    let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
     let era = y.div_euclid(400);
     let of_era = y - era * 400;
     let days =
@@ -316,10 +288,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
 }
 
 fn broken(path: &Path, what: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidArgument,
-        format!("{} cannot be imported: {what}", path.display()),
-    )
+    Error::new(ErrorKind::InvalidArgument, format!("{} cannot be imported: {what}", path.display()))
 }
 
 #[cfg(test)]
@@ -329,21 +298,9 @@ mod tests {
     #[test]
     fn times_are_read() {
         assert_eq!(timestamp("1970-01-01T00:00:00Z"), Some(Timestamp(0)));
-        assert_eq!(
-            timestamp("2026-11-24T12:53:55.952865Z"),
-            Some(Timestamp(1_795_524_835_952))
-        );
-        assert_eq!(
-            timestamp("2000-02-29T23:59:59+02:30"),
-            timestamp("2000-02-29T21:29:59.000Z")
-        );
-        for wrong in [
-            "",
-            "2026-11-24",
-            "2026-13-24T00:00:00Z",
-            "2026-11-24T00:00Z",
-            "2026-11-24T24:00:00Z",
-        ] {
+        assert_eq!(timestamp("2026-11-24T12:53:55.952865Z"), Some(Timestamp(1_795_524_835_952)));
+        assert_eq!(timestamp("2000-02-29T23:59:59+02:30"), timestamp("2000-02-29T21:29:59.000Z"));
+        for wrong in ["", "2026-11-24", "2026-13-24T00:00:00Z", "2026-11-24T00:00Z", "2026-11-24T24:00:00Z"] {
             assert_eq!(timestamp(wrong), None, "{wrong}");
         }
     }

@@ -139,11 +139,7 @@ impl Shard {
                 self.forget_account(id, pending, position);
                 reply.answer(Ok(Answer::Done));
             }
-            After::RosterEdited {
-                mut buddy,
-                pending,
-                reply,
-            } => {
+            After::RosterEdited { mut buddy, pending, reply } => {
                 buddy.place(position);
                 self.roster_changed(id, &before, *buddy);
                 reply.answer(Ok(Answer::Done));
@@ -169,21 +165,13 @@ impl Shard {
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);
             }
-            After::DeviceAdded {
-                number,
-                progress,
-                options,
-                reply,
-            } => {
+            After::DeviceAdded { number, progress, options, reply } => {
                 // Acknowledgements that came meanwhile are not undone: only the new cursor is taken over.
                 resident.progress.cursors.extend(progress.cursor(number));
                 self.attach(id, Some(number), *options, reply);
             }
             After::DeviceRetired { progress, reply } => {
-                resident
-                    .progress
-                    .cursors
-                    .retain(|c| progress.cursor(c.device).is_some());
+                resident.progress.cursors.retain(|c| progress.cursor(c.device).is_some());
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);
             }
@@ -221,11 +209,7 @@ impl Shard {
 
     /// Takes up what waits, unless something closed the gate again.
     pub(super) fn continue_gate(&mut self, id: AddressId) {
-        if self
-            .residents
-            .get(&id)
-            .is_some_and(|r| matches!(r.gate, Gate::Open))
-        {
+        if self.residents.get(&id).is_some_and(|r| matches!(r.gate, Gate::Open)) {
             self.open_gate(id);
         }
     }
@@ -237,14 +221,7 @@ impl Shard {
         };
         match (work, result) {
             (work, Err(error)) => self.cannot(work, &error),
-            (
-                Work::Command {
-                    command: crate::command::Command::Roster(edit),
-                    reply,
-                    ..
-                },
-                Ok(peer),
-            ) => {
+            (Work::Command { command: crate::command::Command::Roster(edit), reply, .. }, Ok(peer)) => {
                 self.decide_edit(id, edit, peer, reply);
             }
             (Work::Pending(pending), Ok(peer)) => self.receive(id, *pending, peer),
@@ -268,28 +245,14 @@ impl Shard {
             return self.absent(&address, Some(id), waiting);
         }
         let record = Arc::new(Record::new(id, address.clone()));
-        let writes = vec![
-            Write::Address { id, address },
-            Write::Account(Arc::clone(&record)),
-        ];
-        let loaded = Loaded {
-            record,
-            progress: Progress::default(),
-            unclaimed: Vec::new(),
-            last: Position::ZERO,
-        };
+        let writes = vec![Write::Address { id, address }, Write::Account(Arc::clone(&record))];
+        let loaded =
+            Loaded { record, progress: Progress::default(), unclaimed: Vec::new(), last: Position::ZERO };
         self.reside(loaded, waiting);
         if let Some(resident) = self.residents.get_mut(&id) {
             resident.ring = Ring::Known(Default::default());
         }
-        self.change(
-            id,
-            Changing {
-                record: None,
-                after: After::Created { reply },
-            },
-            writes,
-        );
+        self.change(id, Changing { record: None, after: After::Created { reply } }, writes);
     }
 
     /// The account could not be made: whatever waited for it finds none.
@@ -304,19 +267,8 @@ impl Shard {
     }
 
     pub(super) fn delete_account(&mut self, id: AddressId, reply: ReplyTo) {
-        let work = Work::Command {
-            session: None,
-            command: crate::command::Command::DeleteAccount,
-            reply,
-        };
-        self.fetch_first(
-            id,
-            work,
-            Fetch::Buddies {
-                account: id,
-                purpose: BuddiesFor::Deletion,
-            },
-        );
+        let work = Work::Command { session: None, command: crate::command::Command::DeleteAccount, reply };
+        self.fetch_first(id, work, Fetch::Buddies { account: id, purpose: BuddiesFor::Deletion });
     }
 
     pub(super) fn take_buddies(&mut self, id: AddressId, purpose: BuddiesFor, result: Result<Vec<Buddy>>) {
@@ -356,14 +308,7 @@ impl Shard {
             .collect();
         let mut writes = vec![Write::AccountDeleted(id)];
         writes.extend(pending.iter().cloned().map(Write::Pend));
-        self.change(
-            id,
-            Changing {
-                record: None,
-                after: After::Deleted { pending, reply },
-            },
-            writes,
-        );
+        self.change(id, Changing { record: None, after: After::Deleted { pending, reply } }, writes);
     }
 
     fn forget_account(&mut self, id: AddressId, pending: Vec<Pending>, position: Position) {
@@ -376,11 +321,7 @@ impl Shard {
         for pending in pending {
             self.send_pending(Some(Box::new(pending)), position);
         }
-        self.fetch(Fetch::Needed {
-            account: id,
-            after: Position::ZERO,
-            upto: position,
-        });
+        self.fetch(Fetch::Needed { account: id, after: Position::ZERO, upto: position });
         // What waited finds no account; a creation among it makes a new one.
         for work in resident.waiting {
             self.work(address.clone(), work);
@@ -405,14 +346,7 @@ impl Shard {
         record.overrides = overrides;
         let record = Arc::new(record);
         let writes = vec![Write::Account(Arc::clone(&record))];
-        self.change(
-            id,
-            Changing {
-                record: Some(record),
-                after: After::PreferencesSet { reply },
-            },
-            writes,
-        );
+        self.change(id, Changing { record: Some(record), after: After::PreferencesSet { reply } }, writes);
     }
 
     pub(super) fn block(&mut self, id: AddressId, address: Address, blocked: bool, reply: ReplyTo) {
@@ -421,24 +355,13 @@ impl Shard {
         };
         let address = address.bare();
         let mut record = (*resident.record).clone();
-        let changed = if blocked {
-            record.blocked.insert(address)
-        } else {
-            record.blocked.remove(&address)
-        };
+        let changed = if blocked { record.blocked.insert(address) } else { record.blocked.remove(&address) };
         if !changed {
             return reply.answer(Ok(Answer::Done));
         }
         let record = Arc::new(record);
         let writes = vec![Write::Account(Arc::clone(&record))];
-        self.change(
-            id,
-            Changing {
-                record: Some(record),
-                after: After::Blocked { reply },
-            },
-            writes,
-        );
+        self.change(id, Changing { record: Some(record), after: After::Blocked { reply } }, writes);
     }
 
     // ---- queries the reader answers -------------------------------------------------------------------------
@@ -449,23 +372,8 @@ impl Shard {
             let what = format!("a page has 1 to {MAX_PAGE} messages, not {}", request.limit);
             return reply.answer(Err(Refusal::InvalidArgument(what).into()));
         }
-        let HistoryRequest {
-            peer,
-            anchor,
-            direction,
-            limit,
-        } = request;
-        let query = HistoryQuery {
-            account: id,
-            peer: None,
-            anchor,
-            direction,
-            limit,
-        };
-        self.fetch(Fetch::History {
-            query,
-            peer: peer.map(|p| p.bare()),
-            reply,
-        });
+        let HistoryRequest { peer, anchor, direction, limit } = request;
+        let query = HistoryQuery { account: id, peer: None, anchor, direction, limit };
+        self.fetch(Fetch::History { query, peer: peer.map(|p| p.bare()), reply });
     }
 }

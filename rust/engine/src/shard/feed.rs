@@ -27,11 +27,7 @@ pub(super) enum Feed {
     /// As they are installed.
     Live,
     /// From the log: first these rows, then everything above `after`.
-    Log {
-        backlog: VecDeque<Position>,
-        after: Position,
-        reading: bool,
-    },
+    Log { backlog: VecDeque<Position>, after: Position, reading: bool },
 }
 
 impl Shard {
@@ -52,11 +48,7 @@ impl Shard {
             // An anonymous session gets what nobody claimed and nobody has in hand.
             None => (resident.unclaimed.assign_all(session), resident.last),
         };
-        attached.feed = Feed::Log {
-            backlog,
-            after,
-            reading: false,
-        };
+        attached.feed = Feed::Log { backlog, after, reading: false };
         self.read_on(session);
     }
 
@@ -65,12 +57,7 @@ impl Shard {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
-        let Feed::Log {
-            backlog,
-            after,
-            reading,
-        } = &mut attached.feed
-        else {
+        let Feed::Log { backlog, after, reading } = &mut attached.feed else {
             return;
         };
         if *reading {
@@ -89,48 +76,24 @@ impl Shard {
         *reading = true;
         let attachment = attached.queue.attachment();
         let fetch = if backlog.is_empty() {
-            Fetch::Rows {
-                account: id,
-                session,
-                attachment,
-                after: *after,
-                upto: last,
-                limit: room,
-            }
+            Fetch::Rows { account: id, session, attachment, after: *after, upto: last, limit: room }
         } else {
             let positions = backlog.iter().take(room).copied().collect();
-            Fetch::RowsAt {
-                account: id,
-                session,
-                attachment,
-                positions,
-            }
+            Fetch::RowsAt { account: id, session, attachment, positions }
         };
         self.fetch(fetch);
     }
 
     /// Rows were read for a session.
     pub(super) fn take_rows(&mut self, fetched: FetchedRows) {
-        let FetchedRows {
-            account,
-            session,
-            attachment,
-            upto,
-            asked,
-            result,
-        } = fetched;
+        let FetchedRows { account, session, attachment, upto, asked, result } = fetched;
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
         if attached.queue.attachment() != attachment {
             return;
         }
-        let Feed::Log {
-            backlog,
-            after,
-            reading,
-        } = &mut attached.feed
-        else {
+        let Feed::Log { backlog, after, reading } = &mut attached.feed else {
             return;
         };
         *reading = false;
@@ -169,11 +132,7 @@ impl Shard {
                 Feed::Live if attached.outstanding as usize >= crate::queue::ROOM => {
                     // Too slow: from here on it reads the log, at its own pace.
                     let after = Position(row.position.0 - 1);
-                    attached.feed = Feed::Log {
-                        backlog: VecDeque::new(),
-                        after,
-                        reading: false,
-                    };
+                    attached.feed = Feed::Log { backlog: VecDeque::new(), after, reading: false };
                     self.read_on(session);
                 }
                 Feed::Live => self.offer(id, session, row, addresses),
@@ -187,11 +146,7 @@ impl Shard {
             return;
         };
         let copy = row.entry.recipient != id;
-        let event = if is_own(attached, id, row) {
-            None
-        } else {
-            view::event(row, addresses, copy)
-        };
+        let event = if is_own(attached, id, row) { None } else { view::event(row, addresses, copy) };
         match event {
             Some(event) => {
                 if !copy && let Some(resident) = self.residents.get_mut(&id) {
@@ -246,10 +201,7 @@ impl Shard {
             if resident.unclaimed.remove(position) {
                 resident.progress.claims.claim(position);
                 if !resident.preferences.keep_history && resident.record.devices.is_empty() {
-                    clear.push(Write::ClearSide {
-                        position,
-                        side: Side::Recipient,
-                    });
+                    clear.push(Write::ClearSide { position, side: Side::Recipient });
                 }
             }
             if let Some(cursor) = device.and_then(|d| resident.progress.cursor_mut(d)) {
@@ -275,9 +227,7 @@ impl Shard {
             return;
         }
         let heir = resident.sessions.iter().copied().find(|s| {
-            self.sessions
-                .get(s)
-                .is_some_and(|a| a.device.is_none() && !matches!(a.feed, Feed::None))
+            self.sessions.get(s).is_some_and(|a| a.device.is_none() && !matches!(a.feed, Feed::None))
         });
         let Some(heir) = heir else { return };
         let Some(attached) = self.sessions.get_mut(&heir) else {
@@ -295,11 +245,7 @@ impl Shard {
                 backlog.extend(also);
             }
             feed => {
-                *feed = Feed::Log {
-                    backlog: missing.into(),
-                    after: resident.last,
-                    reading: false,
-                };
+                *feed = Feed::Log { backlog: missing.into(), after: resident.last, reading: false };
             }
         }
         self.read_on(heir);

@@ -66,11 +66,7 @@ impl Shard {
         }
         resident.sweeping = true;
         let after = resident.swept;
-        self.fetch(Fetch::Needed {
-            account: id,
-            after,
-            upto,
-        });
+        self.fetch(Fetch::Needed { account: id, after, upto });
     }
 
     /// A slice of a sweep was read: these sides are cleared.
@@ -81,15 +77,9 @@ impl Shard {
         rows: Vec<(Position, Side)>,
         complete: bool,
     ) {
-        let reached = if complete {
-            Some(upto)
-        } else {
-            rows.last().map(|(position, _)| *position)
-        };
-        let writes: Vec<Write> = rows
-            .into_iter()
-            .map(|(position, side)| Write::ClearSide { position, side })
-            .collect();
+        let reached = if complete { Some(upto) } else { rows.last().map(|(position, _)| *position) };
+        let writes: Vec<Write> =
+            rows.into_iter().map(|(position, side)| Write::ClearSide { position, side }).collect();
         if !writes.is_empty() {
             self.write(Job::Lazy { writes });
         }
@@ -103,11 +93,7 @@ impl Shard {
             // The account is deleted: nothing of it is needed any more, whatever its progress.
             None if !complete => {
                 let after = reached.unwrap_or(upto);
-                self.fetch(Fetch::Needed {
-                    account: id,
-                    after,
-                    upto,
-                });
+                self.fetch(Fetch::Needed { account: id, after, upto });
             }
             None => {}
         }

@@ -106,11 +106,7 @@ impl Shard {
             flush_due: false,
             idle: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
-            out: Outgoing {
-                shards,
-                writer: Vec::new(),
-                reader: Vec::new(),
-            },
+            out: Outgoing { shards, writer: Vec::new(), reader: Vec::new() },
             shared,
         }
     }
@@ -157,20 +153,8 @@ impl Shard {
                     "the store is being opened again after a failure of the disk",
                 )));
             }
-            ToShard::Command {
-                account,
-                session,
-                command,
-                reply,
-            } => {
-                self.work(
-                    account,
-                    Work::Command {
-                        session,
-                        command,
-                        reply,
-                    },
-                );
+            ToShard::Command { account, session, command, reply } => {
+                self.work(account, Work::Command { session, command, reply });
             }
             ToShard::Signal(_) if !self.open => {}
             ToShard::Signal(signal) => self.take_signal(signal),
@@ -197,37 +181,17 @@ impl Shard {
             Signal::Deliver(deliver) => self.work(deliver.recipient.bare(), Work::Deliver(deliver)),
             Signal::Pending(pending) => self.work(pending.recipient.bare(), Work::Pending(pending)),
             Signal::Refused { flight, error } => self.answer_flight(flight, Err(error)),
-            Signal::Typing {
-                sender,
-                sender_address,
-                recipient,
-                state,
-            } => {
+            Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing(sender, &sender_address, &recipient, state);
             }
-            Signal::ReadPresence {
-                watcher,
-                subject,
-                reply,
-            } => self.answer_presence(watcher, &subject, reply),
-            Signal::Presence {
-                subject,
-                address,
-                presence,
-                watchers,
-            } => {
+            Signal::ReadPresence { watcher, subject, reply } => {
+                self.answer_presence(watcher, &subject, reply)
+            }
+            Signal::Presence { subject, address, presence, watchers } => {
                 self.take_presence(subject, &address, &presence, &watchers);
             }
-            Signal::Probe {
-                watcher,
-                session,
-                subjects,
-            } => self.take_probe(watcher, session, subjects),
-            Signal::Probed {
-                watcher,
-                session,
-                presences,
-            } => self.take_probed(watcher, session, presences),
+            Signal::Probe { watcher, session, subjects } => self.take_probe(watcher, session, subjects),
+            Signal::Probed { watcher, session, presences } => self.take_probed(watcher, session, presences),
         }
     }
 
@@ -235,30 +199,19 @@ impl Shard {
         match fetched {
             Fetched::Account { address, result } => self.take_account(&address, result),
             Fetched::Peer { account, result } => self.take_peer(account, result),
-            Fetched::Buddies {
-                account,
-                purpose,
-                result,
-            } => self.take_buddies(account, purpose, result),
+            Fetched::Buddies { account, purpose, result } => self.take_buddies(account, purpose, result),
             Fetched::Ring { account, result } => self.take_ring(account, result),
             Fetched::ClientId { account, result } => self.take_client_id(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
-            Fetched::Needed {
-                account,
-                upto,
-                rows,
-                complete,
-            } => self.take_needed(account, upto, rows, complete),
+            Fetched::Needed { account, upto, rows, complete } => {
+                self.take_needed(account, upto, rows, complete)
+            }
         }
     }
 
     fn take_done(&mut self, done: Done) {
         match done {
-            Done::Row {
-                row,
-                addresses,
-                flight,
-            } => self.install_row(&row, &addresses, flight),
+            Done::Row { row, addresses, flight } => self.install_row(&row, &addresses, flight),
             Done::RowFailed { flight, error } => self.row_failed(flight, error),
             Done::Change { account, result } => self.install_change(account, result),
             Done::Domains { table, installed } => {
@@ -288,19 +241,9 @@ impl Shard {
             }
             Some(Residency::Loading(waiting)) => waiting.push_back(work),
             None => {
-                let mint = matches!(
-                    work,
-                    Work::Command {
-                        command: Command::CreateAccount,
-                        ..
-                    }
-                );
-                self.accounts
-                    .insert(account.clone(), Residency::Loading(VecDeque::from([work])));
-                self.fetch(Fetch::Account {
-                    address: account,
-                    mint,
-                });
+                let mint = matches!(work, Work::Command { command: Command::CreateAccount, .. });
+                self.accounts.insert(account.clone(), Residency::Loading(VecDeque::from([work])));
+                self.fetch(Fetch::Account { address: account, mint });
             }
         }
     }
@@ -335,11 +278,7 @@ impl Shard {
 
     fn perform(&mut self, id: AddressId, work: Work) {
         match work {
-            Work::Command {
-                session,
-                command,
-                reply,
-            } => self.command(id, session, command, reply),
+            Work::Command { session, command, reply } => self.command(id, session, command, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
             Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
             Work::Reattach(session) => self.reattach(id, session),
@@ -363,16 +302,8 @@ impl Shard {
             Command::SetActivity(activity) => self.set_activity(session, activity, reply),
             Command::Roster(edit) => self.edit_roster(id, session, edit, reply),
             Command::ReadRoster { since } => {
-                let version = self
-                    .residents
-                    .get(&id)
-                    .map_or(Position::ZERO, |r| r.record.roster_version);
-                self.fetch(Fetch::Roster {
-                    account: id,
-                    since,
-                    version,
-                    reply,
-                });
+                let version = self.residents.get(&id).map_or(Position::ZERO, |r| r.record.roster_version);
+                self.fetch(Fetch::Roster { account: id, since, version, reply });
             }
             Command::ReadPresence(address) => self.read_presence(id, &address, reply),
             Command::ReadHistory(request) => self.read_history(id, request, reply),
@@ -414,12 +345,7 @@ impl Shard {
     }
 
     fn reside(&mut self, loaded: Loaded, waiting: VecDeque<Work>) {
-        let Loaded {
-            record,
-            progress,
-            unclaimed: rows,
-            last,
-        } = loaded;
+        let Loaded { record, progress, unclaimed: rows, last } = loaded;
         let mut unclaimed = rosterkit_core::delivery::unclaimed::Unclaimed::default();
         for row in rows {
             unclaimed.insert(row.position, row.sender, row.size);
@@ -447,8 +373,7 @@ impl Shard {
             requests: TokenBucket::full(&limits.requests, self.now.tick),
             record,
         };
-        self.accounts
-            .insert(resident.record.address.clone(), Residency::Here(resident.id()));
+        self.accounts.insert(resident.record.address.clone(), Residency::Here(resident.id()));
         let (id, blocks) = (resident.id(), !resident.record.blocked.is_empty());
         self.residents.insert(id, Box::new(resident));
         if blocks {
@@ -460,29 +385,13 @@ impl Shard {
     fn absent(&mut self, address: &Address, id: Option<AddressId>, mut waiting: VecDeque<Work>) {
         while let Some(work) = waiting.pop_front() {
             match (work, id) {
-                (
-                    Work::Command {
-                        command: Command::CreateAccount,
-                        reply,
-                        ..
-                    },
-                    Some(id),
-                ) => {
+                (Work::Command { command: Command::CreateAccount, reply, .. }, Some(id)) => {
                     return self.create_account(id, address.clone(), reply, waiting);
                 }
-                (
-                    work @ Work::Command {
-                        command: Command::CreateAccount,
-                        ..
-                    },
-                    None,
-                ) => {
+                (work @ Work::Command { command: Command::CreateAccount, .. }, None) => {
                     waiting.push_front(work);
                     self.accounts.insert(address.clone(), Residency::Loading(waiting));
-                    return self.fetch(Fetch::Account {
-                        address: address.clone(),
-                        mint: true,
-                    });
+                    return self.fetch(Fetch::Account { address: address.clone(), mint: true });
                 }
                 (Work::Pending(pending), _) => self.settle_nowhere(&pending),
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
@@ -576,18 +485,11 @@ impl Shard {
     }
 
     fn fetch(&mut self, fetch: Fetch) {
-        self.out.reader.push(ToReader::Fetch {
-            shard: self.index,
-            generation: self.generation,
-            fetch,
-        });
+        self.out.reader.push(ToReader::Fetch { shard: self.index, generation: self.generation, fetch });
     }
 
     fn write(&mut self, job: Job) {
-        self.out.writer.push(ToWrite {
-            generation: self.generation,
-            job,
-        });
+        self.out.writer.push(ToWrite { generation: self.generation, job });
     }
 
     /// Sends a signal to an account's shard; to this one too, at the end of the step.

@@ -134,11 +134,7 @@ impl Shard {
         for watcher in resident.record.roster.watchers() {
             by_shard[self.shared.shard_of(watcher)].push(watcher);
         }
-        let excluded = if blocks {
-            self.blocked_watchers.get(&id).cloned()
-        } else {
-            None
-        };
+        let excluded = if blocks { self.blocked_watchers.get(&id).cloned() } else { None };
         for (shard, mut watchers) in by_shard.into_iter().enumerate() {
             if let Some(excluded) = &excluded {
                 watchers.retain(|w| !excluded.contains(w));
@@ -165,20 +161,11 @@ impl Shard {
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
-        let presence = if may_see {
-            resident.shown.clone()
-        } else {
-            Presence::offline()
-        };
+        let presence = if may_see { resident.shown.clone() } else { Presence::offline() };
         let address = resident.record.address.clone();
         self.signal(
             watcher.slot(),
-            Signal::Presence {
-                subject: id,
-                address,
-                presence,
-                watchers: vec![watcher],
-            },
+            Signal::Presence { subject: id, address, presence, watchers: vec![watcher] },
         );
     }
 
@@ -196,13 +183,8 @@ impl Shard {
             };
             for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
                 if attached.contribution.is_some() {
-                    let body = EventBody::Presence {
-                        subject: address.clone(),
-                        presence: presence.clone(),
-                    };
-                    attached
-                        .queue
-                        .put_slot(Slot::Presence(subject), body, &*self.shared);
+                    let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
+                    attached.queue.put_slot(Slot::Presence(subject), body, &*self.shared);
                 }
             }
         }
@@ -217,10 +199,7 @@ impl Shard {
 
     /// A session came online: it gets the presence of every buddy, and an end mark.
     pub(super) fn begin_snapshot(&mut self, id: AddressId, session: SessionId) {
-        self.fetch(Fetch::Buddies {
-            account: id,
-            purpose: BuddiesFor::Snapshot(session),
-        });
+        self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Snapshot(session) });
     }
 
     pub(super) fn take_snapshot(&mut self, id: AddressId, session: SessionId, result: Result<Vec<Buddy>>) {
@@ -231,11 +210,8 @@ impl Shard {
                 return;
             }
         };
-        let seen: Vec<(AddressId, Address)> = buddies
-            .into_iter()
-            .filter(|b| b.halves.to())
-            .map(|b| (b.peer, b.address))
-            .collect();
+        let seen: Vec<(AddressId, Address)> =
+            buddies.into_iter().filter(|b| b.halves.to()).map(|b| (b.peer, b.address)).collect();
         self.probe(id, Some(session), seen);
     }
 
@@ -250,10 +226,7 @@ impl Shard {
         let mut outside = Vec::new();
         for (subject, address) in seen {
             if self.hosts(&address) {
-                by_shard
-                    .entry(self.shared.shard_of(subject))
-                    .or_default()
-                    .push((subject, address));
+                by_shard.entry(self.shared.shard_of(subject)).or_default().push((subject, address));
             } else {
                 outside.push((subject, address, Presence::unknown()));
             }
@@ -263,11 +236,7 @@ impl Shard {
             attached.snapshot = Some(by_shard.len() as u32 + 1);
         }
         for (shard, subjects) in by_shard {
-            let probe = Signal::Probe {
-                watcher,
-                session,
-                subjects,
-            };
+            let probe = Signal::Probe { watcher, session, subjects };
             self.out.shards[shard].push(crate::messages::ToShard::Signal(probe));
         }
         self.take_probed(watcher, session, outside);
@@ -289,22 +258,12 @@ impl Shard {
                 (subject, address, presence)
             })
             .collect();
-        self.signal(
-            watcher.slot(),
-            Signal::Probed {
-                watcher,
-                session,
-                presences,
-            },
-        );
+        self.signal(watcher.slot(), Signal::Probed { watcher, session, presences });
     }
 
     fn shows_to(&self, resident: &super::Resident, watcher: AddressId) -> bool {
         resident.record.roster.get(watcher).from()
-            && !self
-                .blocked_watchers
-                .get(&resident.id())
-                .is_some_and(|blocked| blocked.contains(&watcher))
+            && !self.blocked_watchers.get(&resident.id()).is_some_and(|blocked| blocked.contains(&watcher))
     }
 
     pub(super) fn take_probed(
@@ -328,13 +287,8 @@ impl Shard {
                 continue;
             }
             for (subject, address, presence) in &presences {
-                let body = EventBody::Presence {
-                    subject: address.clone(),
-                    presence: presence.clone(),
-                };
-                attached
-                    .queue
-                    .put_slot(Slot::Presence(*subject), body, &*self.shared);
+                let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
+                attached.queue.put_slot(Slot::Presence(*subject), body, &*self.shared);
             }
             if session.is_some()
                 && let Some(left) = &mut attached.snapshot
@@ -342,9 +296,7 @@ impl Shard {
                 *left -= 1;
                 if *left == 0 {
                     attached.snapshot = None;
-                    attached
-                        .queue
-                        .put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, &*self.shared);
+                    attached.queue.put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, &*self.shared);
                 }
             }
         }
@@ -358,21 +310,12 @@ impl Shard {
             return reply.answer(Ok(Answer::Presence(resident.shown.clone())));
         }
         let Some(_) = address.user() else {
-            return reply.answer(Err(
-                Refusal::InvalidArgument("presence is of user@domain".into()).into()
-            ));
+            return reply.answer(Err(Refusal::InvalidArgument("presence is of user@domain".into()).into()));
         };
         if !self.hosts(address) {
             return reply.answer(Ok(Answer::Presence(Presence::unknown())));
         }
-        self.signal(
-            address.slot(),
-            Signal::ReadPresence {
-                watcher: id,
-                subject: address.bare(),
-                reply,
-            },
-        );
+        self.signal(address.slot(), Signal::ReadPresence { watcher: id, subject: address.bare(), reply });
     }
 
     /// What a viewer sees of an account: nothing, unless it may.
@@ -389,10 +332,7 @@ impl Shard {
 
     /// A block was set or lifted: the blocked see the account go offline, or come back.
     pub(super) fn block_changed(&mut self, id: AddressId) {
-        self.fetch(Fetch::Buddies {
-            account: id,
-            purpose: BuddiesFor::Blocking,
-        });
+        self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Blocking });
     }
 
     /// Who of the watchers is blocked is worked out when the block changes or the account is loaded, not with every
@@ -438,15 +378,7 @@ impl Shard {
         reply.answer(Ok(Answer::Done));
         if self.hosts(recipient) {
             let recipient = recipient.bare();
-            self.signal(
-                recipient.slot(),
-                Signal::Typing {
-                    sender: id,
-                    sender_address,
-                    recipient,
-                    state,
-                },
-            );
+            self.signal(recipient.slot(), Signal::Typing { sender: id, sender_address, recipient, state });
         }
     }
 
@@ -463,11 +395,7 @@ impl Shard {
         let Some(resident) = self.residents.get(id) else {
             return;
         };
-        let from = Sender {
-            id: sender,
-            address: sender_address,
-            hosted: true,
-        };
+        let from = Sender { id: sender, address: sender_address, hosted: true };
         if admission::admit(&resident.record, &resident.preferences, from, Class::Typing).is_err() {
             return;
         }
@@ -487,10 +415,7 @@ impl Shard {
             } else {
                 typing.remove(&sender);
             }
-            let body = EventBody::Typing {
-                sender: sender_address.clone(),
-                state,
-            };
+            let body = EventBody::Typing { sender: sender_address.clone(), state };
             attached.queue.put_slot(Slot::Typing(sender), body, &*self.shared);
         }
         for session in deadlines {
@@ -509,10 +434,7 @@ impl Shard {
         };
         let over = typing.get(&sender).is_some_and(|(_, until)| *until <= now);
         if over && let Some((address, _)) = typing.remove(&sender) {
-            let body = EventBody::Typing {
-                sender: address,
-                state: ChatState::Paused,
-            };
+            let body = EventBody::Typing { sender: address, state: ChatState::Paused };
             attached.queue.put_slot(Slot::Typing(sender), body, &*self.shared);
         }
     }
@@ -523,14 +445,8 @@ fn check(presence: &SetPresence) -> std::result::Result<(), Refusal> {
         let what = format!("{} is no state to set: go offline instead", presence.state);
         return Err(Refusal::InvalidArgument(what));
     }
-    if presence
-        .note
-        .as_ref()
-        .is_some_and(|note| note.len() > MAX_NOTE_BYTES)
-    {
-        return Err(Refusal::InvalidArgument(format!(
-            "a note has at most {MAX_NOTE_BYTES} bytes"
-        )));
+    if presence.note.as_ref().is_some_and(|note| note.len() > MAX_NOTE_BYTES) {
+        return Err(Refusal::InvalidArgument(format!("a note has at most {MAX_NOTE_BYTES} bytes")));
     }
     Ok(())
 }

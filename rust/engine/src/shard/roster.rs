@@ -33,20 +33,8 @@ impl Shard {
         reply: ReplyTo,
     ) {
         let peer = edit.peer.bare();
-        let work = Work::Command {
-            session,
-            command: Command::Roster(edit),
-            reply,
-        };
-        self.fetch_first(
-            id,
-            work,
-            Fetch::Peer {
-                account: id,
-                peer,
-                id: None,
-            },
-        );
+        let work = Work::Command { session, command: Command::Roster(edit), reply };
+        self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
     }
 
     pub(super) fn decide_edit(&mut self, id: AddressId, edit: RosterEdit, found: FoundPeer, reply: ReplyTo) {
@@ -59,20 +47,14 @@ impl Shard {
         let asks = matches!(edit.op, Op::Add | Op::Subscribe);
         let known = found.buddy.as_ref().is_some_and(|buddy| buddy.listed);
         if asks && hosted && !found.exists {
-            return reply.answer(Err(
-                Refusal::NotFound(format!("there is no account {peer}")).into()
-            ));
+            return reply.answer(Err(Refusal::NotFound(format!("there is no account {peer}")).into()));
         }
         if matches!(edit.op, Op::Remove | Op::Update) && found.buddy.is_none() {
-            return reply.answer(Err(
-                Refusal::NotFound(format!("{peer} is not on the roster")).into()
-            ));
+            return reply.answer(Err(Refusal::NotFound(format!("{peer} is not on the roster")).into()));
         }
         if asks
             && !known
-            && let Err(refusal) = resident
-                .requests
-                .take(&limits.requests, self.now.tick, "buddy requests")
+            && let Err(refusal) = resident.requests.take(&limits.requests, self.now.tick, "buddy requests")
         {
             return reply.answer(Err(refusal.into()));
         }
@@ -80,12 +62,7 @@ impl Shard {
             id,
             found.buddy.as_ref(),
             (found.id, &peer),
-            Edit {
-                op: edit.op,
-                name: edit.name,
-                groups: edit.groups,
-                note: edit.note.into(),
-            },
+            Edit { op: edit.op, name: edit.name, groups: edit.groups, note: edit.note.into() },
             resident.record.roster.listed(),
             resident.preferences.max_roster_items,
         );
@@ -106,37 +83,20 @@ impl Shard {
         });
         let mut writes = Vec::new();
         if found.minted {
-            writes.push(Write::Address {
-                id: found.id,
-                address: peer,
-            });
+            writes.push(Write::Address { id: found.id, address: peer });
         }
         writes.push(Write::Buddy(id, buddy.clone()));
         writes.push(Write::Account(Arc::clone(&record)));
         writes.extend(pending.clone().map(Write::Pend));
-        let after = After::RosterEdited {
-            buddy: Box::new(buddy),
-            pending: pending.map(Box::new),
-            reply,
-        };
-        self.change(
-            id,
-            Changing {
-                record: Some(record),
-                after,
-            },
-            writes,
-        );
+        let after = After::RosterEdited { buddy: Box::new(buddy), pending: pending.map(Box::new), reply };
+        self.change(id, Changing { record: Some(record), after }, writes);
     }
 
     // ---- somebody's signal ----------------------------------------------------------------------------------
 
     pub(super) fn fetch_peer_of_pending(&mut self, id: AddressId, pending: Box<Pending>) {
-        let fetch = Fetch::Peer {
-            account: id,
-            peer: pending.origin_address.clone(),
-            id: Some(pending.origin),
-        };
+        let fetch =
+            Fetch::Peer { account: id, peer: pending.origin_address.clone(), id: Some(pending.origin) };
         self.fetch_first(id, Work::Pending(pending), fetch);
     }
 
@@ -145,10 +105,7 @@ impl Shard {
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
-        let settle = Write::Settle {
-            position: pending.position,
-            recipient: pending.recipient.clone(),
-        };
+        let settle = Write::Settle { position: pending.position, recipient: pending.recipient.clone() };
         let sender = Sender {
             id: pending.origin,
             address: &pending.origin_address,
@@ -156,31 +113,17 @@ impl Shard {
         };
         // What ends a relation is always taken: refusing it would leave the two sides disagreeing.
         let ends = matches!(pending.signal.op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed);
-        let admitted = ends
-            || admit(
-                &resident.record,
-                &resident.preferences,
-                sender,
-                Class::BuddyRequest,
-            )
-            .is_ok();
+        let admitted =
+            ends || admit(&resident.record, &resident.preferences, sender, Class::BuddyRequest).is_ok();
         let received = admitted.then(|| {
-            roster::receive(
-                found.buddy.as_ref(),
-                (pending.origin, &pending.origin_address),
-                &pending.signal,
-            )
+            roster::receive(found.buddy.as_ref(), (pending.origin, &pending.origin_address), &pending.signal)
         });
         let Some((buddy, asked)) = received.and_then(|r| Some((r.buddy?, r.asked))) else {
             // Nothing changes: that it was received is all there is to write.
             return self.write(Job::Lazy { writes: vec![settle] });
         };
         let record = with_buddy(&resident.record, &buddy);
-        let mut writes = vec![
-            Write::Buddy(id, buddy.clone()),
-            Write::Account(Arc::clone(&record)),
-            settle,
-        ];
+        let mut writes = vec![Write::Buddy(id, buddy.clone()), Write::Account(Arc::clone(&record)), settle];
         if let Some(asked) = asked {
             let entry = Entry {
                 sender: pending.origin,
@@ -196,35 +139,17 @@ impl Shard {
                 unknown: Vec::new(),
             };
             // A request waits in the recipient's log only, and is no part of their history.
-            writes.push(Write::append(
-                entry,
-                Sides::new(false, false).cleared(Side::Sender),
-            ));
+            writes.push(Write::append(entry, Sides::new(false, false).cleared(Side::Sender)));
         }
-        let origin = RowAddresses {
-            sender: pending.origin_address,
-            recipient: resident.record.address.clone(),
-        };
-        let after = After::RosterReceived {
-            buddy: Box::new(buddy),
-            origin,
-        };
-        self.change(
-            id,
-            Changing {
-                record: Some(record),
-                after,
-            },
-            writes,
-        );
+        let origin =
+            RowAddresses { sender: pending.origin_address, recipient: resident.record.address.clone() };
+        let after = After::RosterReceived { buddy: Box::new(buddy), origin };
+        self.change(id, Changing { record: Some(record), after }, writes);
     }
 
     /// The recipient of a signal is gone: there is nothing to change, and nobody to send it to again.
     pub(super) fn settle_nowhere(&mut self, pending: &Pending) {
-        let settle = Write::Settle {
-            position: pending.position,
-            recipient: pending.recipient.clone(),
-        };
+        let settle = Write::Settle { position: pending.position, recipient: pending.recipient.clone() };
         self.write(Job::Lazy { writes: vec![settle] });
     }
 
@@ -238,14 +163,9 @@ impl Shard {
         let (peer, address) = (buddy.peer, buddy.address.clone());
         let (was, is) = (before.roster.get(peer), buddy.relation());
         let status = buddy.status();
-        let event = EventBody::RosterChanged {
-            buddy: Arc::new(buddy),
-            status,
-        };
+        let event = EventBody::RosterChanged { buddy: Arc::new(buddy), status };
         for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
-            attached
-                .queue
-                .put_slot(Slot::Roster(peer), event.clone(), &*self.shared);
+            attached.queue.put_slot(Slot::Roster(peer), event.clone(), &*self.shared);
         }
         self.sight_changed(id, (peer, &address), was, is);
     }

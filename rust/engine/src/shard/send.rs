@@ -35,10 +35,8 @@ impl Shard {
         };
         let fingerprint = fingerprint(&send);
         if let Some(client_id) = &send.client_id {
-            if let Some(first) = resident
-                .in_flight
-                .iter_mut()
-                .find(|f| f.client_id.as_ref() == Some(client_id))
+            if let Some(first) =
+                resident.in_flight.iter_mut().find(|f| f.client_id.as_ref() == Some(client_id))
             {
                 if first.fingerprint == fingerprint {
                     return first.replies.push(reply);
@@ -48,27 +46,18 @@ impl Shard {
             let missing = match &resident.ring {
                 Ring::Unread => Some(Fetch::Ring { account: id }),
                 Ring::Known(hashes) if !looked_up && hashes.contains(&client_id.hash64()) => {
-                    Some(Fetch::ClientId {
-                        account: id,
-                        client_id: client_id.clone(),
-                    })
+                    Some(Fetch::ClientId { account: id, client_id: client_id.clone() })
                 }
                 Ring::Known(_) => None,
             };
             if let Some(fetch) = missing {
-                let work = Work::Command {
-                    session,
-                    command: Command::Send(send),
-                    reply,
-                };
+                let work = Work::Command { session, command: Command::Send(send), reply };
                 resident.gate = Gate::Fetching(Box::new(work));
                 return self.fetch(fetch);
             }
         }
         if let Err(refusal) =
-            resident
-                .sends
-                .take(&self.shared.options.limits.sends, self.now.tick, "messages")
+            resident.sends.take(&self.shared.options.limits.sends, self.now.tick, "messages")
         {
             return reply.answer(Err(refusal.into()));
         }
@@ -147,11 +136,7 @@ impl Shard {
 
     /// A client id was looked up: its send is answered again, or was another one with the same hash.
     pub(super) fn take_client_id(&mut self, id: AddressId, result: Result<Option<ClientIdEntry>>) {
-        let Some(Work::Command {
-            session,
-            command: Command::Send(send),
-            reply,
-        }) = self.take_fetching(id)
+        let Some(Work::Command { session, command: Command::Send(send), reply }) = self.take_fetching(id)
         else {
             return;
         };
@@ -192,11 +177,8 @@ impl Shard {
             .and_then(|()| {
                 let may_see = deliver.entry.sender == id
                     || admission::may_see(&resident.record, deliver.entry.sender, &deliver.sender);
-                let takers = resident
-                    .sessions
-                    .iter()
-                    .filter_map(|s| self.sessions.get(s))
-                    .map(|a| a.as_taker());
+                let takers =
+                    resident.sessions.iter().filter_map(|s| self.sessions.get(s)).map(|a| a.as_taker());
                 fork::word(&resident.preferences, may_see, takers)
             });
         let word = match decided {
@@ -210,33 +192,18 @@ impl Shard {
         if !deliver.sender_needs && !to_oneself {
             sides = sides.cleared(Side::Sender);
         }
-        let flight = Flight {
-            sender: deliver.entry.sender,
-            recipient: id,
-            token: deliver.token,
-        };
-        let addresses = RowAddresses {
-            sender: deliver.sender,
-            recipient: resident.record.address.clone(),
-        };
+        let flight = Flight { sender: deliver.entry.sender, recipient: id, token: deliver.token };
+        let addresses = RowAddresses { sender: deliver.sender, recipient: resident.record.address.clone() };
         if let Some(resident) = self.residents.get_mut(&id) {
             resident.arriving += 1;
         }
-        self.write(Job::Append {
-            write: Write::append(deliver.entry, sides),
-            addresses,
-            flight,
-        });
+        self.write(Job::Append { write: Write::append(deliver.entry, sides), addresses, flight });
     }
 
     /// Tells the sender's shard no.
     pub(super) fn refuse(&mut self, deliver: &Deliver, recipient: Option<AddressId>, error: Error) {
         let sender = deliver.entry.sender;
-        let flight = Flight {
-            sender,
-            recipient: recipient.unwrap_or(sender),
-            token: deliver.token,
-        };
+        let flight = Flight { sender, recipient: recipient.unwrap_or(sender), token: deliver.token };
         if self.shared.shard_of(sender) == self.index {
             self.answer_flight(flight, Err(error));
         } else {

@@ -59,10 +59,7 @@ impl Shard {
             return;
         };
         if matches!(options.consumer, Consumer::Listener(_))
-            && !self
-                .shared
-                .ready
-                .admits_listener(self.shared.options.max_listeners)
+            && !self.shared.ready.admits_listener(self.shared.options.max_listeners)
         {
             let what = format!(
                 "{} sessions have listeners, which is the maximum",
@@ -75,11 +72,7 @@ impl Shard {
         {
             return reply.answer(Err(refusal.into()));
         }
-        match options
-            .device
-            .as_ref()
-            .map(|name| (name, resident.record.device(name)))
-        {
+        match options.device.as_ref().map(|name| (name, resident.record.device(name))) {
             None => self.attach(id, None, options, reply),
             Some((_, Some(number))) => {
                 self.take_over(id, number);
@@ -108,24 +101,9 @@ impl Shard {
             position: progress.claims.upto(),
             seen: self.now.wall,
         });
-        let writes = vec![
-            Write::Account(Arc::clone(&record)),
-            Write::Progress(id, progress.clone()),
-        ];
-        let after = After::DeviceAdded {
-            number,
-            progress,
-            options: Box::new(options),
-            reply,
-        };
-        self.change(
-            id,
-            Changing {
-                record: Some(record),
-                after,
-            },
-            writes,
-        );
+        let writes = vec![Write::Account(Arc::clone(&record)), Write::Progress(id, progress.clone())];
+        let after = After::DeviceAdded { number, progress, options: Box::new(options), reply };
+        self.change(id, Changing { record: Some(record), after }, writes);
     }
 
     /// The device has a newer session: the old one ends.
@@ -171,11 +149,7 @@ impl Shard {
         let Some(address) = self.residents.get(&id).map(|r| r.record.address.clone()) else {
             return;
         };
-        let feed = if options.reads_messages {
-            Feed::Live
-        } else {
-            Feed::None
-        };
+        let feed = if options.reads_messages { Feed::Live } else { Feed::None };
         self.sessions.insert(
             session,
             Box::new(Attached {
@@ -223,11 +197,10 @@ impl Shard {
         if !same {
             return self.end_session(session, EndReason::AccountDeleted);
         }
-        if attached.device.is_some_and(|d| {
-            self.residents
-                .get(&id)
-                .is_none_or(|r| r.progress.cursor(d).is_none())
-        }) {
+        if attached
+            .device
+            .is_some_and(|d| self.residents.get(&id).is_none_or(|r| r.progress.cursor(d).is_none()))
+        {
             return self.end_session(session, EndReason::Replaced);
         }
         if let Some(resident) = self.residents.get_mut(&id) {
@@ -238,11 +211,7 @@ impl Shard {
         }
         let queue = Arc::clone(&attached.queue);
         let online = attached.contribution.is_some();
-        queue.put_slot(
-            crate::queue::Slot::Resync,
-            crate::event::EventBody::Resync,
-            &*self.shared,
-        );
+        queue.put_slot(crate::queue::Slot::Resync, crate::event::EventBody::Resync, &*self.shared);
         self.start_feed(session);
         self.presence_changed(id);
         if online {
@@ -274,15 +243,11 @@ impl Shard {
         let Some(session) = session else {
             return reply.answer(Err(needs_session()));
         };
-        let deadline = self
-            .sessions
-            .get_mut(&session)
-            .and_then(|a| a.lease.as_mut())
-            .map(|lease| {
-                lease.renew(self.now.tick);
-                lease.activity = activity;
-                lease.deadline()
-            });
+        let deadline = self.sessions.get_mut(&session).and_then(|a| a.lease.as_mut()).map(|lease| {
+            lease.renew(self.now.tick);
+            lease.activity = activity;
+            lease.deadline()
+        });
         if let Some(deadline) = deadline {
             // In foreground the bound is shorter: the deadline that stands may be too late.
             self.schedule(deadline, Deadline::Lease(session));
@@ -315,11 +280,7 @@ impl Shard {
 
     /// Ends every session of an account.
     pub(super) fn end_sessions_of(&mut self, id: AddressId, reason: EndReason) {
-        let sessions = self
-            .residents
-            .get(&id)
-            .map(|r| r.sessions.clone())
-            .unwrap_or_default();
+        let sessions = self.residents.get(&id).map(|r| r.sessions.clone()).unwrap_or_default();
         for session in sessions {
             self.end_session(session, reason);
         }
@@ -338,17 +299,11 @@ impl Shard {
         let mut progress = resident.progress.clone();
         progress.cursors.retain(|c| c.device != number);
         let record = Arc::new(record);
-        let writes = vec![
-            Write::Account(Arc::clone(&record)),
-            Write::Progress(id, progress.clone()),
-        ];
+        let writes = vec![Write::Account(Arc::clone(&record)), Write::Progress(id, progress.clone())];
         self.take_over(id, number);
         self.change(
             id,
-            Changing {
-                record: Some(record),
-                after: After::DeviceRetired { progress, reply },
-            },
+            Changing { record: Some(record), after: After::DeviceRetired { progress, reply } },
             writes,
         );
     }
@@ -365,8 +320,5 @@ impl Shard {
 }
 
 pub(super) fn needs_session() -> Error {
-    Error::new(
-        crate::error::ErrorKind::InvalidArgument,
-        "this is for a session: call it on one",
-    )
+    Error::new(crate::error::ErrorKind::InvalidArgument, "this is for a session: call it on one")
 }

@@ -29,18 +29,12 @@ pub fn messages(events: &[Event]) -> Vec<Message> {
 }
 
 pub fn texts(events: &[Event]) -> Vec<String> {
-    messages(events)
-        .iter()
-        .filter_map(|m| m.content.as_text().map(str::to_owned))
-        .collect()
+    messages(events).iter().filter_map(|m| m.content.as_text().map(str::to_owned)).collect()
 }
 
 /// What sorts of event came, for a failing assertion.
 pub fn kinds(events: &[Event]) -> Vec<String> {
-    events
-        .iter()
-        .map(|e| format!("{:?}", e.body).chars().take(120).collect())
-        .collect()
+    events.iter().map(|e| format!("{:?}", e.body).chars().take(120).collect()).collect()
 }
 
 impl World {
@@ -57,20 +51,12 @@ impl World {
         let store = SqliteStore::new(directory.path().join("im.db"), SqliteOptions::small());
         let start = Timestamp(1_700_000_000_000);
         let engine = Engine::open_virtual(store, options.clone(), 7, start).unwrap();
-        World {
-            engine,
-            options,
-            directory,
-        }
+        World { engine, options, directory }
     }
 
     /// The same file, in a new engine.
     pub fn reopen(self) -> World {
-        let World {
-            engine,
-            options,
-            directory,
-        } = self;
+        let World { engine, options, directory } = self;
         engine.shutdown(true).unwrap();
         World::in_directory(directory, options)
     }
@@ -90,10 +76,7 @@ impl World {
     pub fn sessions<const N: usize>(&self, users: [&str; N]) -> [Session; N] {
         users.map(|user| {
             self.create(user);
-            let options = SessionOptions {
-                reads_messages: true,
-                ..SessionOptions::default()
-            };
+            let options = SessionOptions { reads_messages: true, ..SessionOptions::default() };
             self.engine.open_session(&account(user), options).unwrap()
         })
     }
@@ -101,11 +84,7 @@ impl World {
     pub fn device(&self, user: &str, device: &str) -> Session {
         self.create(user);
         let device = Some(DeviceName::new(device).unwrap());
-        let options = SessionOptions {
-            reads_messages: true,
-            device,
-            ..SessionOptions::default()
-        };
+        let options = SessionOptions { reads_messages: true, device, ..SessionOptions::default() };
         self.engine.open_session(&account(user), options).unwrap()
     }
 
@@ -136,9 +115,7 @@ impl World {
         self.drain(b);
         b.confirm_buddy(a.account()).unwrap();
         for (session, state) in [(a, rosterkit::State::Online), (b, rosterkit::State::Online)] {
-            session
-                .set_presence(rosterkit::SetPresence::state(state))
-                .unwrap();
+            session.set_presence(rosterkit::SetPresence::state(state)).unwrap();
         }
         self.drain(a);
         self.drain(b);

@@ -6,7 +6,7 @@
 
 use super::sql;
 use super::writer::{SqliteWriter, put_client_id};
-use crate::{CommitError, StoreError};
+use crate::{CommitError, StoreError, Writer};
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::Side;
 use rosterkit_core::write::ClientIdEntry;
@@ -19,6 +19,9 @@ const RING_MS: i64 = 24 * 60 * 60 * 1_000;
 const RING_LEAST: i64 = 256;
 const RING_MOST: i64 = 1_024;
 
+/// How much longer a slice may take when the tail is full.
+const FULL_TAIL: u32 = 50;
+
 /// A pass under way.
 pub(super) struct Pass {
     entries: Vec<Entry>,
@@ -30,23 +33,10 @@ pub(super) struct Pass {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Entry {
-    Account {
-        account: AddressId,
-        row: u64,
-    },
-    Peer {
-        account: AddressId,
-        peer: AddressId,
-        row: u64,
-    },
-    ClientId {
-        account: AddressId,
-        hash: u64,
-        row: u64,
-    },
-    TrimRing {
-        account: AddressId,
-    },
+    Account { account: AddressId, row: u64 },
+    Peer { account: AddressId, peer: AddressId, row: u64 },
+    ClientId { account: AddressId, hash: u64, row: u64 },
+    TrimRing { account: AddressId },
 }
 
 impl SqliteWriter {
@@ -54,11 +44,7 @@ impl SqliteWriter {
     pub(super) fn index_slice(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError> {
         if self.pass.is_none() {
             let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
-            let worth_it = if all {
-                1
-            } else {
-                (self.parts.options.tail_rows / 2).max(1)
-            };
+            let worth_it = if all { 1 } else { (self.parts.options.tail_rows / 2).max(1) };
             if tail.len() < worth_it {
                 return Ok(false);
             }
@@ -68,15 +54,14 @@ impl SqliteWriter {
         let Some(mut pass) = self.pass.take() else {
             return Ok(false);
         };
+        // The tail is bounded: when rows come faster than slices index them, commits wait.
+        let full = self.tail_len() >= self.parts.options.tail_rows;
+        let budget = if full { budget.saturating_mul(FULL_TAIL) } else { budget };
         let result = self.write_slice(&mut pass, budget);
         match result {
             Ok(true) => {
                 self.indexed = pass.position;
-                self.parts
-                    .tail
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .trim(pass.upto);
+                self.parts.tail.write().unwrap_or_else(PoisonError::into_inner).trim(pass.upto);
                 Ok(false)
             }
             Ok(false) => {
@@ -105,32 +90,21 @@ impl SqliteWriter {
                 entries.push(Entry::Peer { account, peer, row });
             }
             if let Some(hash) = of.client_id {
-                entries.push(Entry::ClientId {
-                    account: of.sender,
-                    hash,
-                    row,
-                });
+                entries.push(Entry::ClientId { account: of.sender, hash, row });
                 entries.push(Entry::TrimRing { account: of.sender });
             }
         }
         // Sorted by table and key, so that a slice touches few pages.
         entries.sort_unstable();
         entries.dedup();
-        Pass {
-            entries,
-            done: 0,
-            upto,
-            position,
-        }
+        Pass { entries, done: 0, upto, position }
     }
 
     /// Writes entries until the time is over. True when the pass is done and its mark is written.
     fn write_slice(&mut self, pass: &mut Pass, budget: Duration) -> Result<bool, CommitError> {
         let parts = Arc::clone(&self.parts);
         let failed = |e| CommitError::RolledBack(StoreError::of("indexing", e));
-        self.connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(failed)?;
+        self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         let begun = Instant::now();
         let from = pass.done;
         let result = self.transact(|connection| {
@@ -143,17 +117,12 @@ impl SqliteWriter {
             }
             if pass.done == pass.entries.len() {
                 connection
-                    .execute(
-                        "UPDATE meta SET value = ?1 WHERE key = 'indexed'",
-                        [sql(pass.position.0)],
-                    )
+                    .execute("UPDATE meta SET value = ?1 WHERE key = 'indexed'", [sql(pass.position.0)])
                     .map_err(failed)?;
             }
             Ok(())
         });
-        self.connection
-            .pragma_update(None, "synchronous", "FULL")
-            .map_err(failed)?;
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         if let Err(error) = result {
             pass.done = from;
             return Err(error);
@@ -169,21 +138,13 @@ fn write_entry(connection: &Connection, parts: &super::open::Parts, entry: &Entr
         Entry::Account { account, row } => {
             let Some(row) = tail.get(row) else { return Ok(()) };
             let side = |side, id, bit| {
-                if id == account && row.sides.needed_by(side) {
-                    bit
-                } else {
-                    0
-                }
+                if id == account && row.sides.needed_by(side) { bit } else { 0 }
             };
             let sides = side(Side::Recipient, row.recipient, 1) | side(Side::Sender, row.sender, 2);
             if sides == 0 {
                 return Ok(());
             }
-            let peer = if row.sender == account {
-                row.recipient
-            } else {
-                row.sender
-            };
+            let peer = if row.sender == account { row.recipient } else { row.sender };
             let insert = "INSERT OR REPLACE INTO log_by_account (account, position, peer, side, size, time)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             connection.prepare_cached(insert)?.execute(params![
@@ -246,11 +207,7 @@ fn trim_ring(connection: &Connection, account: AddressId) -> rusqlite::Result<()
     )?;
     let entries = select
         .query_map([sql(account.to_bits())], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, i64>(1)?,
-                row.get::<_, Vec<u8>>(2)?,
-            ))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut newest = i64::MIN;

@@ -17,38 +17,22 @@ impl Lock {
     pub(super) fn take(path: &Path) -> Result<Lock, StoreError> {
         let mut name = path.as_os_str().to_owned();
         name.push("-lock");
-        let io = |source| StoreError::Io {
-            doing: "locking the side file",
-            source,
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(name)
-            .map_err(io)?;
+        let io = |source| StoreError::Io { doing: "locking the side file", source };
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(name).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 // Who holds it is a help for people; that somebody does is what counts.
                 let _ = file.read_to_string(&mut holder);
-                let holder = if holder.is_empty() {
-                    "another process"
-                } else {
-                    holder.trim()
-                };
-                return Err(StoreError::Held {
-                    path: path.display().to_string(),
-                    holder: holder.into(),
-                });
+                let holder = if holder.is_empty() { "another process" } else { holder.trim() };
+                return Err(StoreError::Held { path: path.display().to_string(), holder: holder.into() });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-        file.write_all(format!("process {}\n", std::process::id()).as_bytes())
-            .map_err(io)?;
+        file.write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(io)?;
         Ok(Lock { _file: file })
     }
 }

@@ -48,12 +48,7 @@ impl Default for SqliteOptions {
 impl SqliteOptions {
     /// For phones: less memory, shorter files.
     pub fn small() -> Self {
-        SqliteOptions {
-            checkpoint_pages: 1_000,
-            tail_rows: 4_096,
-            cache_kib: 2_048,
-            ..Self::default()
-        }
+        SqliteOptions { checkpoint_pages: 1_000, tail_rows: 4_096, cache_kib: 2_048, ..Self::default() }
     }
 }
 
@@ -66,10 +61,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// A store at this path; the file is made when it is not there.
     pub fn new(path: impl AsRef<Path>, options: SqliteOptions) -> Arc<Self> {
-        Arc::new(SqliteStore {
-            path: path.as_ref().to_owned(),
-            options,
-        })
+        Arc::new(SqliteStore { path: path.as_ref().to_owned(), options })
     }
 }
 

@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Parts {
     pub(super) path: std::path::PathBuf,
     pub(super) options: SqliteOptions,
     pub(super) tail: RwLock<Tail>,
+    /// The write-ahead log is so long that the writer is to begin it anew.
+    pub(super) begin_anew: AtomicBool,
     _lock: Lock,
 }
 
@@ -52,6 +55,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
         path: path.to_owned(),
         options: options.clone(),
         tail: RwLock::new(tail),
+        begin_anew: AtomicBool::new(false),
         _lock: lock,
     });
     let reader = SqliteReader::open(&parts)?;
@@ -95,10 +99,7 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
 
 /// Looks at the first bytes of the file, if there are any.
 fn check_header(path: &Path) -> Result<(), StoreError> {
-    let io = |source| StoreError::Io {
-        doing: "reading the file's header",
-        source,
-    };
+    let io = |source| StoreError::Io { doing: "reading the file's header", source };
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -115,10 +116,7 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let name = path.display().to_string();
-    let foreign = |why: &str| StoreError::Foreign {
-        path: name.clone(),
-        why: why.into(),
-    };
+    let foreign = |why: &str| StoreError::Foreign { path: name.clone(), why: why.into() };
     let mut header = [0u8; 100];
     if let Err(error) = file.read_exact(&mut header) {
         return Err(match error.kind() {
@@ -149,21 +147,12 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
 /// Whether the file is empty, or its making was cut off before the tables were there.
 fn is_unfinished(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let read = || {
-        Ok((
-            number("user_version")?,
-            number("page_count")?,
-            number("application_id")?,
-        ))
-    };
+    let read = || Ok((number("user_version")?, number("page_count")?, number("application_id")?));
     let (version, pages, application): (i64, i64, i64) =
         read().map_err(|e| damaged(path, "its header cannot be read", e))?;
     if pages > 0 && application != i64::from(APPLICATION_ID) {
         let why = "another application made it".into();
-        return Err(StoreError::Foreign {
-            path: path.display().to_string(),
-            why,
-        });
+        return Err(StoreError::Foreign { path: path.display().to_string(), why });
     }
     Ok(version == 0)
 }
@@ -191,9 +180,7 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
-    connection
-        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
-        .map(bits)
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).map(bits)
 }
 
 fn check_meta(path: &Path, connection: &Connection) -> Result<(), StoreError> {
@@ -201,11 +188,7 @@ fn check_meta(path: &Path, connection: &Connection) -> Result<(), StoreError> {
         meta(connection, "min_reader").map_err(|e| damaged(path, "its meta table cannot be read", e))?;
     if needs > u64::from(READS) {
         let needs = u32::try_from(needs).unwrap_or(u32::MAX);
-        return Err(StoreError::Newer {
-            path: path.display().to_string(),
-            needs,
-            reads: READS,
-        });
+        return Err(StoreError::Newer { path: path.display().to_string(), needs, reads: READS });
     }
     Ok(())
 }
@@ -224,12 +207,10 @@ fn read_tail(path: &Path, connection: &Connection) -> Result<(Tail, Position, Po
         .map_err(unreadable)?;
     let mut rows = statement.query([sql(indexed.0)]).map_err(unreadable)?;
     while let Some(row) = rows.next().map_err(unreadable)? {
-        let row = row_of(row)
-            .map_err(unreadable)?
-            .map_err(|(position, what)| StoreError::Damaged {
-                path: path.display().to_string(),
-                what: format!("at {} in the log: {what}", position.0),
-            })?;
+        let row = row_of(row).map_err(unreadable)?.map_err(|(position, what)| StoreError::Damaged {
+            path: path.display().to_string(),
+            what: format!("at {} in the log: {what}", position.0),
+        })?;
         highest = row.position;
         tail.push(&row);
     }
@@ -244,11 +225,7 @@ pub(super) fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Row, (P
     let sides = Sides(row.get(3)?);
     let body = row.get_ref(4)?.as_blob().unwrap_or_default();
     Ok(match decode_row(position, sender, recipient, body) {
-        Ok(entry) => Ok(Row {
-            position,
-            sides,
-            entry,
-        }),
+        Ok(entry) => Ok(Row { position, sides, entry }),
         Err(malformed) => Err((position, malformed.0)),
     })
 }
@@ -257,21 +234,15 @@ pub(super) fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Row, (P
 fn make_durable(path: &Path, connection: &mut Connection, highest: Position) -> Result<Position, StoreError> {
     let doing = "making durable what was recovered";
     let failed = |e| StoreError::of(doing, e);
-    let busy: i64 = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        .map_err(failed)?;
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
     if busy != 0 {
-        return Err(StoreError::ReaderPresent {
-            path: path.display().to_string(),
-        });
+        return Err(StoreError::ReaderPresent { path: path.display().to_string() });
     }
     let reserved = meta(connection, "reserved").map_err(failed)?;
     let first = reserved.max(highest.0 + 1);
     connection
-        .execute(
-            "UPDATE meta SET value = ?1 WHERE key = 'reserved'",
-            [sql(first + RESERVE)],
-        )
+        .execute("UPDATE meta SET value = ?1 WHERE key = 'reserved'", [sql(first + RESERVE)])
         .map_err(failed)?;
     Ok(Position(first))
 }
@@ -279,26 +250,20 @@ fn make_durable(path: &Path, connection: &mut Connection, highest: Position) -> 
 fn facts(path: &Path, connection: &Connection, first_position: Position) -> Result<Facts, StoreError> {
     let doing = "reading what the file holds";
     let failed = |e| StoreError::of(doing, e);
-    let highest: Option<i64> = connection
-        .query_row("SELECT max(id) FROM address", [], |row| row.get(0))
-        .map_err(failed)?;
-    let mut statement = connection
-        .prepare("SELECT name, overrides FROM domain")
-        .map_err(failed)?;
+    let highest: Option<i64> =
+        connection.query_row("SELECT max(id) FROM address", [], |row| row.get(0)).map_err(failed)?;
+    let mut statement = connection.prepare("SELECT name, overrides FROM domain").map_err(failed)?;
     let domains = statement
-        .query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
         .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
         .map_err(failed)?
         .into_iter()
         .map(|(name, overrides)| {
             let name = Domain::new(&name).ok();
-            name.zip(decode_overrides(&overrides).ok())
-                .ok_or_else(|| StoreError::Damaged {
-                    path: path.display().to_string(),
-                    what: "a domain cannot be read".into(),
-                })
+            name.zip(decode_overrides(&overrides).ok()).ok_or_else(|| StoreError::Damaged {
+                path: path.display().to_string(),
+                what: "a domain cannot be read".into(),
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Facts {
@@ -315,9 +280,6 @@ fn damaged(path: &Path, what: &str, error: rusqlite::Error) -> StoreError {
         Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DiskFull) => {
             StoreError::of("reading the file", error)
         }
-        _ => StoreError::Damaged {
-            path: path.display().to_string(),
-            what: format!("{what}: {error}"),
-        },
+        _ => StoreError::Damaged { path: path.display().to_string(), what: format!("{what}: {error}") },
     }
 }

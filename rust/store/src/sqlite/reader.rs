@@ -25,19 +25,12 @@ pub(super) struct SqliteReader {
 
 impl SqliteReader {
     pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
-        Ok(SqliteReader {
-            connection: connect(&parts.path, &parts.options)?,
-            parts: Arc::clone(parts),
-        })
+        Ok(SqliteReader { connection: connect(&parts.path, &parts.options)?, parts: Arc::clone(parts) })
     }
 
     /// Runs `read` on one state of the file.
     fn read<T>(&mut self, read: impl FnOnce(&Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let run = |sql: &str| {
-            self.connection
-                .prepare_cached(sql)
-                .and_then(|mut s| s.execute([]))
-        };
+        let run = |sql: &str| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
         let result = run("BEGIN").and_then(|_| read(self));
         // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
         let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
@@ -110,14 +103,7 @@ impl SqliteReader {
                 let position = Position(bits(row.get(0)?));
                 let received = row.get::<_, i64>(1)? & 1 != 0;
                 let sender = AddressId::from_bits(bits(row.get(2)?));
-                Ok((
-                    position,
-                    received.then_some(UnclaimedRow {
-                        position,
-                        sender,
-                        size: row.get(3)?,
-                    }),
-                ))
+                Ok((position, received.then_some(UnclaimedRow { position, sender, size: row.get(3)? })))
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
@@ -125,19 +111,11 @@ impl SqliteReader {
             last = last.max(position);
             unclaimed.push(row);
         }
-        let mut unclaimed: Vec<UnclaimedRow> = unclaimed
-            .into_iter()
-            .flatten()
-            .filter(|row| !progress.claims.is_claimed(row.position))
-            .collect();
+        let mut unclaimed: Vec<UnclaimedRow> =
+            unclaimed.into_iter().flatten().filter(|row| !progress.claims.is_claimed(row.position)).collect();
         unclaimed.sort_unstable_by_key(|row| row.position);
         unclaimed.dedup();
-        Ok(Loaded {
-            record: Arc::new(record),
-            progress,
-            unclaimed,
-            last: last.max(upto),
-        })
+        Ok(Loaded { record: Arc::new(record), progress, unclaimed, last: last.max(upto) })
     }
 }
 
@@ -149,10 +127,7 @@ impl Reader for SqliteReader {
     fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError> {
         self.connection
             .prepare_cached("SELECT id FROM address WHERE text = ?1 AND retired = 0")
-            .and_then(|mut s| {
-                s.query_row([address.bare_str()], |row| row.get::<_, i64>(0))
-                    .optional()
-            })
+            .and_then(|mut s| s.query_row([address.bare_str()], |row| row.get::<_, i64>(0)).optional())
             .map(|id| id.map(|id| AddressId::from_bits(bits(id))))
             .map_err(|e| StoreError::of("looking up an address", e))
     }
@@ -164,8 +139,7 @@ impl Reader for SqliteReader {
                     .connection
                     .prepare_cached("SELECT text FROM address WHERE id = ?1")
                     .and_then(|mut s| {
-                        s.query_row([sql(id.to_bits())], |row| row.get::<_, String>(0))
-                            .optional()
+                        s.query_row([sql(id.to_bits())], |row| row.get::<_, String>(0)).optional()
                     })
                     .map_err(|e| StoreError::of("looking up an id", e))?;
                 Ok(text.and_then(|text| Address::new(&text).ok()))
@@ -191,8 +165,7 @@ impl Reader for SqliteReader {
         let Some((id, record, progress)) = found else {
             return Ok(None);
         };
-        self.load(id, address.bare(), &record, progress.as_deref())
-            .map(Some)
+        self.load(id, address.bare(), &record, progress.as_deref()).map(Some)
     }
 
     fn accounts(
@@ -208,10 +181,8 @@ impl Reader for SqliteReader {
             .connection
             .prepare_cached(select)
             .and_then(|mut s| {
-                s.query_map(params![domain.as_str(), after, limit as i64], |row| {
-                    row.get::<_, String>(0)
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
+                s.query_map(params![domain.as_str(), after, limit as i64], |row| row.get::<_, String>(0))?
+                    .collect::<rusqlite::Result<Vec<_>>>()
             })
             .map_err(|e| StoreError::of("listing accounts", e))?;
         Ok(texts.iter().filter_map(|text| Address::new(text).ok()).collect())
@@ -292,30 +263,17 @@ impl Reader for SqliteReader {
 
     fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
         let found = self.read(|reader| {
-            positions
-                .iter()
-                .filter_map(|p| reader.row(*p).transpose())
-                .collect::<rusqlite::Result<Vec<_>>>()
+            positions.iter().filter_map(|p| reader.row(*p).transpose()).collect::<rusqlite::Result<Vec<_>>>()
         })?;
         self.whole(found)
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        let HistoryQuery {
-            account,
-            peer,
-            anchor,
-            direction,
-            limit,
-        } = *query;
+        let HistoryQuery { account, peer, anchor, direction, limit } = *query;
         let older = direction == Direction::Older;
         // The rows of the tail come before (older) or behind (newer) those of the index.
         let tail = self.tail_of(account, |row| {
-            let with = if row.sender == account {
-                row.recipient
-            } else {
-                row.sender
-            };
+            let with = if row.sender == account { row.recipient } else { row.sender };
             Some((row.position, with, row.time))
         });
         let wanted = |position: Position, time: Timestamp| match anchor {
@@ -381,9 +339,7 @@ impl Reader for SqliteReader {
                             continue;
                         };
                         let counts = row.as_ref().map_or(true, |row| {
-                            row.entry
-                                .sides_of(account)
-                                .any(|side| row.sides.in_history_of(side))
+                            row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
                                 && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))
                         });
                         if counts {
@@ -418,10 +374,7 @@ impl Reader for SqliteReader {
         Ok(rows
             .iter()
             .flat_map(|row| {
-                let sides = row
-                    .entry
-                    .sides_of(account)
-                    .filter(|side| row.sides.needed_by(*side));
+                let sides = row.entry.sides_of(account).filter(|side| row.sides.needed_by(*side));
                 sides.map(|side| (row.position, side))
             })
             .collect())
@@ -461,16 +414,13 @@ impl Reader for SqliteReader {
 
     fn client_id_hashes(&mut self, account: AddressId) -> Result<Vec<u64>, StoreError> {
         let mut hashes: Vec<u64> = self
-            .tail_of(account, |row| {
-                Some(row.client_id.filter(|_| row.sender == account))
-            })
+            .tail_of(account, |row| Some(row.client_id.filter(|_| row.sender == account)))
             .into_iter()
             .flatten()
             .collect();
         let indexed = self.read(|reader| {
-            let mut select = reader
-                .connection
-                .prepare_cached("SELECT hash FROM client_id WHERE account = ?1")?;
+            let mut select =
+                reader.connection.prepare_cached("SELECT hash FROM client_id WHERE account = ?1")?;
             let rows = select.query_map([sql(account.to_bits())], |row| row.get::<_, i64>(0).map(bits))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
@@ -495,12 +445,7 @@ impl Reader for SqliteReader {
             .and_then(|mut s| {
                 s.query_map(params![position, recipient, limit as i64], |row| {
                     let key = (Position(bits(row.get(0)?)), row.get::<_, String>(1)?);
-                    Ok((
-                        key,
-                        bits(row.get(2)?),
-                        row.get::<_, String>(3)?,
-                        row.get::<_, Vec<u8>>(4)?,
-                    ))
+                    Ok((key, bits(row.get(2)?), row.get::<_, String>(3)?, row.get::<_, Vec<u8>>(4)?))
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
             })
@@ -527,10 +472,7 @@ impl Reader for SqliteReader {
             )
             .and_then(|mut s| {
                 s.query_map([sql(account.to_bits())], |row| {
-                    Ok(Credential {
-                        mechanism: row.get(0)?,
-                        verifier: row.get(1)?,
-                    })
+                    Ok(Credential { mechanism: row.get(0)?, verifier: row.get(1)? })
                 })?
                 .collect()
             })
@@ -549,11 +491,7 @@ impl Reader for SqliteReader {
             .prepare_cached("SELECT modified, bytes FROM file WHERE account = ?1 AND path = ?2")
             .and_then(|mut s| {
                 s.query_row(params![sql(account.to_bits()), path], |row| {
-                    Ok(File {
-                        path: path.to_owned(),
-                        modified: Timestamp(row.get(0)?),
-                        bytes: row.get(1)?,
-                    })
+                    Ok(File { path: path.to_owned(), modified: Timestamp(row.get(0)?), bytes: row.get(1)? })
                 })
                 .optional()
             })
@@ -587,19 +525,13 @@ impl SqliteReader {
              ORDER BY position {order} LIMIT ?4"
         );
         let peer = peer.map(|p| sql(p.to_bits()));
-        self.positions(
-            &select,
-            params![sql(account.to_bits()), peer, sql(bound.0), limit as i64, time],
-        )
+        self.positions(&select, params![sql(account.to_bits()), peer, sql(bound.0), limit as i64, time])
     }
 
     /// The rows, or the first that is damaged.
     fn whole(&self, rows: Vec<Result<Row, (Position, &'static str)>>) -> Result<Vec<Arc<Row>>, StoreError> {
         rows.into_iter()
-            .map(|row| {
-                row.map(Arc::new)
-                    .map_err(|(position, what)| self.damaged(position, what))
-            })
+            .map(|row| row.map(Arc::new).map_err(|(position, what)| self.damaged(position, what)))
             .collect()
     }
 }

@@ -16,15 +16,11 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
 
 /// Applies the migrations that the file does not have yet.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let from: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failed)?;
+    let from: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(from.max(0) as usize) {
         let transaction = connection.transaction().map_err(failed)?;
         transaction.execute_batch(migration).map_err(failed)?;
-        transaction
-            .pragma_update(None, "user_version", number as i64 + 1)
-            .map_err(failed)?;
+        transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(failed)?;
         transaction.commit().map_err(failed)?;
     }
     Ok(())

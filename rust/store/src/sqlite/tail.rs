@@ -68,10 +68,7 @@ impl Tail {
 
     /// The row at a position.
     pub(super) fn at(&self, position: Position) -> Option<&TailRow> {
-        let at = self
-            .rows
-            .binary_search_by_key(&position, |row| row.position)
-            .ok()?;
+        let at = self.rows.binary_search_by_key(&position, |row| row.position).ok()?;
         self.rows.get(at)
     }
 

@@ -1,5 +1,6 @@
 //! The writer: one transaction and one sync for each batch.
 
+use super::checkpoint::begin_anew;
 use super::index::Pass;
 use super::open::{Parts, RESERVE};
 use super::{bits, sql};
@@ -33,14 +34,7 @@ impl SqliteWriter {
         reserved: Position,
         indexed: Position,
     ) -> Self {
-        SqliteWriter {
-            connection,
-            parts,
-            reserved,
-            indexed,
-            pass: None,
-            broken: false,
-        }
+        SqliteWriter { connection, parts, reserved, indexed, pass: None, broken: false }
     }
 
     /// Runs `write` in a transaction. What fails before the commit is rolled back; what fails in it is unknown.
@@ -55,21 +49,19 @@ impl SqliteWriter {
             };
             return Err(CommitError::Unknown(source));
         }
-        let run = |sql: &str| {
-            self.connection
-                .prepare_cached(sql)
-                .and_then(|mut s| s.execute([]))
-        };
+        if let Err(error) = begin_anew(&self.connection, &self.parts) {
+            // Nothing is lost by it: the log goes on where it is.
+            tracing::warn!(%error, "the write-ahead log was not begun anew");
+        }
+        let run = |sql: &str| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
         let begun =
             run("BEGIN IMMEDIATE").map_err(|e| CommitError::RolledBack(StoreError::of("beginning", e)));
         let result = begun.and_then(|_| write(&self.connection)).and_then(|()| {
-            run("COMMIT")
-                .map(|_| ())
-                .map_err(|e| match e.sqlite_error_code() {
-                    // The pages did not all get into the log, so no commit mark did either.
-                    Some(ErrorCode::DiskFull) => CommitError::RolledBack(StoreError::Full),
-                    _ => CommitError::Unknown(StoreError::of("committing", e)),
-                })
+            run("COMMIT").map(|_| ()).map_err(|e| match e.sqlite_error_code() {
+                // The pages did not all get into the log, so no commit mark did either.
+                Some(ErrorCode::DiskFull) => CommitError::RolledBack(StoreError::Full),
+                _ => CommitError::Unknown(StoreError::of("committing", e)),
+            })
         });
         match result {
             Err(CommitError::Unknown(source)) => {
@@ -94,11 +86,7 @@ impl Writer for SqliteWriter {
     }
 
     fn commit(&mut self, items: &[Item]) -> Result<(), CommitError> {
-        let highest = items
-            .iter()
-            .flat_map(|item| &item.writes)
-            .filter_map(placed_at)
-            .max();
+        let highest = items.iter().flat_map(|item| &item.writes).filter_map(placed_at).max();
         // Half of what was reserved is left when more is: a relaxed engine gives positions between commits.
         let low = self.reserved.0 - RESERVE / 2;
         let reserve = (items.is_empty() || highest.is_some_and(|p| p.0 >= low))
@@ -139,11 +127,7 @@ impl Writer for SqliteWriter {
     }
 
     fn tail_len(&self) -> usize {
-        self.parts
-            .tail
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.parts.tail.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -175,10 +159,7 @@ fn blame(item: usize, source: StoreError) -> CommitError {
 fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), StoreError> {
     let failed = |e| StoreError::of("writing", e);
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut s| s.execute(params))
-            .map_err(failed)
+        connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(failed)
     };
     match write {
         Write::Append(row) => {
@@ -236,10 +217,7 @@ fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), St
             let upsert = "INSERT INTO buddy (account, peer, version, value) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (account, peer) DO UPDATE SET version = excluded.version, value = excluded.value";
             let key = (sql(account.to_bits()), sql(buddy.peer.to_bits()));
-            run(
-                upsert,
-                &[&key.0, &key.1, &sql(buddy.version.0), &encode_buddy(buddy)],
-            )?;
+            run(upsert, &[&key.0, &key.1, &sql(buddy.version.0), &encode_buddy(buddy)])?;
         }
         Write::Domain(domain, overrides) => {
             let upsert = "INSERT INTO domain (name, overrides) VALUES (?1, ?2)
@@ -250,9 +228,7 @@ fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), St
             let delete = "DELETE FROM domain WHERE name = ?1
                  AND NOT EXISTS (SELECT 1 FROM account WHERE domain = ?1)";
             if run(delete, &[&domain.as_str()])? == 0 {
-                return Err(StoreError::Refused(
-                    "the domain is not there, or has accounts still",
-                ));
+                return Err(StoreError::Refused("the domain is not there, or has accounts still"));
             }
         }
         Write::Pend(pending) => {
@@ -280,22 +256,12 @@ fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), St
         Write::Credential(account, credential) => {
             let upsert = "INSERT INTO credential (account, mechanism, verifier) VALUES (?1, ?2, ?3)
                  ON CONFLICT (account, mechanism) DO UPDATE SET verifier = excluded.verifier";
-            run(
-                upsert,
-                &[
-                    &sql(account.to_bits()),
-                    &credential.mechanism,
-                    &credential.verifier,
-                ],
-            )?;
+            run(upsert, &[&sql(account.to_bits()), &credential.mechanism, &credential.verifier])?;
         }
         Write::File(account, file) => {
             let upsert = "INSERT INTO file (account, path, modified, bytes) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (account, path) DO UPDATE SET modified = excluded.modified, bytes = excluded.bytes";
-            run(
-                upsert,
-                &[&sql(account.to_bits()), &file.path, &file.modified.0, &file.bytes],
-            )?;
+            run(upsert, &[&sql(account.to_bits()), &file.path, &file.modified.0, &file.bytes])?;
         }
     }
     Ok(())
@@ -405,11 +371,7 @@ fn take_row(connection: &Connection, parts: &Parts, position: Position) -> Resul
         .map_err(|e| StoreError::of("deleting a row", e))?
         .map(|(sides, entry)| {
             let entry = entry.map_err(|e| StoreError::malformed(&parts.path, e))?;
-            Ok(Row {
-                position,
-                sides,
-                entry,
-            })
+            Ok(Row { position, sides, entry })
         })
         .transpose()
 }

@@ -63,11 +63,7 @@ impl Registered {
         vfs.xFullPathname = Some(full_pathname);
         // SAFETY: the structure and its name live in the result and are unregistered before they go.
         unsafe { ffi::sqlite3_vfs_register(&raw mut *vfs, 0) };
-        Arc::new(Registered {
-            vfs,
-            name,
-            _context: context,
-        })
+        Arc::new(Registered { vfs, name, _context: context })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -125,9 +121,7 @@ unsafe fn ask(file: *mut ffi::sqlite3_file, call: Call<'_>) -> Option<Failure> {
         (&*file.context, file)
     };
     // SAFETY: set by `open`, freed by `close`.
-    let path = unsafe { file.path.as_ref() }
-        .and_then(|p| p.to_str().ok())
-        .unwrap_or_default();
+    let path = unsafe { file.path.as_ref() }.and_then(|p| p.to_str().ok()).unwrap_or_default();
     context.layer.call(file.kind, path, call).err()
 }
 
@@ -169,15 +163,8 @@ unsafe extern "C" fn open(
             f if f & ffi::SQLITE_OPEN_WAL != 0 => FileKind::Wal,
             _ => FileKind::Other,
         };
-        let path = if name.is_null() {
-            CString::default()
-        } else {
-            CStr::from_ptr(name).to_owned()
-        };
-        if let Err(failure) = (*context)
-            .layer
-            .call(kind, path.to_str().unwrap_or_default(), Call::Open)
-        {
+        let path = if name.is_null() { CString::default() } else { CStr::from_ptr(name).to_owned() };
+        if let Err(failure) = (*context).layer.call(kind, path.to_str().unwrap_or_default(), Call::Open) {
             return code(failure, ffi::SQLITE_CANTOPEN);
         }
         let real_file = file.cast::<File>().add(1).cast::<ffi::sqlite3_file>();
@@ -191,14 +178,7 @@ unsafe extern "C" fn open(
         let path = Box::into_raw(Box::new(path));
         ptr::write(
             file.cast::<File>(),
-            File {
-                base: ffi::sqlite3_file {
-                    pMethods: &raw const METHODS,
-                },
-                context,
-                kind,
-                path,
-            },
+            File { base: ffi::sqlite3_file { pMethods: &raw const METHODS }, context, kind, path },
         );
         ffi::SQLITE_OK
     }
@@ -209,11 +189,7 @@ unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, syn
     unsafe {
         let context: *const Context = (*vfs).pAppData.cast();
         let path = CStr::from_ptr(name).to_str().unwrap_or_default();
-        let kind = if path.ends_with("-wal") {
-            FileKind::Wal
-        } else {
-            FileKind::Other
-        };
+        let kind = if path.ends_with("-wal") { FileKind::Wal } else { FileKind::Other };
         if let Err(failure) = (*context).layer.call(kind, path, Call::Delete) {
             return code(failure, ffi::SQLITE_IOERR_DELETE);
         }
@@ -269,10 +245,7 @@ unsafe extern "C" fn read(
     amount: c_int,
     offset: i64,
 ) -> c_int {
-    let call = Call::Read {
-        offset: offset as u64,
-        length: amount as usize,
-    };
+    let call = Call::Read { offset: offset as u64, length: amount as usize };
     // SAFETY: an open file of ours.
     match unsafe { ask(file, call) } {
         Some(failure) => code(failure, ffi::SQLITE_IOERR_READ),
@@ -289,15 +262,7 @@ unsafe extern "C" fn write(
     // SAFETY: SQLite gives `amount` bytes, valid during the call.
     let bytes = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), amount as usize) };
     // SAFETY: an open file of ours.
-    match unsafe {
-        ask(
-            file,
-            Call::Write {
-                offset: offset as u64,
-                bytes,
-            },
-        )
-    } {
+    match unsafe { ask(file, Call::Write { offset: offset as u64, bytes }) } {
         Some(failure) => code(failure, ffi::SQLITE_IOERR_WRITE),
         None => pass!(file, xWrite, buffer, amount, offset),
     }

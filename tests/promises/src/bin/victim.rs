@@ -45,12 +45,7 @@ impl Layer for Status {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let status = Arc::new(Status {
-        file: File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&arguments[2])
-            .unwrap(),
+        file: File::options().write(true).create(true).truncate(false).open(&arguments[2]).unwrap(),
         open: AtomicBool::new(false),
         checkpoint: AtomicBool::new(false),
     });
@@ -92,23 +87,14 @@ fn begin(engine: &Engine) {
     for user in 0..USERS {
         // Making an account that is there already is refused, and that is all right.
         if engine.create_account(&address(user)).is_ok() && is_forgetful(user) {
-            let overrides = Overrides {
-                keep_history: Some(false),
-                ..Overrides::default()
-            };
-            let actor = Actor {
-                account: address(user),
-                session: None,
-            };
+            let overrides = Overrides { keep_history: Some(false), ..Overrides::default() };
+            let actor = Actor { account: address(user), session: None };
             engine.call(&actor, Command::SetPreferences(overrides)).unwrap();
         }
     }
     for user in (0..USERS).filter(|u| reads(*u)) {
-        let options = SessionOptions {
-            reads_messages: true,
-            consumer: Consumer::Engine,
-            ..SessionOptions::default()
-        };
+        let options =
+            SessionOptions { reads_messages: true, consumer: Consumer::Engine, ..SessionOptions::default() };
         let session = engine.open_session(&address(user), options).unwrap();
         say(&format!("SESSION {user} {}", session.id().0));
         // The process ends before the session does.
@@ -118,20 +104,8 @@ fn begin(engine: &Engine) {
     let pairs = (0..USERS).map(|user| {
         let peer = address((user + 1) % USERS);
         let op = if fastrand::bool() { Op::Add } else { Op::Remove };
-        let edit = RosterEdit {
-            peer,
-            op,
-            name: None,
-            groups: None,
-            note: String::new(),
-        };
-        (
-            Actor {
-                account: address(user),
-                session: None,
-            },
-            Command::Roster(edit),
-        )
+        let edit = RosterEdit { peer, op, name: None, groups: None, note: String::new() };
+        (Actor { account: address(user), session: None }, Command::Roster(edit))
     });
     engine.submit(pairs.collect()).unwrap();
 }
@@ -144,10 +118,7 @@ fn tell_answers(engine: &Engine, tickets: &Mutex<HashMap<Ticket, u64>>) {
             };
             match answered.result {
                 Ok(Answer::Receipt(receipt)) => {
-                    say(&format!(
-                        "A {number} {} {:?} {:?}",
-                        receipt.id, receipt.position.0, receipt.outcome
-                    ));
+                    say(&format!("A {number} {} {:?} {:?}", receipt.id, receipt.position.0, receipt.outcome));
                 }
                 other => say(&format!("F {number} {other:?}")),
             }
@@ -160,10 +131,7 @@ fn tell_events(engine: &Engine) {
         for batch in batches {
             for event in &batch.events {
                 if let EventBody::Message(message) = &event.body {
-                    say(&format!(
-                        "E {} {} {}",
-                        batch.session.0, message.id, message.position.0
-                    ));
+                    say(&format!("E {} {} {}", batch.session.0, message.id, message.position.0));
                 }
             }
             // Now and then somebody is slow, so that there is something to come again.
@@ -179,11 +147,7 @@ fn tell_events(engine: &Engine) {
 /// One line, at once: a line is one write, and a pipe keeps small writes whole.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    if stdout
-        .write_all(format!("{line}\n").as_bytes())
-        .and_then(|()| stdout.flush())
-        .is_err()
-    {
+    if stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush()).is_err() {
         std::process::exit(0);
     }
 }
