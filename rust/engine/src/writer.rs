@@ -370,29 +370,34 @@ impl WriterStep {
         }
     }
 
-    /// Indexes a slice, and has the checkpointer look at what it and the commit before it have written.
+    /// Indexes a slice, and more when rows come faster than slices index them: then commits wait. Has the checkpointer
+    /// look at what was written. Says whether there is more to index.
     fn index(&mut self, committed: bool) -> bool {
-        let Some(open) = &mut self.open else { return false };
         // What is not indexed when the engine closes is read again at the next opening; that is quicker than this.
         if self.shared.closed.load(Ordering::Acquire) {
             return false;
         }
-        match open.index(INDEX_SLICE, false) {
-            Ok(more) => {
-                if (more || committed) && self.shared.checkpointer.is_empty() {
-                    let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
+        loop {
+            let Some(open) = &mut self.open else { return false };
+            let more = match open.index(INDEX_SLICE, false) {
+                Ok(more) => more,
+                Err(CommitError::Unknown(source)) => {
+                    tracing::error!(error = %source, "the result of an index slice is unknown");
+                    self.begin_recovery();
+                    return true;
                 }
-                more
+                Err(error) => {
+                    // The tail is in memory still; the next slice tries again.
+                    tracing::warn!(%error, "an index slice was not written");
+                    false
+                }
+            };
+            let waits = more && open.tail_is_full();
+            if (more || committed) && self.shared.checkpointer.is_empty() {
+                let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
             }
-            Err(CommitError::Unknown(source)) => {
-                tracing::error!(error = %source, "the result of an index slice is unknown");
-                self.begin_recovery();
-                true
-            }
-            Err(error) => {
-                // The tail is in memory still; the next slice tries again.
-                tracing::warn!(%error, "an index slice was not written");
-                false
+            if !waits {
+                return more;
             }
         }
     }

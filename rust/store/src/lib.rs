@@ -80,8 +80,8 @@ pub trait Writer: Send {
     /// do. A pass starts when the unindexed tail is long enough to be worth it, or `all` is asked for.
     fn index(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError>;
 
-    /// How many rows are not indexed yet.
-    fn tail_len(&self) -> usize;
+    /// Whether so many rows are not indexed yet that commits should wait for the index.
+    fn tail_is_full(&self) -> bool;
 }
 
 /// A reader. Each call is one short read of a consistent state: what was committed before the call is in it.

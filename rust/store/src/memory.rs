@@ -116,8 +116,8 @@ impl Writer for Part {
         Ok(false)
     }
 
-    fn tail_len(&self) -> usize {
-        0
+    fn tail_is_full(&self) -> bool {
+        false
     }
 }
 

@@ -318,7 +318,8 @@ impl Layer for Furthest {
 #[test]
 fn durability_the_write_ahead_log_is_bounded_under_load() {
     let _alone = alone();
-    const MARK: u64 = 500;
+    // The mark of a phone.
+    const MARK: u64 = 1_000;
     let seconds = std::env::var("ROSTERKIT_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
     let directory = tempfile::tempdir().unwrap();
     let furthest = Arc::new(Furthest::default());

@@ -4,7 +4,7 @@ use super::open::{Parts, connect};
 use crate::{Checkpointer, StoreError};
 use rusqlite::Connection;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 pub(super) struct SqliteCheckpointer {
     connection: Connection,
@@ -15,45 +15,88 @@ impl SqliteCheckpointer {
     pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
         Ok(SqliteCheckpointer { connection: connect(&parts.path, &parts.options)?, parts: Arc::clone(parts) })
     }
-
-    /// Runs a checkpoint in this mode: (whether it was prevented, pages in the log, pages moved).
-    fn run(&self, mode: &str) -> Result<(bool, u64, u64), StoreError> {
-        self.connection
-            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                Ok((row.get::<_, i64>(0)? != 0, super::bits(row.get(1)?), super::bits(row.get(2)?)))
-            })
-            .map_err(|e| StoreError::of("a checkpoint", e))
-    }
 }
 
 impl Checkpointer for SqliteCheckpointer {
     fn wal_pages(&mut self) -> Result<u64, StoreError> {
-        self.run("NOOP").map(|(_, pages, _)| pages)
+        run(&self.connection, "NOOP").map(|ran| ran.pages)
     }
 
-    /// Passive: it moves nearly everything without holding up the writer. Under full load the writer is ahead again by
-    /// then and the log would grow for ever; past twice the mark the writer is asked to begin it anew, see
-    /// [`begin_anew`]. It does so itself, between two commits, because another connection would seldom get its lock.
+    /// Passive: it moves nearly everything, without holding up the writer.
     fn checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
-        let mark = self.parts.options.checkpoint_pages;
-        if self.wal_pages()? < mark {
+        if self.wal_pages()? < self.parts.options.checkpoint_pages {
             return Ok(false);
         }
-        let (prevented, pages, moved) = self.run("PASSIVE")?;
-        if pages >= 2 * mark {
-            self.parts.begin_anew.store(true, Ordering::Release);
-        }
-        Ok(!prevented && pages == moved)
+        let ran = run(&self.connection, "PASSIVE")?;
+        Ok(!ran.prevented && ran.pages == ran.moved)
     }
 }
 
-/// Moves the little that is left after a passive checkpoint, so that the next commit begins the log anew. A reader may
-/// prevent it; then the next checkpoint asks again.
-pub(super) fn begin_anew(writer: &Connection, parts: &Parts) -> Result<(), StoreError> {
-    if parts.begin_anew.swap(false, Ordering::Acquire) {
-        writer
-            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
-            .map_err(|e| StoreError::of("a checkpoint", e))?;
+/// What a checkpoint did.
+struct Ran {
+    prevented: bool,
+    /// Pages in the log, and those of them that are in the main file too.
+    pages: u64,
+    moved: u64,
+}
+
+fn run(connection: &Connection, mode: &str) -> Result<Ran, StoreError> {
+    connection
+        .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+            let pages = |at| row.get::<_, i64>(at).map(|pages| super::bits(pages.max(0)));
+            Ok(Ran { prevented: row.get::<_, i64>(0)? != 0, pages: pages(1)?, moved: pages(2)? })
+        })
+        .map_err(|e| StoreError::of("a checkpoint", e))
+}
+
+/// Keeps the log from growing for ever. Under full load the writer is ahead again whenever a passive checkpoint ends, so
+/// the log never begins anew by itself: past twice the mark the writer moves the little that is left, between two
+/// transactions, and past three times it waits for a checkpoint that is at it. A reader that holds an old state can
+/// prevent it; then the writer goes on after a moment, and the log grows as long as that reader reads.
+pub(super) struct KeepShort {
+    transactions: u32,
+}
+
+/// How many transactions pass between two looks at the log.
+const LOOK_EVERY: u32 = 2;
+const PATIENCE: Duration = Duration::from_millis(50);
+
+impl KeepShort {
+    pub(super) fn new() -> Self {
+        KeepShort { transactions: 0 }
     }
-    Ok(())
+
+    pub(super) fn before_transaction(
+        &mut self,
+        writer: &Connection,
+        parts: &Parts,
+    ) -> Result<(), StoreError> {
+        self.transactions += 1;
+        if self.transactions < LOOK_EVERY {
+            return Ok(());
+        }
+        self.transactions = 0;
+        let mark = parts.options.checkpoint_pages;
+        if run(writer, "NOOP")?.pages < 2 * mark {
+            return Ok(());
+        }
+        let timeout = |time| writer.busy_timeout(time).map_err(|e| StoreError::of("a checkpoint", e));
+        timeout(PATIENCE)?;
+        let begun = Instant::now();
+        let result = loop {
+            match run(writer, "RESTART") {
+                // Another checkpoint is at it: two at once are refused, without waiting.
+                Ok(ran) if ran.prevented && begun.elapsed() < PATIENCE && past_three_marks(writer, mark) => {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                other => break other.map(|_| ()),
+            }
+        };
+        timeout(Duration::from_millis(parts.options.busy_ms))?;
+        result
+    }
+}
+
+fn past_three_marks(writer: &Connection, mark: u64) -> bool {
+    run(writer, "NOOP").is_ok_and(|ran| ran.pages >= 3 * mark)
 }

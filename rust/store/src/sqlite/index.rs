@@ -6,7 +6,7 @@
 
 use super::sql;
 use super::writer::{SqliteWriter, put_client_id};
-use crate::{CommitError, StoreError, Writer};
+use crate::{CommitError, StoreError};
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::Side;
 use rosterkit_core::write::ClientIdEntry;
@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 const RING_MS: i64 = 24 * 60 * 60 * 1_000;
 const RING_LEAST: i64 = 256;
 const RING_MOST: i64 = 1_024;
-
-/// How much longer a slice may take when the tail is full.
-const FULL_TAIL: u32 = 50;
 
 /// A pass under way.
 pub(super) struct Pass {
@@ -54,9 +51,6 @@ impl SqliteWriter {
         let Some(mut pass) = self.pass.take() else {
             return Ok(false);
         };
-        // The tail is bounded: when rows come faster than slices index them, commits wait.
-        let full = self.tail_len() >= self.parts.options.tail_rows;
-        let budget = if full { budget.saturating_mul(FULL_TAIL) } else { budget };
         let result = self.write_slice(&mut pass, budget);
         match result {
             Ok(true) => {

@@ -22,7 +22,6 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -34,8 +33,6 @@ pub(super) struct Parts {
     pub(super) path: std::path::PathBuf,
     pub(super) options: SqliteOptions,
     pub(super) tail: RwLock<Tail>,
-    /// The write-ahead log is so long that the writer is to begin it anew.
-    pub(super) begin_anew: AtomicBool,
     _lock: Lock,
 }
 
@@ -55,7 +52,6 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
         path: path.to_owned(),
         options: options.clone(),
         tail: RwLock::new(tail),
-        begin_anew: AtomicBool::new(false),
         _lock: lock,
     });
     let reader = SqliteReader::open(&parts)?;

@@ -1,6 +1,6 @@
 //! The writer: one transaction and one sync for each batch.
 
-use super::checkpoint::begin_anew;
+use super::checkpoint::KeepShort;
 use super::index::Pass;
 use super::open::{Parts, RESERVE};
 use super::{bits, sql};
@@ -23,6 +23,7 @@ pub(super) struct SqliteWriter {
     /// The mark of the indexes: below it they are whole.
     pub(super) indexed: Position,
     pub(super) pass: Option<Pass>,
+    keep_short: KeepShort,
     /// After a commit whose result is unknown nothing more is done.
     broken: bool,
 }
@@ -34,7 +35,15 @@ impl SqliteWriter {
         reserved: Position,
         indexed: Position,
     ) -> Self {
-        SqliteWriter { connection, parts, reserved, indexed, pass: None, broken: false }
+        SqliteWriter {
+            connection,
+            parts,
+            reserved,
+            indexed,
+            pass: None,
+            keep_short: KeepShort::new(),
+            broken: false,
+        }
     }
 
     /// Runs `write` in a transaction. What fails before the commit is rolled back; what fails in it is unknown.
@@ -49,7 +58,7 @@ impl SqliteWriter {
             };
             return Err(CommitError::Unknown(source));
         }
-        if let Err(error) = begin_anew(&self.connection, &self.parts) {
+        if let Err(error) = self.keep_short.before_transaction(&self.connection, &self.parts) {
             // Nothing is lost by it: the log goes on where it is.
             tracing::warn!(%error, "the write-ahead log was not begun anew");
         }
@@ -126,8 +135,8 @@ impl Writer for SqliteWriter {
         self.index_slice(budget, all)
     }
 
-    fn tail_len(&self) -> usize {
-        self.parts.tail.read().unwrap_or_else(PoisonError::into_inner).len()
+    fn tail_is_full(&self) -> bool {
+        self.parts.tail.read().unwrap_or_else(PoisonError::into_inner).len() >= self.parts.options.tail_rows
     }
 }
 
