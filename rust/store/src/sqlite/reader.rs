@@ -15,7 +15,7 @@ use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Row, Side};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending};
-use rusqlite::{Connection, OptionalExtension, Params, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 use std::sync::{Arc, PoisonError};
 
 pub(super) struct SqliteReader {
@@ -43,11 +43,10 @@ impl SqliteReader {
         tail.of(account).map_while(&mut each).collect()
     }
 
-    fn row(&self, position: Position) -> rusqlite::Result<Option<Result<Row, (Position, &'static str)>>> {
-        self.connection
-            .prepare_cached("SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1")?
-            .query_row([sql(position.0)], row_of)
-            .optional()
+    /// Looks rows up, one by one, with one statement.
+    fn look_up(&self) -> rusqlite::Result<RowLookUp<'_>> {
+        let select = "SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1";
+        Ok(RowLookUp(self.connection.prepare_cached(select)?))
     }
 
     fn positions(&self, select: &str, params: impl Params) -> rusqlite::Result<Vec<Position>> {
@@ -116,6 +115,15 @@ impl SqliteReader {
         unclaimed.sort_unstable_by_key(|row| row.position);
         unclaimed.dedup();
         Ok(Loaded { record: Arc::new(record), progress, unclaimed, last: last.max(upto) })
+    }
+}
+
+/// One statement for many rows.
+struct RowLookUp<'a>(CachedStatement<'a>);
+
+impl RowLookUp<'_> {
+    fn row(&mut self, position: Position) -> rusqlite::Result<Option<Result<Row, (Position, &'static str)>>> {
+        self.0.query_row([sql(position.0)], row_of).optional()
     }
 }
 
@@ -240,9 +248,10 @@ impl Reader for SqliteReader {
             positions.retain(|p| *p <= upto);
             positions.sort_unstable();
             positions.dedup();
+            let mut look_up = reader.look_up()?;
             let (mut found, mut bytes) = (Vec::new(), 0);
             for position in positions {
-                let Some(row) = reader.row(position)? else {
+                let Some(row) = look_up.row(position)? else {
                     continue;
                 };
                 if let Ok(row) = &row {
@@ -263,7 +272,8 @@ impl Reader for SqliteReader {
 
     fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
         let found = self.read(|reader| {
-            positions.iter().filter_map(|p| reader.row(*p).transpose()).collect::<rusqlite::Result<Vec<_>>>()
+            let mut look_up = reader.look_up()?;
+            positions.iter().filter_map(|p| look_up.row(*p).transpose()).collect::<rusqlite::Result<Vec<_>>>()
         })?;
         self.whole(found)
     }
@@ -310,6 +320,7 @@ impl Reader for SqliteReader {
                     (_, false) => Position::ZERO,
                 };
                 let mut page: Vec<Result<Row, (Position, &'static str)>> = Vec::new();
+                let mut look_up = reader.look_up()?;
                 loop {
                     let indexed = reader.history_positions(account, peer, anchor, older, bound, limit + 1)?;
                     let exhausted = indexed.len() <= limit;
@@ -335,7 +346,7 @@ impl Reader for SqliteReader {
                         round.reverse();
                     }
                     for position in round {
-                        let Some(row) = reader.row(position)? else {
+                        let Some(row) = look_up.row(position)? else {
                             continue;
                         };
                         let counts = row.as_ref().map_or(true, |row| {
@@ -386,10 +397,11 @@ impl Reader for SqliteReader {
             Some((row.sender == account && row.client_id == Some(hash)).then_some(row.position))
         });
         let (rows, entries) = self.read(|reader| {
+            let mut look_up = reader.look_up()?;
             let rows = in_tail
                 .into_iter()
                 .flatten()
-                .filter_map(|position| reader.row(position).transpose())
+                .filter_map(|position| look_up.row(position).transpose())
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let mut select = reader
                 .connection
