@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::shared::Shared;
 use crate::sync::Mutex;
 use rosterkit_core::address::{Address, Domain};
-use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::Timestamp;
@@ -353,7 +353,6 @@ fn prepare(
         opened.writer.commit(&[Item { writes }]).map_err(Error::storage)?;
         opened.facts.domains.extend(missing.into_iter().map(|domain| (domain, Overrides::default())));
     }
-    debug_assert_ne!(opened.facts.first_position, Position::ZERO);
     let shared = Arc::new(Shared {
         shards: (0..options.shards).map(|_| Mailbox::new()).collect(),
         writer: Mailbox::new(),
@@ -372,7 +371,8 @@ fn prepare(
         clock,
         options,
     });
-    let mut steps = Steps::new(&shared, store, seed);
+    // The same seed on the same file must not give the same ids again: the first position differs at each opening.
+    let mut steps = Steps::new(&shared, store, seed ^ opened.facts.first_position.0.rotate_left(32));
     steps.writer.come_up(opened)?;
     Ok((shared, steps))
 }
