@@ -47,6 +47,11 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "kills"]),
     },
     Step {
+        name: "threads, shutdown, nothing left behind",
+        budget: 2,
+        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "lifecycle"]),
+    },
+    Step {
         name: "demo",
         budget: 2,
         run: || of(run::cargo(&["run", "--quiet", "--package", "rosterkit-host"])),
