@@ -5,8 +5,8 @@ mod world;
 
 use rosterkit::{
     AcceptedSenders, Activity, Actor, Address, Anchor, Answer, ChatState, ClientId, Command, Consumer,
-    Direction, Domain, EndReason, EngineOptions, ErrorKind, Event, EventBody, HistoryRequest, Limits,
-    Listener, ListenerError, Op, Overrides, Presence, RosterEdit, Session, SessionId, SessionOptions,
+    Direction, Domain, Durability, EndReason, EngineOptions, ErrorKind, Event, EventBody, HistoryRequest,
+    Limits, Listener, ListenerError, Op, Overrides, Presence, RosterEdit, Session, SessionId, SessionOptions,
     SetPresence, State, Status, Word,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -458,6 +458,54 @@ fn an_over_full_roster_is_refused() {
     alice.add_buddy(&account("bob"), None, None).unwrap();
     let error = alice.add_buddy(&account("carol"), None, None).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::LimitExceeded { .. }), "{error}");
+}
+
+// ---- relaxed --------------------------------------------------------------------------------------------------
+
+fn relaxed(idle_accounts: usize) -> World {
+    let mut options = EngineOptions::hosting([Domain::new("example.org").unwrap()]);
+    options.durability = Durability::Relaxed;
+    options.idle_accounts = idle_accounts;
+    World::with(options)
+}
+
+// behaviour: relaxed.attach, relaxed.client-id
+#[test]
+fn a_relaxed_engine_reads_what_it_told_and_has_not_written() {
+    let world = relaxed(0);
+    drop(world.device("bob", "phone"));
+    world.create("alice");
+    let send = |text: &str| {
+        let (recipient, content) = (account("bob"), rosterkit::Content::text(text));
+        let client_id = Some(ClientId::new(text).unwrap());
+        world.engine.send(&account("alice"), rosterkit::Send { recipient, content, client_id }).unwrap()
+    };
+    let first = send("one");
+    send("two");
+    // Nobody stays in memory, and nothing has been written by itself: time stands still.
+    assert_eq!(send("one"), first);
+    let phone = world.device("bob", "phone");
+    assert_eq!(texts(&world.drain(&phone)), ["one", "two"]);
+    send("three");
+    assert_eq!(texts(&world.drain(&phone)), ["three"]);
+}
+
+// behaviour: relaxed.written
+#[test]
+fn a_relaxed_engine_writes_within_200_ms() {
+    let world = relaxed(10);
+    let [alice] = world.sessions(["alice"]);
+    let receipt = alice.send(&account("alice"), "x").unwrap();
+    world.engine.advance(200).unwrap();
+    let path = world.path();
+    let copy = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("im.db{suffix}");
+        std::fs::copy(path.with_file_name(&name), copy.path().join(&name)).unwrap();
+    }
+    let sqlite = rosterkit::store::sqlite::SqliteStore::new(copy.path().join("im.db"), Default::default());
+    let mut store = rosterkit::store::Store::open(&*sqlite).unwrap();
+    assert_eq!(store.reader.rows_at(&[receipt.position]).unwrap().len(), 1);
 }
 
 // ---- history --------------------------------------------------------------------------------------------------

@@ -19,8 +19,12 @@ use crate::command::{Answer, Command};
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::mailbox::Taken;
-use crate::messages::{Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite};
+use crate::messages::{
+    Countdown, Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite,
+};
+use crate::options::Durability;
 use crate::shared::Shared;
+use crate::sync::{Mutex, lock};
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
 use rosterkit_core::id::{AddressId, Position, SessionId};
@@ -484,8 +488,20 @@ impl Shard {
         self.deadlines.insert((at, self.next_deadline), deadline);
     }
 
+    /// Asks the reader. In a relaxed engine rows are told before they are written: there the writer first writes what it
+    /// has taken, so that whoever reads finds everything that was told.
     fn fetch(&mut self, fetch: Fetch) {
-        self.out.reader.push(ToReader::Fetch { shard: self.index, generation: self.generation, fetch });
+        let message = ToReader::Fetch { shard: self.index, generation: self.generation, fetch };
+        if self.shared.options.durability == Durability::Full {
+            return self.out.reader.push(message);
+        }
+        let (shared, message) = (Arc::clone(&self.shared), Mutex::new(Some(message)));
+        let written = Countdown::new(1, move || {
+            if let Some(message) = lock(&message).take() {
+                let _ = shared.reader.put(message);
+            }
+        });
+        self.write(Job::Flush(written));
     }
 
     fn write(&mut self, job: Job) {
