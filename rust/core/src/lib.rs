@@ -14,6 +14,7 @@ pub mod admission;
 pub mod content;
 pub mod delivery;
 pub mod id;
+pub mod planted;
 pub mod preferences;
 pub mod presence;
 pub mod refusal;

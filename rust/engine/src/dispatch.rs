@@ -231,7 +231,12 @@ impl Ready {
                     Ok(Ok(())) => queue.ack(last, wake),
                     Ok(Err(_)) | Err(_) => {
                         if queue.fail(wake) >= MAX_FAILURES {
-                            return wake.close(session, EndReason::ListenerFailed);
+                            // One that fails at the end of its session is told no more.
+                            match queue.has_ended() {
+                                true => self.forget(session),
+                                false => wake.close(session, EndReason::ListenerFailed),
+                            }
+                            return;
                         }
                     }
                 }

@@ -163,14 +163,15 @@ impl Engine {
     }
 
     /// Hands over commands without waiting for any of them. Takes a prefix of the batch and gives its tickets, whose
-    /// answers come by [`next_answers`](Engine::next_answers); `LimitExceeded` when not even the first is taken.
+    /// answers come by [`next_answers`](Engine::next_answers); an error when not even the first is taken, for instance
+    /// `LimitExceeded`.
     pub fn submit(&self, commands: Vec<(Actor, Command)>) -> Result<Vec<Ticket>> {
         let shared = &self.inner.shared;
         let mut tickets = Vec::with_capacity(commands.len());
         for (actor, command) in commands {
-            let address = account(&actor.account)?;
-            let credit = match self.handle().credit(&command) {
-                Ok(credit) => credit,
+            let taken = account(&actor.account).and_then(|a| Ok((a, self.handle().credit(&command)?)));
+            let (address, credit) = match taken {
+                Ok(taken) => taken,
                 Err(error) if tickets.is_empty() => return Err(error),
                 Err(_) => break,
             };

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::event::{EndReason, Event, EventBody};
 use crate::sync::{Condvar, Mutex, lock, wait_for};
 use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::Slots;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 pub(crate) const ROOM: usize = 256;
 /// How many slots a session may fill before it is told to read state again.
 const MAX_SLOTS: usize = 8_192;
+/// How many events a consumer may have in hand; it gets no more until it acknowledges some.
+const MAX_HANDED: usize = 8_192;
 /// After so many failures a message is parked.
 const MAX_FAILURES: u8 = 3;
 
@@ -87,7 +90,23 @@ struct QueuedRow {
 struct Handed {
     seq: u64,
     body: EventBody,
-    row: Option<(Position, u8)>,
+    place: Place,
+}
+
+/// Where an event that was handed out stood, and goes back to when it could not be dealt with.
+enum Place {
+    Row { position: Position, failures: u8 },
+    Slot(Slot),
+    End,
+}
+
+impl Place {
+    const fn row(&self) -> Option<Position> {
+        match self {
+            Place::Row { position, .. } => Some(*position),
+            Place::Slot(_) | Place::End => None,
+        }
+    }
 }
 
 impl SessionQueue {
@@ -103,7 +122,9 @@ impl SessionQueue {
     /// Puts a row at the end. The shard keeps to [`room`](Self::room).
     pub(crate) fn put_row(&self, position: Position, body: EventBody, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        inner.rows.push_back(QueuedRow { position, body, failures: 0 });
+        let end = inner.rows.len();
+        let at = if planted(Bug::Reorder) { end.saturating_sub(1) } else { end };
+        inner.rows.insert(at, QueuedRow { position, body, failures: 0 });
         self.announce(inner, wake);
     }
 
@@ -118,6 +139,16 @@ impl SessionQueue {
             slots.put(slot, body);
         }
         self.announce(inner, wake);
+    }
+
+    /// The session sees nobody any more: what it was to be told of them is of no use, and does not come again.
+    pub(crate) fn forget_presence(&self) {
+        let of_presence = |slot: &Slot| matches!(slot, Slot::Presence(_) | Slot::SnapshotEnd);
+        let mut inner = lock(&self.inner);
+        inner.handed.retain(|h| !matches!(&h.place, Place::Slot(slot) if of_presence(slot)));
+        if let Some(slots) = &mut inner.slots {
+            slots.retain(|slot| !of_presence(slot));
+        }
     }
 
     /// Nothing follows what is in the queue but the reason.
@@ -147,22 +178,29 @@ impl SessionQueue {
     /// How many more rows it takes.
     pub(crate) fn room(&self) -> usize {
         let inner = lock(&self.inner);
-        ROOM.saturating_sub(inner.rows.len() + inner.handed.len())
+        let handed = inner.handed.iter().filter(|h| h.place.row().is_some()).count();
+        ROOM.saturating_sub(inner.rows.len() + handed)
     }
 
     /// Whether this row waits here, handed out or not.
     pub(crate) fn holds(&self, position: Position) -> bool {
         let inner = lock(&self.inner);
         inner.rows.iter().any(|r| r.position == position)
-            || inner.handed.iter().any(|h| h.row.is_some_and(|(p, _)| p == position))
+            || inner.handed.iter().any(|h| h.place.row() == Some(position))
     }
 
     /// Whether there is something to hand out.
     pub(crate) fn has_more(&self) -> bool {
         let inner = lock(&self.inner);
-        !inner.rows.is_empty()
+        let anything = !inner.rows.is_empty()
             || inner.slots.as_ref().is_some_and(|s| !s.is_empty())
-            || inner.ended.is_some() && !inner.end_told
+            || inner.ended.is_some() && !inner.end_told;
+        anything && inner.handed.len() < MAX_HANDED
+    }
+
+    /// Whether nothing follows what is in it.
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.inner).ended.is_some()
     }
 
     fn announce(&self, mut inner: crate::sync::MutexGuard<'_, Inner>, wake: &dyn Wake) {
@@ -190,13 +228,15 @@ impl SessionQueue {
         let mut positions = Vec::new();
         {
             let mut inner = lock(&self.inner);
+            let was_full = inner.handed.len() >= MAX_HANDED;
             while inner.handed.front().is_some_and(|h| h.seq <= seq) {
-                if let Some((position, _)) = inner.handed.pop_front().and_then(|h| h.row) {
-                    positions.push(position);
-                }
+                positions.extend(inner.handed.pop_front().and_then(|h| h.place.row()));
             }
             inner.singly = inner.singly.saturating_sub(positions.len());
             inner.failures_in_a_row = 0;
+            if was_full {
+                self.announce(inner, wake);
+            }
         }
         if !positions.is_empty() {
             wake.acknowledged(self.session, Acks { attachment: self.attachment(), positions });
@@ -209,21 +249,21 @@ impl SessionQueue {
         let mut parked = Vec::new();
         let failures = {
             let mut inner = lock(&self.inner);
-            // Only an event that failed alone is to blame; a failed batch is tried again in ones first.
-            let alone = inner.handed.len() == 1;
-            let failed = inner.handed.iter().filter(|handed| handed.row.is_some()).count();
+            // Only a row that failed alone is to blame; a failed batch is tried again in ones first.
+            let failed = inner.handed.iter().filter(|handed| handed.place.row().is_some()).count();
             while let Some(handed) = inner.handed.pop_back() {
-                match handed.row {
-                    Some((position, failures)) => {
-                        let failures = failures + u8::from(alone);
+                match handed.place {
+                    Place::Row { position, failures } => {
+                        let failures = failures + u8::from(failed == 1);
                         if failures >= MAX_FAILURES {
                             parked.push((position, handed.body));
                         } else {
                             inner.rows.push_front(QueuedRow { position, body: handed.body, failures });
                         }
                     }
-                    // State is not tried again: the next change replaces it.
-                    None => continue,
+                    // State comes again as it is by then.
+                    Place::Slot(slot) => inner.slots.get_or_insert_default().give_back(slot, handed.body),
+                    Place::End => inner.end_told = false,
                 }
             }
             inner.singly = inner.singly.max(failed) - parked.len();
@@ -276,20 +316,20 @@ impl Reading<'_> {
         inner.announced = false;
         let max = if inner.singly > 0 { 1 } else { max };
         let mut events = Vec::new();
-        while events.len() < max {
-            let (body, row) = if let Some(row) = inner.rows.pop_front() {
-                (row.body, Some((row.position, row.failures)))
-            } else if let Some(body) = inner.slots.as_mut().and_then(|s| s.pop_front()) {
-                (body, None)
+        while events.len() < max && inner.handed.len() < MAX_HANDED {
+            let (body, place) = if let Some(QueuedRow { position, body, failures }) = inner.rows.pop_front() {
+                (body, Place::Row { position, failures })
+            } else if let Some((slot, body)) = inner.slots.as_mut().and_then(|s| s.pop_front()) {
+                (body, Place::Slot(slot))
             } else if let (Some(reason), false) = (inner.ended, inner.end_told) {
                 inner.end_told = true;
-                (EventBody::Ended(reason), None)
+                (EventBody::Ended(reason), Place::End)
             } else {
                 break;
             };
             let seq = inner.next_seq;
             inner.next_seq += 1;
-            inner.handed.push_back(Handed { seq, body: body.clone(), row });
+            inner.handed.push_back(Handed { seq, body: body.clone(), place });
             events.push(Event { seq, body });
         }
         if events.is_empty() && inner.end_told {

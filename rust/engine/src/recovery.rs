@@ -8,6 +8,7 @@ use crate::checkpoint::ToCheckpointer;
 use crate::messages::{Countdown, Signal, ToReader, ToShard};
 use crate::writer::WriterStep;
 use rosterkit_core::id::Position;
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::time::Tick;
 use rosterkit_store::{Facts, Opened, StoreError};
 use std::sync::Arc;
@@ -85,7 +86,9 @@ impl WriterStep {
             let page = reader.pending(after, PENDING_PAGE)?;
             let Some(last) = page.last() else { break };
             after = Some((last.position, last.recipient.clone()));
-            pending.extend(page);
+            if !planted(Bug::PendingNotSentAgain) {
+                pending.extend(page);
+            }
         }
         let Facts { first_position, next_serial, domains, .. } = facts;
         self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());

@@ -14,6 +14,7 @@ use crate::options::Durability;
 use crate::recovery::Recovery;
 use crate::shared::Shared;
 use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::time::Tick;
 use rosterkit_core::write::Write;
 use rosterkit_store::{CommitError, Item, Store, Writer as StoreWriter};
@@ -30,8 +31,6 @@ const LAZY_MS: u64 = 1_000;
 const RELAXED_MS: u64 = 200;
 /// How many rows of a relaxed engine wait.
 const RELAXED_ROWS: usize = 4_096;
-/// How long indexing may take between two commits.
-const INDEX_SLICE: Duration = Duration::from_millis(1);
 
 pub(crate) struct WriterStep {
     pub(crate) shared: Arc<Shared>,
@@ -379,7 +378,7 @@ impl WriterStep {
         }
         loop {
             let Some(open) = &mut self.open else { return false };
-            let more = match open.index(INDEX_SLICE, false) {
+            let more = match open.index(false) {
                 Ok(more) => more,
                 Err(CommitError::Unknown(source)) => {
                     tracing::error!(error = %source, "the result of an index slice is unknown");
@@ -439,7 +438,7 @@ fn push(shared: &Shared, outgoing: &mut [Vec<ToShard>], shard: usize, done: Done
 
 fn tell_both(shared: &Shared, outgoing: &mut [Vec<ToShard>], flight: Flight, done: Done) {
     let (sender, recipient) = (shared.shard_of(flight.sender), shared.shard_of(flight.recipient));
-    if sender != recipient {
+    if sender != recipient && !planted(Bug::ToldByRecipient) {
         push(shared, outgoing, sender, done.clone());
     }
     push(shared, outgoing, recipient, done);

@@ -145,6 +145,28 @@ fn a_slow_session_reads_the_log_and_misses_nothing() {
     assert_eq!(texts(&world.drain(&slow)), ["live again"]);
 }
 
+// behaviour: delivery.slow-session, history.off
+#[test]
+fn a_slow_session_misses_nothing_that_others_claimed_meanwhile_with_history_off() {
+    for phone in [None, Some("phone")] {
+        let world = World::new();
+        let [alice, slow] = world.sessions(["alice", "bob"]);
+        let off = Overrides { keep_history: Some(false), ..Overrides::default() };
+        overrides(&world, "bob", off);
+        for number in 0..700 {
+            alice.send(&account("bob"), &number.to_string()).unwrap();
+        }
+        let quick = match phone {
+            Some(name) => world.device("bob", name),
+            None => world.sessions(["bob"])[0].clone(),
+        };
+        world.drain(&quick);
+        world.engine.advance(5_000).unwrap();
+        let expected: Vec<String> = (0..700).map(|n| n.to_string()).collect();
+        assert_eq!(texts(&world.drain(&slow)), expected, "beside {phone:?}");
+    }
+}
+
 // ---- listeners ------------------------------------------------------------------------------------------------
 
 /// A listener that fails as often as it is told, for messages with a certain text.
@@ -719,4 +741,17 @@ fn after_shutdown_everything_is_closed_and_two_consumers_are_a_mistake() {
     assert_eq!(alice.send(&account("alice"), "x").unwrap_err().kind, ErrorKind::Closed);
     assert_eq!(world.engine.create_account(&account("x")).unwrap_err().kind, ErrorKind::Closed);
     assert_eq!(alice.next_events(1, Duration::ZERO).unwrap_err().kind, ErrorKind::Closed);
+}
+
+// behaviour: account.deleted
+#[test]
+fn buddies_are_told_of_a_deletion_when_no_idle_account_stays_in_memory() {
+    let mut options = EngineOptions::hosting([Domain::new("example.org").unwrap()]);
+    options.idle_accounts = 0;
+    let world = World::with(options);
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    world.befriend(&alice, &bob);
+    world.engine.delete_account(&account("bob")).unwrap();
+    world.engine.advance(0).unwrap();
+    assert_eq!(alice.roster().unwrap().buddies[0].status(), Status::None);
 }

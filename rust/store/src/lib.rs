@@ -24,7 +24,6 @@ use rosterkit_core::row::{Row, Side};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Where a file is and how it is to be opened. Opening again after a failure is the same call.
 pub trait Store: Send + Sync + 'static {
@@ -76,9 +75,9 @@ pub trait Writer: Send {
     /// Writes the items in one transaction and syncs. An empty batch only raises the reservation.
     fn commit(&mut self, items: &[Item]) -> Result<(), CommitError>;
 
-    /// Brings the indexes a slice nearer to the end of the log, for at most about `budget`. Says whether more is to
-    /// do. A pass starts when the unindexed tail is long enough to be worth it, or `all` is asked for.
-    fn index(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError>;
+    /// Brings the indexes a slice nearer to the end of the log. Says whether more is to do. A pass starts when the
+    /// unindexed tail is long enough to be worth it, or `all` is asked for.
+    fn index(&mut self, all: bool) -> Result<bool, CommitError>;
 
     /// Whether so many rows are not indexed yet that commits should wait for the index.
     fn tail_is_full(&self) -> bool;

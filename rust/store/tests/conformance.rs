@@ -16,7 +16,6 @@ use rosterkit_store::memory::MemoryStore;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit_store::{Anchor, Direction, HistoryQuery, Item, Opened, Store};
 use std::sync::Arc;
-use std::time::Duration;
 
 const ACCOUNTS: usize = 4;
 
@@ -225,8 +224,7 @@ impl Suite {
             }
             Step::Index { all } => {
                 for subject in &mut self.subjects {
-                    let budget = if all { Duration::from_secs(1) } else { Duration::ZERO };
-                    while subject.open().writer.index(budget, true).unwrap() && all {}
+                    while subject.open().writer.index(true).unwrap() && all {}
                 }
             }
             Step::Reopen => {

@@ -35,6 +35,11 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--workspace", "--exclude", "rosterkit-promises"]),
     },
     Step {
+        name: "model: random commands, planted bugs",
+        budget: 3,
+        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "model"]),
+    },
+    Step {
         name: "recorded disk",
         budget: 4,
         run: || {

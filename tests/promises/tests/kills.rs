@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// How many sends are kept under way.
-const IN_FLIGHT: usize = 256;
+const IN_FLIGHT: usize = 1_024;
 
 #[derive(Default)]
 struct Auditor {
@@ -51,6 +51,7 @@ struct Life {
 
 impl Auditor {
     fn live(&mut self, file: &Path, status: &Path, random: &mut fastrand::Rng, kill_in_open: bool) -> Life {
+        std::fs::write(status, ".").unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_victim"))
             .args([file, status])
             .stdin(Stdio::piped())
@@ -67,11 +68,15 @@ impl Auditor {
             }
         });
         let mut life = Life { child, lines, sessions: HashMap::new() };
+        let until = Instant::now() + Duration::from_secs(20);
         if kill_in_open {
-            std::thread::sleep(Duration::from_micros(random.u64(500..12_000)));
+            while !std::fs::read(status).is_ok_and(|s| s == b"o") {
+                assert!(Instant::now() < until, "the victim does not begin to open");
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            std::thread::sleep(Duration::from_micros(random.u64(0..4_000)));
             return life;
         }
-        let until = Instant::now() + Duration::from_secs(20);
         loop {
             let line = life.lines.recv_timeout(until - Instant::now()).expect("the victim does not come up");
             if line == "READY" {

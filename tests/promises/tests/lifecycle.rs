@@ -320,7 +320,7 @@ fn durability_the_write_ahead_log_is_bounded_under_load() {
     let _alone = alone();
     // The mark of a phone.
     const MARK: u64 = 1_000;
-    let seconds = std::env::var("ROSTERKIT_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
+    let seconds = std::env::var("ROSTERKIT_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     let directory = tempfile::tempdir().unwrap();
     let furthest = Arc::new(Furthest::default());
     let sqlite = SqliteOptions {

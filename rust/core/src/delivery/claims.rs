@@ -4,7 +4,7 @@ use crate::id::Position;
 
 /// How many claimed rows above the mark are remembered. When there are more the highest are forgotten, which costs a
 /// redelivery and never a message.
-const MAX_EXCEPTIONS: usize = 64;
+const MAX_EXCEPTIONS: usize = 1_024;
 
 /// What was claimed: everything up to a mark, and a few rows above it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -105,5 +105,20 @@ mod tests {
                 prop_assert_eq!(claims.upto(), last);
             }
         }
+    }
+
+    // behaviour: delivery.claims
+    #[test]
+    fn when_there_are_too_many_the_highest_are_forgotten() {
+        let mut claims = Claims::default();
+        let positions: Vec<Position> = (2..=MAX_EXCEPTIONS as u64 + 3).map(Position).collect();
+        positions.iter().rev().for_each(|p| claims.claim(*p));
+        let (remembered, forgotten) = positions.split_at(MAX_EXCEPTIONS);
+        assert!(remembered.iter().all(|p| claims.is_claimed(*p)));
+        assert!(forgotten.iter().all(|p| !claims.is_claimed(*p)));
+        // The row below them is claimed at last, and what was forgotten is still unclaimed.
+        claims.claim(Position(1));
+        claims.advance(forgotten.first().copied(), positions[positions.len() - 1]);
+        assert_eq!(claims.upto(), remembered[MAX_EXCEPTIONS - 1]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::id::SessionId;
 use crate::presence::State;
 use crate::refusal::Refusal;
-use crate::time::{Tick, Timestamp};
+use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// What one session shows.
@@ -17,8 +17,8 @@ pub struct Contribution {
     pub note: Option<Arc<str>>,
     /// RFC 6121, 4.7.2.3. A negative one takes no messages.
     pub priority: i8,
-    /// When it was set: among sessions in the winning state the newest gives the note.
-    pub since: Tick,
+    /// Its place in the order in which they were set: among sessions in the winning state the newest gives the note.
+    pub since: u64,
     /// When it ends by itself and the session is plainly online again.
     pub until: Option<Timestamp>,
     /// Receives, and contributes nothing.
@@ -97,9 +97,7 @@ pub fn aggregate<'a>(
         let ended = contribution.until.is_some_and(|until| until <= now);
         let rank = order.rank(if ended { State::Online } else { contribution.state });
         let wins = winner.is_none_or(|(best, current, _)| {
-            rank < best
-                || rank == best
-                    && (contribution.since, contribution.session) > (current.since, current.session)
+            rank < best || rank == best && contribution.since > current.since
         });
         if wins {
             winner = Some((rank, contribution, ended));
@@ -124,7 +122,7 @@ mod tests {
             state,
             note: Some(format!("note {session}").into()),
             priority: 0,
-            since: Tick(since),
+            since,
             until: None,
             invisible: false,
         }
@@ -190,15 +188,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_aggregate_does_not_depend_on_the_order_of_sessions(
-            mut all in proptest::collection::vec((0usize..9, 0u64..4), 0..8)
+            states in proptest::collection::vec(0usize..9, 0..8)
         ) {
-            let make = |all: &[(usize, u64)]| -> Vec<Contribution> {
-                all.iter().enumerate().map(|(i, (s, t))| contribution(i as u64, State::ALL[*s], *t)).collect()
-            };
-            let forward = make(&all);
+            let since = (0u64..).zip(&states);
+            let forward: Vec<Contribution> =
+                since.map(|(since, state)| contribution(since, State::ALL[*state], since)).collect();
             let mut backward = forward.clone();
             backward.reverse();
-            all.clear();
             let order = Order::default();
             prop_assert_eq!(aggregate(&order, Timestamp(0), &forward), aggregate(&order, Timestamp(0), &backward));
         }

@@ -1,5 +1,6 @@
 //! Newest-wins slots: a queue in which a key stands once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
@@ -26,9 +27,23 @@ impl<K: Copy + Eq + Hash, V> Slots<K, V> {
     }
 
     /// Takes the value that waits longest.
-    pub fn pop_front(&mut self) -> Option<V> {
+    pub fn pop_front(&mut self) -> Option<(K, V)> {
         let key = self.order.pop_front()?;
-        self.values.remove(&key)
+        self.values.remove(&key).map(|value| (key, value))
+    }
+
+    /// Gives a value back that was taken, unless a newer one waits.
+    pub fn give_back(&mut self, key: K, value: V) {
+        if let Entry::Vacant(vacant) = self.values.entry(key) {
+            vacant.insert(value);
+            self.order.push_front(key);
+        }
+    }
+
+    /// Keeps only these keys.
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        self.order.retain(&keep);
+        self.values.retain(|key, _| keep(key));
     }
 
     /// Whether this key waits.
@@ -59,8 +74,11 @@ mod tests {
             slots.put(key, value);
         }
         assert_eq!(slots.len(), 3);
+        assert_eq!(slots.pop_front(), Some((1, "c")));
+        slots.give_back(1, "c");
+        slots.give_back(2, "older than e");
         let read: Vec<_> = std::iter::from_fn(|| slots.pop_front()).collect();
-        assert_eq!(read, ["c", "e", "d"]);
+        assert_eq!(read, [(1, "c"), (2, "e"), (3, "d")]);
         assert!(slots.is_empty());
     }
 }

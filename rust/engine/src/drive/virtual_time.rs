@@ -127,9 +127,10 @@ impl World {
             busy |= shard.step();
         }
         busy |= steps.reader.step();
-        // The writer comes when nothing else is to do, so that one commit takes all there is.
-        if !busy {
-            busy = steps.writer.step();
+        // The writer comes when nothing else is to do, so that one commit takes all there is; or when it has a store
+        // to open, which whoever repeats a command waits for.
+        if !busy || steps.writer.recovery.is_some() {
+            busy |= steps.writer.step();
             busy |= steps.checkpointer.step();
         }
         *lock(&self.steps) = Some(steps);

@@ -312,12 +312,15 @@ impl Shard {
     }
 
     fn forget_account(&mut self, id: AddressId, pending: Vec<Pending>, position: Position) {
-        self.end_sessions_of(id, EndReason::AccountDeleted);
+        // It leaves memory first: an account that ends its last session is idle, and would leave by itself.
         let Some(resident) = self.residents.remove(&id) else {
             return;
         };
         let address = resident.record.address.clone();
         self.accounts.remove(&address);
+        for session in resident.sessions {
+            self.end_session(session, EndReason::AccountDeleted);
+        }
         for pending in pending {
             self.send_pending(Some(Box::new(pending)), position);
         }

@@ -11,6 +11,7 @@ use crate::queue::Acks;
 use crate::shard::sessions::Attached;
 use crate::view;
 use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::{Row, Side};
 use rosterkit_core::write::Write;
 use std::collections::VecDeque;
@@ -28,6 +29,16 @@ pub(super) enum Feed {
     Live,
     /// From the log: first these rows, then everything above `after`.
     Log { backlog: VecDeque<Position>, after: Position, reading: bool },
+}
+
+impl Feed {
+    /// The first row that it may still read from the log.
+    pub(super) fn next(&self) -> Option<Position> {
+        match self {
+            Feed::None | Feed::Live => None,
+            Feed::Log { backlog, after, .. } => backlog.iter().copied().chain([after.next()]).min(),
+        }
+    }
 }
 
 impl Shard {
@@ -110,7 +121,8 @@ impl Shard {
             // Rows that are gone were cleared by somebody else meanwhile.
             None => drop(backlog.drain(..asked)),
         }
-        for (row, addresses) in rows {
+        let twice = rows.last().filter(|_| rows.len() > 1 && planted(Bug::DoubleDelivery)).cloned();
+        for (row, addresses) in rows.into_iter().chain(twice) {
             self.offer(account, session, &row, &addresses);
         }
         self.read_on(session);
@@ -181,7 +193,10 @@ impl Shard {
     }
 
     /// A consumer acknowledged rows: they are claimed, and the device's cursor moves.
-    pub(super) fn acknowledged(&mut self, session: SessionId, acks: Acks) {
+    pub(super) fn acknowledged(&mut self, session: SessionId, mut acks: Acks) {
+        if acks.positions.len() > 1 && planted(Bug::LostAcknowledgement) {
+            acks.positions.pop();
+        }
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -196,21 +211,20 @@ impl Shard {
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
-        let mut clear = Vec::new();
-        for &position in &acks.positions {
-            if resident.unclaimed.remove(position) {
-                resident.progress.claims.claim(position);
-                if !resident.preferences.keep_history && resident.record.devices.is_empty() {
-                    clear.push(Write::ClearSide { position, side: Side::Recipient });
-                }
-            }
-            if let Some(cursor) = device.and_then(|d| resident.progress.cursor_mut(d)) {
-                cursor.position = cursor.position.max(position);
-            }
+        if let Some(cursor) = device.and_then(|d| resident.progress.cursor_mut(d)) {
+            let highest = acks.positions.iter().max().copied().unwrap_or_default();
+            cursor.position = cursor.position.max(highest);
         }
+        let claimed: Vec<Position> =
+            acks.positions.into_iter().filter(|p| resident.unclaimed.remove(*p)).collect();
+        claimed.iter().for_each(|position| resident.progress.claims.claim(*position));
         resident.advance_claims();
-        if !clear.is_empty() {
-            self.write(Job::Lazy { writes: clear });
+        // With history off they go at once, unless somebody has yet to read them: then a sweep finds them.
+        if !claimed.is_empty() && !resident.preferences.keep_history && resident.record.devices.is_empty() {
+            let to_read = self.lowest_to_read(id).unwrap_or(Position::MAX);
+            let gone = claimed.into_iter().filter(|position| *position < to_read);
+            let writes = gone.map(|position| Write::ClearSide { position, side: Side::Recipient }).collect();
+            self.write(Job::Lazy { writes });
         }
         self.mark_dirty(id);
         self.read_on(session);

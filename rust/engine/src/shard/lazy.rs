@@ -55,18 +55,28 @@ impl Shard {
         }
     }
 
-    /// With history off a row goes when it is claimed and every cursor has passed it.
+    /// With history off a row goes when it is claimed, every cursor has passed it, and no slow session has yet to read
+    /// it.
     pub(super) fn sweep(&mut self, id: AddressId) {
+        let to_read = self.lowest_to_read(id);
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
-        let upto = resident.progress.passed_by_all();
+        let passed = resident.progress.passed_by_all();
+        let upto = to_read.map_or(passed, |position| passed.min(Position(position.0.saturating_sub(1))));
         if resident.preferences.keep_history || resident.sweeping || upto <= resident.swept {
             return;
         }
         resident.sweeping = true;
         let after = resident.swept;
         self.fetch(Fetch::Needed { account: id, after, upto });
+    }
+
+    /// The lowest row that an anonymous session, which has no cursor, has yet to read from the log.
+    pub(super) fn lowest_to_read(&self, id: AddressId) -> Option<Position> {
+        let sessions = &self.residents.get(&id)?.sessions;
+        let attached = sessions.iter().filter_map(|session| self.sessions.get(session));
+        attached.filter(|a| a.device.is_none()).filter_map(|a| a.feed.next()).min()
     }
 
     /// A slice of a sweep was read: these sides are cleared.

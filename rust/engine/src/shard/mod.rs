@@ -57,6 +57,7 @@ pub(crate) struct Shard {
     mark: Position,
     deadlines: BTreeMap<(Tick, u64), Deadline>,
     next_deadline: u64,
+    /// Numbers what is told apart or put in order within the shard: sends under way, presences set.
     next_token: u64,
     dirty: Vec<AddressId>,
     flush_due: bool,
@@ -355,7 +356,7 @@ impl Shard {
             unclaimed.insert(row.position, row.sender, row.size);
         }
         let limits = &self.shared.options.limits;
-        let resident = Resident {
+        let mut resident = Resident {
             preferences: self.preferences_of(&record),
             progress,
             unclaimed,
@@ -377,6 +378,8 @@ impl Shard {
             requests: TokenBucket::full(&limits.requests, self.now.tick),
             record,
         };
+        // What was written of an account that only sends may lie behind.
+        resident.advance_claims();
         self.accounts.insert(resident.record.address.clone(), Residency::Here(resident.id()));
         let (id, blocks) = (resident.id(), !resident.record.blocked.is_empty());
         self.residents.insert(id, Box::new(resident));

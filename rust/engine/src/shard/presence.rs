@@ -15,6 +15,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::admission::{self, Class, Sender};
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, SessionId};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::{Contribution, Presence, State, aggregate};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::Buddy;
@@ -45,6 +46,7 @@ impl Shard {
             return;
         };
         let comes_online = attached.contribution.is_none();
+        self.next_token += 1;
         if let Some(lease) = &mut attached.lease {
             lease.renew(self.now.tick);
         }
@@ -53,7 +55,7 @@ impl Shard {
             state: presence.state,
             note: presence.note.map(Into::into),
             priority: presence.priority,
-            since: self.now.tick,
+            since: self.next_token,
             until: presence.until,
             invisible: presence.invisible,
         });
@@ -61,6 +63,7 @@ impl Shard {
             let millis = u64::try_from(until.0 - self.now.wall.0).unwrap_or(0);
             self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
         }
+        self.priority_changed(id, session);
         self.presence_changed(id);
         reply.answer(Ok(Answer::Done));
         if comes_online {
@@ -75,7 +78,9 @@ impl Shard {
         if let Some(attached) = self.sessions.get_mut(&session) {
             attached.contribution = None;
             attached.snapshot = None;
+            attached.queue.forget_presence();
         }
+        self.priority_changed(id, session);
         self.presence_changed(id);
         reply.answer(Ok(Answer::Done));
     }
@@ -262,8 +267,12 @@ impl Shard {
     }
 
     fn shows_to(&self, resident: &super::Resident, watcher: AddressId) -> bool {
-        resident.record.roster.get(watcher).from()
-            && !self.blocked_watchers.get(&resident.id()).is_some_and(|blocked| blocked.contains(&watcher))
+        planted(Bug::LeakedPresence)
+            || resident.record.roster.get(watcher).from()
+                && !self
+                    .blocked_watchers
+                    .get(&resident.id())
+                    .is_some_and(|blocked| blocked.contains(&watcher))
     }
 
     pub(super) fn take_probed(

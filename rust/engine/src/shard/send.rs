@@ -5,10 +5,11 @@ use super::{Gate, InFlight, Ring, Shard, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, Receipt, Send};
 use crate::error::{Error, ErrorKind, Result};
-use crate::messages::{Deliver, Fetch, Flight, Job, RowAddresses, Signal};
+use crate::messages::{Deliver, Done, Fetch, Flight, Job, RowAddresses, Signal, ToShard};
 use rosterkit_core::admission::{self, Class, Sender};
 use rosterkit_core::delivery::fork;
 use rosterkit_core::id::{AddressId, MessageId, SessionId, fnv1a};
+use rosterkit_core::planted::{self, Bug, planted};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::row::{Entry, Kind, Row, Side, Sides, Word};
 use rosterkit_core::write::{ClientIdEntry, Write};
@@ -187,10 +188,14 @@ impl Shard {
         };
         deliver.entry.recipient = id;
         deliver.entry.word = word;
+        planted::decided(deliver.entry.sender, deliver.token, &resident.sessions);
         let to_oneself = deliver.entry.sender == id;
         let mut sides = Sides::new(resident.preferences.keep_history, deliver.sender_history);
-        if !deliver.sender_needs && !to_oneself {
-            sides = sides.cleared(Side::Sender);
+        // What a session sent to its own account it has: that is a copy for the others, and nobody needs to claim it.
+        match (to_oneself, deliver.sender_needs) {
+            (true, true) if deliver.entry.instance.is_some() => sides = sides.cleared(Side::Recipient),
+            (false, false) => sides = sides.cleared(Side::Sender),
+            _ => {}
         }
         let flight = Flight { sender: deliver.entry.sender, recipient: id, token: deliver.token };
         let addresses = RowAddresses { sender: deliver.sender, recipient: resident.record.address.clone() };
@@ -216,11 +221,23 @@ impl Shard {
     /// A row has its place. The recipient's sessions get the event, the sender her answer, her others their copy.
     pub(super) fn install_row(&mut self, row: &Arc<Row>, addresses: &RowAddresses, flight: Flight) {
         self.mark = row.position;
+        let other = self.shared.shard_of(flight.sender);
+        if planted(Bug::ToldByRecipient) && other != self.index {
+            let done = Done::Row { row: Arc::clone(row), addresses: addresses.clone(), flight };
+            self.out.shards[other].push(ToShard::Done(self.generation, done));
+        }
         if self.shared.shard_of(flight.recipient) == self.index {
             if let Some(resident) = self.residents.get_mut(&flight.recipient) {
                 resident.arriving -= 1;
             }
+            let everybody = planted::chosen(flight.sender, flight.token).and_then(|then| {
+                Some(std::mem::replace(&mut self.residents.get_mut(&flight.recipient)?.sessions, then))
+            });
             self.install_for_recipient(flight.recipient, row, addresses);
+            if let (Some(everybody), Some(resident)) = (everybody, self.residents.get_mut(&flight.recipient))
+            {
+                resident.sessions = everybody;
+            }
             if flight.recipient != flight.sender {
                 self.maybe_idle(flight.recipient);
             }
@@ -238,8 +255,12 @@ impl Shard {
             return;
         };
         resident.last = row.position;
-        let size = u32::try_from(row.entry.size()).unwrap_or(u32::MAX);
-        resident.unclaimed.insert(row.position, row.entry.sender, size);
+        if row.sides.needed_by(Side::Recipient) {
+            let size = u32::try_from(row.entry.size()).unwrap_or(u32::MAX);
+            resident.unclaimed.insert(row.position, row.entry.sender, size);
+        } else if resident.unclaimed.is_empty() {
+            resident.advance_claims();
+        }
         self.offer_to_sessions(id, row, addresses);
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Attached {
     pub(super) device: Option<DeviceNumber>,
     pub(super) instance: Arc<str>,
     pub(super) queue: Arc<SessionQueue>,
+    /// It said that it reads messages.
+    pub(super) reads_messages: bool,
     pub(super) feed: Feed,
     /// Rows in the queue or in the consumer's hands.
     pub(super) outstanding: u32,
@@ -45,7 +47,7 @@ impl Attached {
         Taker {
             session: self.queue.session,
             instance: &self.instance,
-            reads_messages: !matches!(self.feed, Feed::None),
+            reads_messages: self.reads_messages,
             invisible: self.contribution.as_ref().is_some_and(|c| c.invisible),
             priority: self.contribution.as_ref().map_or(0, |c| c.priority),
         }
@@ -158,6 +160,7 @@ impl Shard {
                 device,
                 instance: Arc::clone(&instance),
                 queue: Arc::clone(&queue),
+                reads_messages: options.reads_messages,
                 feed,
                 outstanding: 0,
                 contribution: None,
@@ -219,6 +222,27 @@ impl Shard {
         }
     }
 
+    /// A session whose priority went below zero takes no messages any more: what it had in hand passes on. One that
+    /// takes them again is owed what a new session is.
+    pub(super) fn priority_changed(&mut self, id: AddressId, session: SessionId) {
+        let Some(attached) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let takes = attached.as_taker().takes();
+        if takes != matches!(attached.feed, Feed::None) {
+            return;
+        }
+        attached.queue.reattach();
+        attached.outstanding = 0;
+        if takes {
+            attached.feed = Feed::Live;
+            self.start_feed(session);
+        } else {
+            attached.feed = Feed::None;
+            self.pass_on(id, session);
+        }
+    }
+
     /// A sign of life.
     pub(super) fn touch(&mut self, session: SessionId) {
         if let Some(lease) = self.sessions.get_mut(&session).and_then(|a| a.lease.as_mut()) {
@@ -269,6 +293,9 @@ impl Shard {
         resident.sessions.retain(|s| *s != session);
         if let Some(cursor) = attached.device.and_then(|d| resident.progress.cursor_mut(d)) {
             cursor.seen = self.now.wall;
+        }
+        // A cursor is to be written; or rows that only this session had yet to read can go.
+        if attached.device.is_some() || attached.feed.next().is_some() {
             self.mark_dirty(id);
         }
         self.pass_on(id, session);
@@ -276,14 +303,6 @@ impl Shard {
             self.presence_changed(id);
         }
         self.maybe_idle(id);
-    }
-
-    /// Ends every session of an account.
-    pub(super) fn end_sessions_of(&mut self, id: AddressId, reason: EndReason) {
-        let sessions = self.residents.get(&id).map(|r| r.sessions.clone()).unwrap_or_default();
-        for session in sessions {
-            self.end_session(session, reason);
-        }
     }
 
     pub(super) fn retire_device(&mut self, id: AddressId, name: &DeviceName, reply: ReplyTo) {

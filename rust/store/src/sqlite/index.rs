@@ -8,16 +8,20 @@ use super::sql;
 use super::writer::{SqliteWriter, put_client_id};
 use crate::{CommitError, StoreError};
 use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::Side;
 use rosterkit_core::write::ClientIdEntry;
 use rusqlite::{Connection, params};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
 
 /// How long the ring remembers, in ms, and how many it remembers at least and at most.
 const RING_MS: i64 = 24 * 60 * 60 * 1_000;
 const RING_LEAST: i64 = 256;
 const RING_MOST: i64 = 1_024;
+
+/// A slice writes this part of the tail's length in entries: about a millisecond with the defaults. It is counted and
+/// not timed, so that the same run writes the same file.
+const SLICES: usize = 128;
 
 /// A pass under way.
 pub(super) struct Pass {
@@ -38,7 +42,7 @@ enum Entry {
 
 impl SqliteWriter {
     /// See [`Writer::index`](crate::Writer::index).
-    pub(super) fn index_slice(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError> {
+    pub(super) fn index_slice(&mut self, all: bool) -> Result<bool, CommitError> {
         if self.pass.is_none() {
             let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
             let worth_it = if all { 1 } else { (self.parts.options.tail_rows / 2).max(1) };
@@ -51,7 +55,7 @@ impl SqliteWriter {
         let Some(mut pass) = self.pass.take() else {
             return Ok(false);
         };
-        let result = self.write_slice(&mut pass, budget);
+        let result = self.write_slice(&mut pass);
         match result {
             Ok(true) => {
                 self.indexed = pass.position;
@@ -94,22 +98,19 @@ impl SqliteWriter {
         Pass { entries, done: 0, upto, position }
     }
 
-    /// Writes entries until the time is over. True when the pass is done and its mark is written.
-    fn write_slice(&mut self, pass: &mut Pass, budget: Duration) -> Result<bool, CommitError> {
+    /// Writes a slice's entries. True when the pass is done and its mark is written.
+    fn write_slice(&mut self, pass: &mut Pass) -> Result<bool, CommitError> {
         let parts = Arc::clone(&self.parts);
         let failed = |e| CommitError::RolledBack(StoreError::of("indexing", e));
         self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        let begun = Instant::now();
         let from = pass.done;
+        let upto = pass.entries.len().min(from + (parts.options.tail_rows / SLICES).max(1));
         let result = self.transact(|connection| {
-            for (number, entry) in pass.entries[from..].iter().enumerate() {
-                if number % 32 == 31 && begun.elapsed() >= budget {
-                    break;
-                }
+            for entry in &pass.entries[from..upto] {
                 write_entry(connection, &parts, entry).map_err(failed)?;
-                pass.done += 1;
             }
-            if pass.done == pass.entries.len() {
+            pass.done = upto;
+            if pass.done == pass.entries.len() || planted(Bug::IndexMarkTooEarly) {
                 connection
                     .execute("UPDATE meta SET value = ?1 WHERE key = 'indexed'", [sql(pass.position.0)])
                     .map_err(failed)?;

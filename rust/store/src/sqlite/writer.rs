@@ -14,7 +14,6 @@ use rosterkit_core::row::{Row, Side, Sides};
 use rosterkit_core::write::{ClientIdEntry, Write};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 pub(super) struct SqliteWriter {
     pub(super) connection: Connection,
@@ -131,8 +130,8 @@ impl Writer for SqliteWriter {
         Ok(())
     }
 
-    fn index(&mut self, budget: Duration, all: bool) -> Result<bool, CommitError> {
-        self.index_slice(budget, all)
+    fn index(&mut self, all: bool) -> Result<bool, CommitError> {
+        self.index_slice(all)
     }
 
     fn tail_is_full(&self) -> bool {

@@ -1,0 +1,97 @@
+//! Bugs on purpose, to see that the tests find them.
+//!
+//! A test build (feature `planted`) switches one on for the whole process; it takes effect at the line that decides.
+//! In every other build the switch is the constant `false`, and nothing is left of it.
+
+use crate::id::{AddressId, SessionId};
+
+/// A bug that the tests must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// A session gets a row twice.
+    DoubleDelivery = 1,
+    /// What a session acknowledged counts as unclaimed.
+    LostAcknowledgement,
+    /// A row overtakes the one before it.
+    Reorder,
+    /// Presence goes to who may not see it.
+    LeakedPresence,
+    /// Signals under way are not sent again at open.
+    PendingNotSentAgain,
+    /// After a reopen positions go on above the highest row that is still there.
+    PositionGivenAgain,
+    /// The sessions that get a message are chosen when it is decided, not when it is installed.
+    ForkAtDecision,
+    /// The sender's shard hears of a row by way of the recipient's.
+    ToldByRecipient,
+    /// The index counts as written when a pass begins.
+    IndexMarkTooEarly,
+}
+
+impl Bug {
+    /// Every one.
+    pub const ALL: [Bug; 9] = [
+        Bug::DoubleDelivery,
+        Bug::LostAcknowledgement,
+        Bug::Reorder,
+        Bug::LeakedPresence,
+        Bug::PendingNotSentAgain,
+        Bug::PositionGivenAgain,
+        Bug::ForkAtDecision,
+        Bug::ToldByRecipient,
+        Bug::IndexMarkTooEarly,
+    ];
+}
+
+#[cfg(feature = "planted")]
+static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Switches this bug on and every other one off.
+#[cfg(feature = "planted")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.store(bug.map_or(0, |bug| bug as u8), std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Whether this bug is switched on.
+#[inline]
+pub fn planted(bug: Bug) -> bool {
+    #[cfg(feature = "planted")]
+    return PLANTED.load(std::sync::atomic::Ordering::Relaxed) == bug as u8;
+    #[cfg(not(feature = "planted"))]
+    {
+        let _ = bug;
+        false
+    }
+}
+
+/// Who was there when a message was decided, by the sender's id and the send's number: what
+/// [`ForkAtDecision`](Bug::ForkAtDecision) goes by.
+#[cfg(feature = "planted")]
+static DECIDED: std::sync::Mutex<std::collections::BTreeMap<(u64, u64), Vec<SessionId>>> =
+    std::sync::Mutex::new(std::collections::BTreeMap::new());
+
+/// A message was decided while these sessions were there.
+#[inline]
+pub fn decided(sender: AddressId, send: u64, sessions: &[SessionId]) {
+    #[cfg(feature = "planted")]
+    if planted(Bug::ForkAtDecision)
+        && let Ok(mut decided) = DECIDED.lock()
+    {
+        decided.insert((sender.to_bits(), send), sessions.to_vec());
+    }
+    let _ = (sender, send, sessions);
+}
+
+/// The sessions of [`decided`], when the bug is switched on.
+#[inline]
+pub fn chosen(sender: AddressId, send: u64) -> Option<Vec<SessionId>> {
+    #[cfg(feature = "planted")]
+    if planted(Bug::ForkAtDecision)
+        && let Ok(mut decided) = DECIDED.lock()
+    {
+        return decided.remove(&(sender.to_bits(), send));
+    }
+    let _ = (sender, send);
+    None
+}

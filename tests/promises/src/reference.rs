@@ -1,0 +1,494 @@
+//! What the engine promises, said as naively as it can be: no shards, no queues with room, no residency, no positions
+//! to compare, every set written out. It shares only the words of `rosterkit-core` with the engine.
+
+use rosterkit::{AcceptedSenders, Address, DeviceName, ErrorKind, MessageId, Op, Position, SessionId, State};
+use rosterkit::{Status, Word};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How many rows a session has in hand at once; the rest waits in the log.
+pub const ROOM: usize = 256;
+
+/// An incarnation of an account, by its number.
+pub type Who = usize;
+
+#[derive(Default)]
+pub struct Reference {
+    pub accounts: Vec<Account>,
+    pub log: Vec<Row>,
+    pub sessions: BTreeMap<SessionId, Session>,
+    shown: u64,
+}
+
+pub struct Account {
+    pub address: Address,
+    pub alive: bool,
+    pub keep_history: bool,
+    pub offline_storage: bool,
+    pub accepted_senders: AcceptedSenders,
+    pub blocked: BTreeSet<Address>,
+    pub roster: BTreeMap<Who, View>,
+    /// The rows each device has done with.
+    pub devices: BTreeMap<DeviceName, BTreeSet<usize>>,
+    /// Rows nobody claimed, and who has each in hand.
+    pub unclaimed: BTreeMap<usize, Option<SessionId>>,
+}
+
+/// What one side believes of the two directions.
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct View {
+    pub listed: bool,
+    my_wish: bool,
+    my_grant: bool,
+    their_wish: bool,
+    their_grant: bool,
+}
+
+pub struct Row {
+    /// Known once the engine told it.
+    pub position: Option<Position>,
+    pub id: Option<MessageId>,
+    pub sender: Who,
+    pub recipient: Who,
+    /// None for a buddy request.
+    pub text: Option<String>,
+    pub device: Option<DeviceName>,
+    pub session: Option<SessionId>,
+}
+
+pub struct Session {
+    pub who: Who,
+    pub device: Option<DeviceName>,
+    pub reads: bool,
+    pub shows: Option<Shown>,
+    pub queue: VecDeque<usize>,
+    /// What was in its hands since it was attached.
+    given: BTreeSet<usize>,
+    pub handed: Vec<(u64, usize)>,
+    pub failures: BTreeMap<usize, u8>,
+}
+
+#[derive(Clone)]
+pub struct Shown {
+    pub state: State,
+    pub note: Option<String>,
+    pub invisible: bool,
+    pub priority: i8,
+    pub since: u64,
+}
+
+impl View {
+    pub fn to(self) -> bool {
+        self.my_wish && self.their_grant
+    }
+
+    pub fn from(self) -> bool {
+        self.their_wish && self.my_grant
+    }
+
+    pub fn asking(self) -> bool {
+        self.their_wish && !self.my_grant
+    }
+
+    pub fn status(self) -> Status {
+        match self {
+            _ if self.to() || self.from() => Status::Confirmed,
+            _ if self.asking() => Status::Asking,
+            _ if self.my_wish => Status::Requested,
+            _ => Status::None,
+        }
+    }
+
+    fn act(&mut self, op: Op) {
+        match op {
+            Op::Add => (self.my_wish, self.my_grant) = (true, true),
+            Op::Remove => *self = View { listed: self.listed, ..View::default() },
+            Op::Subscribe => self.my_wish = true,
+            Op::Subscribed => self.my_grant = true,
+            Op::Unsubscribe => (self.my_wish, self.their_grant) = (false, false),
+            Op::Unsubscribed => (self.my_grant, self.their_wish) = (false, false),
+            Op::Update => {}
+        }
+    }
+
+    fn mirrored(self) -> View {
+        View {
+            listed: self.listed,
+            my_wish: self.their_wish,
+            my_grant: self.their_grant,
+            their_wish: self.my_wish,
+            their_grant: self.my_grant,
+        }
+    }
+}
+
+impl Session {
+    fn takes(&self) -> bool {
+        self.reads && self.shows.as_ref().is_none_or(|s| s.priority >= 0)
+    }
+
+    /// What it sent itself it is not told.
+    pub fn sent(&self, id: SessionId, row: &Row) -> bool {
+        row.sender == self.who
+            && if self.device.is_some() { row.device == self.device } else { row.session == Some(id) }
+    }
+}
+
+impl Reference {
+    pub fn who(&self, address: &Address) -> Option<Who> {
+        self.accounts.iter().position(|a| a.alive && a.address == *address)
+    }
+
+    fn sessions_of(&self, who: Who) -> Vec<SessionId> {
+        self.sessions.iter().filter(|(_, s)| s.who == who).map(|(id, _)| *id).collect()
+    }
+
+    fn blocks(&self, owner: Who, peer: Who) -> bool {
+        let address = &self.accounts[peer].address;
+        let domain = Address::new(address.domain()).unwrap();
+        self.accounts[owner].blocked.contains(address) || self.accounts[owner].blocked.contains(&domain)
+    }
+
+    fn view(&self, owner: Who, peer: Who) -> View {
+        self.accounts[owner].roster.get(&peer).copied().unwrap_or_default()
+    }
+
+    // ---- messages -------------------------------------------------------------------------------------------
+
+    /// What a send is answered.
+    pub fn word(&self, sender: Who, recipient: &Address) -> Result<Word, ErrorKind> {
+        let recipient = self.who(recipient).ok_or(ErrorKind::NotFound)?;
+        let account = &self.accounts[recipient];
+        let (view, same) = (self.view(recipient, sender), sender == recipient);
+        let accepted = match account.accepted_senders {
+            AcceptedSenders::Everybody | AcceptedSenders::Authenticated => true,
+            AcceptedSenders::SameDomain => account.address.domain() == self.accounts[sender].address.domain(),
+            AcceptedSenders::Nobody => false,
+        };
+        if self.blocks(recipient, sender) || !(same || view.to() || view.from() || accepted) {
+            return Err(ErrorKind::Forbidden);
+        }
+        let takers: Vec<&Session> =
+            self.sessions.values().filter(|s| s.who == recipient && s.takes()).collect();
+        if takers.is_empty() && !account.offline_storage {
+            return Err(ErrorKind::NotFound);
+        }
+        let visible = takers.iter().any(|s| s.shows.as_ref().is_none_or(|shown| !shown.invisible));
+        Ok(if visible && (same || view.from()) { Word::Delivered } else { Word::Stored })
+    }
+
+    /// A row is on disk: who is there gets it.
+    pub fn accept(&mut self, row: Row) {
+        let number = self.log.len();
+        let (sender, recipient, message) = (row.sender, row.recipient, row.text.is_some());
+        // What a session sent to its own account it has.
+        if sender != recipient || row.session.is_none() {
+            self.accounts[recipient].unclaimed.insert(number, None);
+        }
+        self.log.push(row);
+        for id in self.sessions_of(recipient) {
+            self.offer(id, number);
+        }
+        if message && sender != recipient {
+            for id in self.sessions_of(sender) {
+                self.offer(id, number);
+            }
+        }
+    }
+
+    fn offer(&mut self, id: SessionId, number: usize) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if !session.takes() || session.sent(id, &self.log[number]) {
+            return;
+        }
+        session.queue.push_back(number);
+        self.hold(id);
+    }
+
+    /// The next rows a session can be given are in its hands, unless another has them.
+    fn hold(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        for number in session.queue.iter().take(ROOM.saturating_sub(session.handed.len())) {
+            if session.given.insert(*number)
+                && let Some(holder) = self.accounts[session.who].unclaimed.get_mut(number)
+            {
+                holder.get_or_insert(id);
+            }
+        }
+    }
+
+    /// The events up to `seq` were acknowledged.
+    pub fn ack(&mut self, id: SessionId, seq: u64) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let done: Vec<usize> = session.handed.iter().filter(|h| h.0 <= seq).map(|h| h.1).collect();
+        session.handed.retain(|h| h.0 > seq);
+        for number in done {
+            self.done(id, number);
+        }
+        self.hold(id);
+    }
+
+    fn done(&mut self, id: SessionId, number: usize) {
+        let session = &self.sessions[&id];
+        let account = &mut self.accounts[session.who];
+        account.unclaimed.remove(&number);
+        if let Some(device) = &session.device {
+            account.devices.get_mut(device).unwrap().insert(number);
+        }
+    }
+
+    /// What was handed out comes again; what failed three times alone is parked.
+    pub fn fail(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let alone = session.handed.len() == 1;
+        for (_, number) in std::mem::take(&mut session.handed).into_iter().rev() {
+            let failures = session.failures.entry(number).or_default();
+            *failures += u8::from(alone);
+            if *failures >= 3 {
+                return self.done(id, number);
+            }
+            session.queue.push_front(number);
+        }
+    }
+
+    // ---- sessions -------------------------------------------------------------------------------------------
+
+    /// A session is there. The device's earlier one has ended.
+    pub fn open(&mut self, id: SessionId, who: Who, device: Option<DeviceName>, reads: bool) {
+        if let Some(name) = &device {
+            let lowest = self.accounts[who].unclaimed.keys().next().copied();
+            let passed = || (0..lowest.unwrap_or(self.log.len())).collect();
+            self.accounts[who].devices.entry(name.clone()).or_insert_with(passed);
+        }
+        let session = Session {
+            who,
+            device,
+            reads,
+            shows: None,
+            queue: VecDeque::new(),
+            given: BTreeSet::new(),
+            handed: Vec::new(),
+            failures: BTreeMap::new(),
+        };
+        self.sessions.insert(id, session);
+        self.attach(id);
+    }
+
+    /// A device gets what it has not done with, an anonymous session what nobody has.
+    fn attach(&mut self, id: SessionId) {
+        let session = &self.sessions[&id];
+        if !session.takes() {
+            return;
+        }
+        let account = &self.accounts[session.who];
+        let owed: Vec<usize> = match &session.device {
+            Some(device) => (0..self.log.len())
+                .filter(|n| !account.devices[device].contains(n))
+                .filter(|n| {
+                    let row = &self.log[*n];
+                    row.recipient == session.who || row.sender == session.who && row.text.is_some()
+                })
+                .collect(),
+            None => {
+                account.unclaimed.iter().filter(|(_, holder)| holder.is_none()).map(|(n, _)| *n).collect()
+            }
+        };
+        let (who, anonymous) = (session.who, session.device.is_none());
+        for number in owed {
+            if anonymous {
+                self.accounts[who].unclaimed.insert(number, Some(id));
+            }
+            self.offer(id, number);
+        }
+    }
+
+    /// A session is gone; what it had in hand goes to the oldest anonymous one that takes messages.
+    pub fn close(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.pass_on(session.who, id);
+        }
+    }
+
+    /// A device is forgotten; another one of its name did not send what it sent.
+    pub fn retire(&mut self, who: Who, name: &DeviceName) {
+        self.accounts[who].devices.remove(name);
+        let its = |row: &&mut Row| row.sender == who && row.device.as_ref() == Some(name);
+        self.log.iter_mut().filter(its).for_each(|row| row.device = None);
+    }
+
+    fn pass_on(&mut self, who: Who, dead: SessionId) {
+        let heir = self.sessions.iter().find(|(_, s)| s.who == who && s.device.is_none() && s.takes());
+        let heir = heir.map(|(id, _)| *id);
+        let held: Vec<usize> = self.accounts[who]
+            .unclaimed
+            .iter_mut()
+            .filter(|(_, holder)| **holder == Some(dead))
+            .map(|(number, holder)| {
+                *holder = None;
+                *number
+            })
+            .collect();
+        let Some(heir) = heir else { return };
+        for number in held {
+            let session = &self.sessions[&heir];
+            if session.queue.contains(&number) || session.handed.iter().any(|h| h.1 == number) {
+                self.accounts[who].unclaimed.insert(number, Some(heir));
+            } else {
+                self.offer(heir, number);
+            }
+        }
+    }
+
+    /// The store was opened again under running sessions: each is attached as if it were new.
+    pub fn attach_all_again(&mut self) {
+        for account in &mut self.accounts {
+            account.unclaimed.values_mut().for_each(|holder| *holder = None);
+        }
+        for session in self.sessions.values_mut() {
+            session.queue.clear();
+            session.handed.clear();
+            session.given.clear();
+            session.failures.clear();
+        }
+        // Anonymous ones take what nobody has before devices read their part of the log.
+        let (named, anonymous): (Vec<_>, Vec<_>) =
+            self.sessions.iter().partition::<Vec<_>, _>(|(_, s)| s.device.is_some());
+        let order: Vec<SessionId> = anonymous.iter().chain(&named).map(|(id, _)| **id).collect();
+        order.into_iter().for_each(|id| self.attach(id));
+    }
+
+    /// Every session is gone at once.
+    pub fn close_all(&mut self) {
+        self.sessions.clear();
+        // The next engine counts its sessions from the beginning.
+        self.log.iter_mut().for_each(|row| row.session = None);
+        for account in &mut self.accounts {
+            account.unclaimed.values_mut().for_each(|holder| *holder = None);
+        }
+    }
+
+    // ---- presence -------------------------------------------------------------------------------------------
+
+    /// A session shows something, or nothing any more.
+    pub fn show(&mut self, id: SessionId, shown: Option<Shown>) {
+        self.shown += 1;
+        let session = self.sessions.get_mut(&id).unwrap();
+        let took = session.takes();
+        session.shows = shown.map(|s| Shown { since: self.shown, ..s });
+        match (took, session.takes()) {
+            (false, true) => self.attach(id),
+            (true, false) => {
+                session.queue.clear();
+                session.handed.clear();
+                session.given.clear();
+                let who = session.who;
+                self.pass_on(who, id);
+            }
+            _ => {}
+        }
+    }
+
+    fn aggregate(&self, who: Who) -> (State, Option<String>) {
+        const ORDER: [State; 9] = [
+            State::Busy,
+            State::InMeeting,
+            State::OnPhone,
+            State::Chat,
+            State::Online,
+            State::BeBack,
+            State::OutToLunch,
+            State::Away,
+            State::ExtendedAway,
+        ];
+        let seen = self.sessions.values().filter(|s| s.who == who);
+        let shown: Vec<&Shown> = seen.filter_map(|s| s.shows.as_ref()).filter(|s| !s.invisible).collect();
+        let best = ORDER.iter().find(|state| shown.iter().any(|s| s.state == **state));
+        match best {
+            None => (State::Offline, None),
+            Some(best) => {
+                let newest = shown.iter().filter(|s| s.state == *best).max_by_key(|s| s.since).unwrap();
+                (*best, newest.note.clone())
+            }
+        }
+    }
+
+    /// What one account sees of another.
+    pub fn sees(&self, viewer: Who, subject: Who) -> (State, Option<String>) {
+        let may = viewer == subject || self.view(subject, viewer).from() && !self.blocks(subject, viewer);
+        if may { self.aggregate(subject) } else { (State::Offline, None) }
+    }
+
+    // ---- roster ---------------------------------------------------------------------------------------------
+
+    /// An edit, and what the other side makes of it.
+    pub fn edit(&mut self, owner: Who, peer: &Address, op: Op) -> Result<(), ErrorKind> {
+        let asks = matches!(op, Op::Add | Op::Subscribe);
+        let Some(peer) = self.who(peer) else {
+            return if asks { Err(ErrorKind::NotFound) } else { Ok(()) };
+        };
+        if matches!(op, Op::Remove | Op::Update) && !self.accounts[owner].roster.contains_key(&peer) {
+            return Err(ErrorKind::NotFound);
+        }
+        if peer == owner {
+            return Err(ErrorKind::InvalidArgument);
+        }
+        let before = self.view(owner, peer);
+        let mut mine = before;
+        mine.act(op);
+        let told = mine != before;
+        mine.listed = op != Op::Remove && (before.listed || op != Op::Unsubscribed);
+        if told || mine != before {
+            self.accounts[owner].roster.insert(peer, mine);
+        }
+        if told {
+            self.receive(owner, peer, op);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, owner: Who, peer: Who, op: Op) {
+        let ends = matches!(op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed);
+        if !ends && self.blocks(peer, owner) {
+            return;
+        }
+        let before = self.view(peer, owner);
+        let mut theirs = before.mirrored();
+        theirs.act(op);
+        let after = theirs.mirrored();
+        self.accounts[peer].roster.insert(owner, after);
+        if after.asking() && !before.asking() {
+            self.accept(Row {
+                position: None,
+                id: None,
+                sender: owner,
+                recipient: peer,
+                text: None,
+                device: None,
+                session: None,
+            });
+        }
+    }
+
+    /// The account is gone, and every buddy is told.
+    pub fn delete(&mut self, who: Who) {
+        self.sessions.retain(|_, session| session.who != who);
+        self.accounts[who].alive = false;
+        for (peer, view) in std::mem::take(&mut self.accounts[who].roster) {
+            if view != (View { listed: view.listed, ..View::default() }) && self.accounts[peer].alive {
+                self.receive(who, peer, Op::Remove);
+            }
+        }
+    }
+
+    // ---- history --------------------------------------------------------------------------------------------
+
+    /// The account's messages, oldest first.
+    pub fn history(&self, who: Who, peer: Option<&Address>) -> Vec<&Row> {
+        let of = |row: &&Row| {
+            let other = if row.sender == who { row.recipient } else { row.sender };
+            row.text.is_some()
+                && (row.sender == who || row.recipient == who)
+                && peer.is_none_or(|peer| self.accounts[other].alive && self.accounts[other].address == *peer)
+        };
+        self.log.iter().filter(of).collect()
+    }
+}
