@@ -110,8 +110,7 @@ impl WriterStep {
         }
     }
 
-    /// Takes what is queued and writes it in one transaction; with nothing to write, indexes a slice. Says whether
-    /// there was anything to do.
+    /// Takes what is queued and writes it in one transaction; the indexes follow. Says whether there was anything to do.
     pub(crate) fn step(&mut self) -> bool {
         if self.recovery.is_some() {
             if self.shared.closed.load(Ordering::Acquire) {
@@ -128,7 +127,7 @@ impl WriterStep {
             return true;
         }
         self.tell();
-        took | self.index(false)
+        took
     }
 
     /// Gives positions, in the order of the queue.
@@ -256,7 +255,7 @@ impl WriterStep {
             flush.count();
         }
         self.tell();
-        self.index(true);
+        self.index();
     }
 
     /// A row that both sides have cleared before it was written is never written; only its client id is.
@@ -369,21 +368,16 @@ impl WriterStep {
         }
     }
 
-    /// Indexes a slice, and more when rows come faster than slices index them: then commits wait. Has the checkpointer
-    /// look at what was written. Says whether there is more to index.
-    fn index(&mut self, committed: bool) -> bool {
+    /// Lets the indexes follow what was committed, and the checkpointer look at it.
+    fn index(&mut self) {
         // What is not indexed when the engine closes is read again at the next opening; that is quicker than this.
-        if self.shared.closed.load(Ordering::Acquire) {
-            return false;
-        }
-        loop {
-            let Some(open) = &mut self.open else { return false };
-            let more = match open.index(false) {
-                Ok(more) => more,
+        let mut behind = !self.shared.closed.load(Ordering::Acquire);
+        while behind && let Some(open) = &mut self.open {
+            behind = match open.index(false) {
+                Ok(behind) => behind,
                 Err(CommitError::Unknown(source)) => {
                     tracing::error!(error = %source, "the result of an index slice is unknown");
-                    self.begin_recovery();
-                    return true;
+                    return self.begin_recovery();
                 }
                 Err(error) => {
                     // The tail is in memory still; the next slice tries again.
@@ -391,13 +385,9 @@ impl WriterStep {
                     false
                 }
             };
-            let waits = more && open.tail_is_full();
-            if (more || committed) && self.shared.checkpointer.is_empty() {
-                let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
-            }
-            if !waits {
-                return more;
-            }
+        }
+        if self.shared.checkpointer.is_empty() {
+            let _ = self.shared.checkpointer.put(ToCheckpointer::Look);
         }
     }
 

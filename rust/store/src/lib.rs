@@ -75,12 +75,10 @@ pub trait Writer: Send {
     /// Writes the items in one transaction and syncs. An empty batch only raises the reservation.
     fn commit(&mut self, items: &[Item]) -> Result<(), CommitError>;
 
-    /// Brings the indexes a slice nearer to the end of the log. Says whether more is to do. A pass starts when the
-    /// unindexed tail is long enough to be worth it, or `all` is asked for.
+    /// Brings the indexes a slice nearer to the end of the log, at the pace of what was committed. Says whether they are
+    /// behind it still: then another slice is due before the next commit. A pass starts when the unindexed tail is long
+    /// enough to be worth it; when `all` is asked for, at once, and the indexes are behind until it is done.
     fn index(&mut self, all: bool) -> Result<bool, CommitError>;
-
-    /// Whether so many rows are not indexed yet that commits should wait for the index.
-    fn tail_is_full(&self) -> bool;
 }
 
 /// A reader. Each call is one short read of a consistent state: what was committed before the call is in it.

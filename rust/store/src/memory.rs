@@ -116,10 +116,6 @@ impl Writer for Part {
     fn index(&mut self, _all: bool) -> Result<bool, CommitError> {
         Ok(false)
     }
-
-    fn tail_is_full(&self) -> bool {
-        false
-    }
 }
 
 impl Data {

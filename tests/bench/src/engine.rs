@@ -3,11 +3,13 @@
 use crate::baseline::Baseline;
 use crate::load::{BODY, Load, actor, address};
 use crate::measure::{Row, cpu_seconds, median};
+use rosterkit::store::vfs::{Counters, Disk};
 use rosterkit::{
     Anchor, ChatState, Command, Consumer, Direction, Durability, EventBody, HistoryRequest, Op, Overrides,
     RosterEdit, Session, SessionOptions, SetPresence, State,
 };
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,12 +20,13 @@ const ROUNDS: usize = 7;
 pub fn durable_accept(directory: &Path) -> Vec<Row> {
     let mut load = Load::open(&directory.join("engine.db"), ACCOUNTS, 2 * ACCOUNTS, Durability::Full);
     load.make_accounts();
-    let mut baseline = Baseline::open(&directory.join("baseline.db"), ACCOUNTS).expect("a baseline");
+    let disk = Disk::through(Arc::new(Counters::default()));
+    let mut baseline = Baseline::open(&directory.join("baseline.db"), ACCOUNTS, disk).expect("a baseline");
     // Both have indexed for a while before anything counts.
     load.messages(50_000, 1_024);
     (0..50).for_each(|_| baseline.send(1_024).expect("sent"));
     let mut rows = Vec::new();
-    for (in_flight, count) in [(1, 400), (64, 20_000), (1_024, 60_000)] {
+    for (in_flight, count) in [(1, 1_000), (64, 49_152), (1_024, 49_152)] {
         let (mut ours, mut theirs, mut best, mut cpu) = (vec![], vec![], vec![], vec![]);
         let (mut per_sync, mut wal) = (vec![], vec![]);
         for _ in 0..ROUNDS {

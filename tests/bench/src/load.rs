@@ -35,7 +35,7 @@ pub struct Load {
     pub engine: Engine,
     pub counters: Arc<Counters>,
     pub random: fastrand::Rng,
-    pub accounts: usize,
+    addresses: Vec<Address>,
     sent: u64,
     pub client_ids: bool,
 }
@@ -46,11 +46,12 @@ impl Load {
         let sqlite = SqliteOptions { disk: Disk::through(counters.clone()), ..SqliteOptions::default() };
         let options = EngineOptions { durability, ..options(idle) };
         let engine = Engine::open(SqliteStore::new(path, sqlite), options).expect("an engine");
-        Load { engine, counters, random: fastrand::Rng::with_seed(1), accounts, sent: 0, client_ids: true }
+        let addresses = (0..accounts).map(address).collect();
+        Load { engine, counters, random: fastrand::Rng::with_seed(1), addresses, sent: 0, client_ids: true }
     }
 
     pub fn make_accounts(&self) {
-        self.run((0..self.accounts).map(|user| (actor(user), Command::CreateAccount)));
+        self.run(self.addresses.iter().map(|account| (as_account(account), Command::CreateAccount)));
     }
 
     /// Runs commands, many under way.
@@ -70,23 +71,20 @@ impl Load {
         }
     }
 
-    pub fn send_command(&mut self, sender: usize) -> (Actor, Command) {
+    /// A message from anybody to anybody.
+    fn send_command(&mut self) -> (Actor, Command) {
         self.sent += 1;
-        let recipient = address(self.random.usize(0..self.accounts));
+        let mut any = || &self.addresses[self.random.usize(0..self.addresses.len())];
+        let (sender, recipient) = (as_account(any()), any().clone());
         let client_id =
             self.client_ids.then(|| ClientId::new(&format!("c{:015}", self.sent)).expect("an id"));
-        (actor(sender), Command::Send(Send { recipient, content: Content::text(BODY), client_id }))
+        (sender, Command::Send(Send { recipient, content: Content::text(BODY), client_id }))
     }
 
     /// `count` messages, `in_flight` under way at once, each sender with one.
     pub fn messages(&mut self, count: usize, in_flight: usize) {
         let mut started = in_flight.min(count);
-        let first: Vec<_> = (0..started)
-            .map(|_| {
-                let sender = self.random.usize(0..self.accounts);
-                self.send_command(sender)
-            })
-            .collect();
+        let first: Vec<_> = (0..started).map(|_| self.send_command()).collect();
         self.engine.submit(first).expect("tickets");
         let mut done = 0;
         while done < count {
@@ -97,8 +95,7 @@ impl Load {
                 done += 1;
                 if started < count {
                     started += 1;
-                    let sender = self.random.usize(0..self.accounts);
-                    next.push(self.send_command(sender));
+                    next.push(self.send_command());
                 }
             }
             self.engine.submit(next).expect("tickets");
@@ -107,5 +104,9 @@ impl Load {
 }
 
 pub fn actor(user: usize) -> Actor {
-    Actor { account: address(user), session: None }
+    as_account(&address(user))
+}
+
+fn as_account(account: &Address) -> Actor {
+    Actor { account: account.clone(), session: None }
 }

@@ -94,10 +94,6 @@ impl Writer for MortalWriter {
         }
         self.inner.index(all)
     }
-
-    fn tail_is_full(&self) -> bool {
-        self.inner.tail_is_full()
-    }
 }
 
 fn lock(fate: &Mutex<Fate>) -> MutexGuard<'_, Fate> {

@@ -5,23 +5,29 @@
 //! entry has a key. Slices are not synced by themselves: the next commit's sync covers them.
 
 use super::sql;
-use super::writer::{SqliteWriter, put_client_id};
+use super::tail::Tail;
+use super::writer::SqliteWriter;
 use crate::{CommitError, StoreError};
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::Side;
-use rosterkit_core::write::ClientIdEntry;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use std::sync::{Arc, PoisonError};
 
 /// How long the ring remembers, in ms, and how many it remembers at least and at most.
 const RING_MS: i64 = 24 * 60 * 60 * 1_000;
 const RING_LEAST: i64 = 256;
 const RING_MOST: i64 = 1_024;
+/// A pass trims the rings of so many accounts' part of those that sent, by turns; of who sent that many at once, always.
+const TRIM_EVERY: u64 = 16;
 
-/// A slice writes this part of the tail's length in entries: about a millisecond with the defaults. It is counted and
-/// not timed, so that the same run writes the same file.
-const SLICES: usize = 128;
+/// A pass starts when the tail is three quarters full: the longer it is, the fewer pages a row costs. While it goes on,
+/// each row that is committed is paid for with so many entries, which ends it before the tail is full. They are counted
+/// and not timed, so that the same run writes the same file.
+pub(super) const ENTRIES_A_ROW: usize = 16;
+/// How many entries a slice writes at the most, which takes about a millisecond, and at the least.
+const SLICE_MOST: usize = 1_024;
+const SLICE_LEAST: usize = 64;
 
 /// A pass under way.
 pub(super) struct Pass {
@@ -36,7 +42,7 @@ pub(super) struct Pass {
 enum Entry {
     Account { account: AddressId, row: u64 },
     Peer { account: AddressId, peer: AddressId, row: u64 },
-    ClientId { account: AddressId, hash: u64, row: u64 },
+    ClientId { account: AddressId, row: u64 },
     TrimRing { account: AddressId },
 }
 
@@ -45,8 +51,9 @@ impl SqliteWriter {
     pub(super) fn index_slice(&mut self, all: bool) -> Result<bool, CommitError> {
         if self.pass.is_none() {
             let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
-            let worth_it = if all { 1 } else { (self.parts.options.tail_rows / 2).max(1) };
+            let worth_it = if all { 1 } else { (self.parts.options.tail_rows / 4 * 3).max(1) };
             if tail.len() < worth_it {
+                self.behind = 0;
                 return Ok(false);
             }
             drop(tail);
@@ -55,16 +62,19 @@ impl SqliteWriter {
         let Some(mut pass) = self.pass.take() else {
             return Ok(false);
         };
-        let result = self.write_slice(&mut pass);
-        match result {
+        let done = pass.done;
+        match self.write_slice(&mut pass) {
             Ok(true) => {
                 self.indexed = pass.position;
+                self.behind = 0;
                 self.parts.tail.write().unwrap_or_else(PoisonError::into_inner).trim(pass.upto);
                 Ok(false)
             }
             Ok(false) => {
+                self.behind = self.behind.saturating_sub(pass.done - done);
                 self.pass = Some(pass);
-                Ok(true)
+                let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
+                Ok(all || self.behind > 0 || tail.len() >= self.parts.options.tail_rows)
             }
             // What was not written is written the next time.
             Err(error) => {
@@ -87,14 +97,23 @@ impl SqliteWriter {
                 entries.push(Entry::Account { account, row });
                 entries.push(Entry::Peer { account, peer, row });
             }
-            if let Some(hash) = of.client_id {
-                entries.push(Entry::ClientId { account: of.sender, hash, row });
-                entries.push(Entry::TrimRing { account: of.sender });
+            if of.client_id.is_some() {
+                entries.push(Entry::ClientId { account: of.sender, row });
             }
         }
         // Sorted by table and key, so that a slice touches few pages.
         entries.sort_unstable();
         entries.dedup();
+        let turn = position.0 % TRIM_EVERY;
+        let mut trims = Vec::new();
+        for sent in entries.chunk_by(|a, b| a.of_ring().is_some() && a.of_ring() == b.of_ring()) {
+            if let Some(account) = sent[0].of_ring()
+                && (sent.len() as u64 >= TRIM_EVERY || account.serial() % TRIM_EVERY == turn)
+            {
+                trims.push(Entry::TrimRing { account });
+            }
+        }
+        entries.extend(trims);
         Pass { entries, done: 0, upto, position }
     }
 
@@ -104,11 +123,16 @@ impl SqliteWriter {
         let failed = |e| CommitError::RolledBack(StoreError::of("indexing", e));
         self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         let from = pass.done;
-        let upto = pass.entries.len().min(from + (parts.options.tail_rows / SLICES).max(1));
+        let least = SLICE_LEAST.min(parts.options.tail_rows / 16).max(1);
+        let upto = pass.entries.len().min(from + self.behind.clamp(least, SLICE_MOST));
         let result = self.transact(|connection| {
+            let tail = parts.tail.read().unwrap_or_else(PoisonError::into_inner);
+            let mut inserts = Inserts::prepare(connection).map_err(failed)?;
             for entry in &pass.entries[from..upto] {
-                write_entry(connection, &parts, entry).map_err(failed)?;
+                inserts.write(&tail, entry).map_err(failed)?;
             }
+            inserts.finish().map_err(failed)?;
+            drop(tail);
             pass.done = upto;
             if pass.done == pass.entries.len() || planted(Bug::IndexMarkTooEarly) {
                 connection
@@ -126,97 +150,158 @@ impl SqliteWriter {
     }
 }
 
-fn write_entry(connection: &Connection, parts: &super::open::Parts, entry: &Entry) -> rusqlite::Result<()> {
-    let tail = parts.tail.read().unwrap_or_else(PoisonError::into_inner);
-    // Sides are looked at now, not when the pass began: what was cleared meanwhile gets no entry.
-    match *entry {
-        Entry::Account { account, row } => {
-            let Some(row) = tail.get(row) else { return Ok(()) };
-            let side = |side, id, bit| {
-                if id == account && row.sides.needed_by(side) { bit } else { 0 }
-            };
-            let sides = side(Side::Recipient, row.recipient, 1) | side(Side::Sender, row.sender, 2);
-            if sides == 0 {
-                return Ok(());
-            }
-            let peer = if row.sender == account { row.recipient } else { row.sender };
-            let insert = "INSERT OR REPLACE INTO log_by_account (account, position, peer, side, size, time)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            connection.prepare_cached(insert)?.execute(params![
-                sql(account.to_bits()),
-                sql(row.position.0),
-                sql(peer.to_bits()),
-                sides,
-                row.size,
-                row.time.0
-            ])?;
-        }
-        Entry::Peer { account, peer, row } => {
-            let Some(row) = tail.get(row) else { return Ok(()) };
-            let needed = row.sender == account && row.sides.needed_by(Side::Sender)
-                || row.recipient == account && row.sides.needed_by(Side::Recipient);
-            if needed {
-                let insert = "INSERT OR REPLACE INTO log_by_peer (account, peer, position, time)
-                     VALUES (?1, ?2, ?3, ?4)";
-                connection.prepare_cached(insert)?.execute(params![
-                    sql(account.to_bits()),
-                    sql(peer.to_bits()),
-                    sql(row.position.0),
-                    row.time.0
-                ])?;
-            }
-        }
-        Entry::ClientId { account, row, .. } => {
-            let Some(position) = tail.get(row).filter(|r| !r.sides.is_clear()).map(|r| r.position) else {
-                // Deleted: its client id went into the ring with the deletion.
-                return Ok(());
-            };
-            drop(tail);
-            let select = "SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1";
-            let mut statement = connection.prepare_cached(select)?;
-            let mut rows = statement.query([sql(position.0)])?;
-            if let Some(Ok(row)) = rows.next()?.map(super::open::row_of).transpose()?
-                && let Some(entry) = ClientIdEntry::of(&row)
-            {
-                put_client_id(connection, account, &entry)?;
-            }
-        }
-        Entry::TrimRing { account } => {
-            drop(tail);
-            trim_ring(connection, account)?;
+impl Entry {
+    /// Whose ring it is about.
+    const fn of_ring(&self) -> Option<AddressId> {
+        match self {
+            Entry::ClientId { account, .. } => Some(*account),
+            _ => None,
         }
     }
-    Ok(())
 }
 
-/// The ring keeps 24 hours or the latest 256, whichever is more, and never more than 1,024.
-fn trim_ring(connection: &Connection, account: AddressId) -> rusqlite::Result<()> {
-    let count: i64 = connection
-        .prepare_cached("SELECT count(*) FROM client_id WHERE account = ?1")?
-        .query_row([sql(account.to_bits())], |row| row.get(0))?;
-    if count <= RING_LEAST {
-        return Ok(());
+/// What a slice inserts.
+struct Inserts<'c> {
+    connection: &'c Connection,
+    account: Rows<'c, 6>,
+    peer: Rows<'c, 4>,
+    client_id: Rows<'c, 4>,
+}
+
+impl<'c> Inserts<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Inserts {
+            connection,
+            account: Rows::prepare(connection, "log_by_account (account, position, peer, side, size, time)")?,
+            peer: Rows::prepare(connection, "log_by_peer (account, peer, position, time)")?,
+            client_id: Rows::prepare(connection, "client_id (account, position, hash, time)")?,
+        })
     }
-    let mut select = connection.prepare_cached(
-        "SELECT position, hash, value FROM client_id WHERE account = ?1 ORDER BY position DESC",
-    )?;
-    let entries = select
-        .query_map([sql(account.to_bits())], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut newest = i64::MIN;
-    for (number, (position, hash, value)) in entries.into_iter().enumerate() {
-        // One that does not decode is of no use to anybody.
-        let time = crate::values::decode_client_id(Position(super::bits(position)), &value)
-            .map_or(i64::MIN, |entry| entry.time.0);
-        newest = newest.max(time);
-        let number = number as i64;
-        if number >= RING_MOST || number >= RING_LEAST && time < newest.saturating_sub(RING_MS) {
-            connection
-                .prepare_cached("DELETE FROM client_id WHERE account = ?1 AND hash = ?2 AND position = ?3")?
-                .execute(params![sql(account.to_bits()), hash, position])?;
+
+    /// Sides are looked at now, not when the pass began: what was cleared meanwhile gets no entry.
+    fn write(&mut self, tail: &Tail, entry: &Entry) -> rusqlite::Result<()> {
+        match *entry {
+            Entry::Account { account, row } => {
+                let Some(row) = tail.get(row) else { return Ok(()) };
+                let side = |side, id, bit| {
+                    if id == account && row.sides.needed_by(side) { bit } else { 0 }
+                };
+                let sides = side(Side::Recipient, row.recipient, 1) | side(Side::Sender, row.sender, 2);
+                if sides == 0 {
+                    return Ok(());
+                }
+                let peer = if row.sender == account { row.recipient } else { row.sender };
+                let (account, position, peer) =
+                    (sql(account.to_bits()), sql(row.position.0), sql(peer.to_bits()));
+                self.account.insert([account, position, peer, sides, i64::from(row.size), row.time.0])
+            }
+            Entry::Peer { account, peer, row } => {
+                let Some(row) = tail.get(row) else { return Ok(()) };
+                let needed = row.sender == account && row.sides.needed_by(Side::Sender)
+                    || row.recipient == account && row.sides.needed_by(Side::Recipient);
+                if !needed {
+                    return Ok(());
+                }
+                let (account, peer, position) =
+                    (sql(account.to_bits()), sql(peer.to_bits()), sql(row.position.0));
+                self.peer.insert([account, peer, position, row.time.0])
+            }
+            Entry::ClientId { account, row } => {
+                // One that was deleted meanwhile went into the ring with the deletion.
+                let Some(row) = tail.get(row).filter(|row| !row.sides.is_clear()) else { return Ok(()) };
+                let Some(hash) = row.client_id else { return Ok(()) };
+                self.client_id.insert([sql(account.to_bits()), sql(row.position.0), sql(hash), row.time.0])
+            }
+            Entry::TrimRing { account } => {
+                self.client_id.flush()?;
+                trim_ring(self.connection, account)
+            }
         }
     }
+
+    fn finish(mut self) -> rusqlite::Result<()> {
+        self.account.flush()?;
+        self.peer.flush()?;
+        self.client_id.flush()
+    }
+}
+
+/// Rows of integers for one table, inserted many at a time: a statement's way in and out costs as much as a row.
+struct Rows<'c, const COLUMNS: usize> {
+    many: CachedStatement<'c>,
+    one: CachedStatement<'c>,
+    waiting: Vec<[i64; COLUMNS]>,
+}
+
+/// How many rows one statement inserts.
+const MANY: usize = 32;
+
+impl<'c, const COLUMNS: usize> Rows<'c, COLUMNS> {
+    fn prepare(connection: &'c Connection, table: &str) -> rusqlite::Result<Self> {
+        let row = format!("({})", ["?"; COLUMNS].join(", "));
+        let insert = |rows: usize| {
+            connection.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO {table} VALUES {}",
+                vec![row.as_str(); rows].join(", ")
+            ))
+        };
+        Ok(Rows { many: insert(MANY)?, one: insert(1)?, waiting: Vec::with_capacity(MANY) })
+    }
+
+    fn insert(&mut self, row: [i64; COLUMNS]) -> rusqlite::Result<()> {
+        self.waiting.push(row);
+        if self.waiting.len() == MANY {
+            execute(&mut self.many, &self.waiting)?;
+            self.waiting.clear();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> rusqlite::Result<()> {
+        self.waiting.drain(..).try_for_each(|row| execute(&mut self.one, &[row]))
+    }
+}
+
+fn execute<const COLUMNS: usize>(
+    statement: &mut CachedStatement<'_>,
+    rows: &[[i64; COLUMNS]],
+) -> rusqlite::Result<()> {
+    for (number, value) in rows.iter().flatten().enumerate() {
+        statement.raw_bind_parameter(number + 1, value)?;
+    }
+    statement.raw_execute().map(|_| ())
+}
+
+/// Trims the ring of who puts ids into it without rows, every so often.
+pub(super) fn trim_ring_by_turns(
+    connection: &Connection,
+    account: AddressId,
+    position: Position,
+) -> rusqlite::Result<()> {
+    if position.0.is_multiple_of(TRIM_EVERY) { trim_ring(connection, account) } else { Ok(()) }
+}
+
+/// The ring keeps 24 hours or the latest 256, whichever is more, and never more than 1,024; and, between two trims, what
+/// was sent since.
+fn trim_ring(connection: &Connection, account: AddressId) -> rusqlite::Result<()> {
+    let account = sql(account.to_bits());
+    let newest = |number: i64| {
+        connection
+            .prepare_cached(
+                "SELECT position FROM client_id WHERE account = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2",
+            )?
+            .query_row([account, number], |row| row.get::<_, i64>(0))
+            .optional()
+    };
+    let Some(kept) = newest(RING_LEAST - 1)? else {
+        return Ok(());
+    };
+    let too_many = newest(RING_MOST - 1)?.unwrap_or(i64::MIN);
+    connection
+        .prepare_cached(
+            "DELETE FROM client_id WHERE account = ?1 AND (position < ?3 OR position < ?2
+                 AND time < (SELECT max(time) FROM client_id WHERE account = ?1) - ?4)",
+        )?
+        .execute([account, kept, too_many, RING_MS])?;
     Ok(())
 }

@@ -38,7 +38,7 @@ impl Default for SqliteOptions {
         SqliteOptions {
             checkpoint_pages: 4_000,
             tail_rows: 65_536,
-            cache_kib: 65_536,
+            cache_kib: 8_192,
             busy_ms: 10_000,
             disk: Disk::plain(),
         }

@@ -279,99 +279,14 @@ impl Reader for SqliteReader {
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        let HistoryQuery { account, peer, anchor, direction, limit } = *query;
-        let older = direction == Direction::Older;
-        // The rows of the tail come before (older) or behind (newer) those of the index.
-        let tail = self.tail_of(account, |row| {
-            let with = if row.sender == account { row.recipient } else { row.sender };
-            Some((row.position, with, row.time))
-        });
-        let wanted = |position: Position, time: Timestamp| match anchor {
-            Anchor::End => true,
-            Anchor::Row(at) => {
-                if older {
-                    position < at
-                } else {
-                    position > at
-                }
+        let mut most = query.limit.saturating_add(1);
+        loop {
+            if let Some(page) = self.history_page(query, most)? {
+                return Ok(page);
             }
-            Anchor::Time(at) => {
-                if older {
-                    time < at
-                } else {
-                    time >= at
-                }
-            }
-        };
-        let (mut rows, complete) = self
-            .read(|reader| {
-                let mut candidates: Vec<Position> = tail
-                    .iter()
-                    .filter(|(position, with, time)| {
-                        peer.is_none_or(|p| p == *with) && wanted(*position, *time)
-                    })
-                    .map(|(position, ..)| *position)
-                    .collect();
-                // Enough for the page and one more, which says whether there is more; rows that turn out not to be
-                // history are made up for by further rounds.
-                let mut bound = match (anchor, older) {
-                    (Anchor::Row(at), _) => at,
-                    (_, true) => Position::MAX,
-                    (_, false) => Position::ZERO,
-                };
-                let mut page: Vec<Result<Row, (Position, &'static str)>> = Vec::new();
-                let mut look_up = reader.look_up()?;
-                loop {
-                    let indexed = reader.history_positions(account, peer, anchor, older, bound, limit + 1)?;
-                    let exhausted = indexed.len() <= limit;
-                    let reached = indexed.last().copied();
-                    // From the tail only what lies within what the index was read for: order is one over both.
-                    let horizon = |p: &Position| match reached {
-                        Some(reached) if !exhausted => {
-                            if older {
-                                *p >= reached
-                            } else {
-                                *p <= reached
-                            }
-                        }
-                        _ => true,
-                    };
-                    let mut round: Vec<Position> =
-                        candidates.iter().copied().filter(|p| horizon(p)).collect();
-                    candidates.retain(|p| !horizon(p));
-                    round.extend(indexed);
-                    round.sort_unstable();
-                    round.dedup();
-                    if older {
-                        round.reverse();
-                    }
-                    for position in round {
-                        let Some(row) = look_up.row(position)? else {
-                            continue;
-                        };
-                        let counts = row.as_ref().map_or(true, |row| {
-                            row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
-                                && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))
-                        });
-                        if counts {
-                            page.push(row);
-                            if page.len() > limit {
-                                page.pop();
-                                return Ok((page, false));
-                            }
-                        }
-                    }
-                    match reached {
-                        Some(reached) if !exhausted => bound = reached,
-                        _ => return Ok((page, true)),
-                    }
-                }
-            })
-            .and_then(|(page, complete)| Ok((self.whole(page)?, complete)))?;
-        if older {
-            rows.reverse();
+            // What was taken of the tail was not enough: too much of it is no history.
+            most = most.saturating_mul(8);
         }
-        Ok(HistoryPage { rows, complete })
     }
 
     fn needed(
@@ -398,7 +313,7 @@ impl Reader for SqliteReader {
         });
         let (rows, entries) = self.read(|reader| {
             let mut look_up = reader.look_up()?;
-            let rows = in_tail
+            let mut rows = in_tail
                 .into_iter()
                 .flatten()
                 .filter_map(|position| look_up.row(position).transpose())
@@ -406,11 +321,15 @@ impl Reader for SqliteReader {
             let mut select = reader
                 .connection
                 .prepare_cached("SELECT position, value FROM client_id WHERE account = ?1 AND hash = ?2")?;
-            let entries = select
-                .query_map([sql(account.to_bits()), sql(hash)], |row| {
-                    Ok((Position(bits(row.get(0)?)), row.get::<_, Vec<u8>>(1)?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut entries = Vec::new();
+            for ring in select.query_map([sql(account.to_bits()), sql(hash)], |row| {
+                Ok((Position(bits(row.get(0)?)), row.get::<_, Option<Vec<u8>>>(1)?))
+            })? {
+                match ring? {
+                    (position, Some(value)) => entries.push((position, value)),
+                    (position, None) => rows.extend(look_up.row(position)?),
+                }
+            }
             Ok((rows, entries))
         })?;
         let mut found = None;
@@ -512,6 +431,114 @@ impl Reader for SqliteReader {
 }
 
 impl SqliteReader {
+    /// A page of the history with the newest `most` candidates of the tail at the most; `None` when older ones could belong
+    /// to it.
+    fn history_page(&mut self, query: &HistoryQuery, most: usize) -> Result<Option<HistoryPage>, StoreError> {
+        let HistoryQuery { account, peer, anchor, direction, limit } = *query;
+        let older = direction == Direction::Older;
+        let wanted = |position: Position, time: Timestamp| match anchor {
+            Anchor::End => true,
+            Anchor::Row(at) => {
+                if older {
+                    position < at
+                } else {
+                    position > at
+                }
+            }
+            Anchor::Time(at) => {
+                if older {
+                    time < at
+                } else {
+                    time >= at
+                }
+            }
+        };
+        // The rows of the tail come before (older) or behind (newer) those of the index.
+        let mut tail = Vec::new();
+        let mut cut = false;
+        self.tail_of(account, |row| {
+            let with = if row.sender == account { row.recipient } else { row.sender };
+            if peer.is_none_or(|p| p == with) && wanted(row.position, row.time) {
+                cut = older && tail.len() == most;
+                if !cut {
+                    tail.push(row.position);
+                }
+            }
+            let passed = !older && matches!(anchor, Anchor::Row(at) if row.position <= at);
+            (!cut && !passed).then_some(())
+        });
+        let (mut rows, complete) = self
+            .read(|reader| {
+                let mut candidates = tail;
+                // Enough for the page and one more, which says whether there is more; rows that turn out not to be
+                // history are made up for by further rounds.
+                let mut bound = match (anchor, older) {
+                    (Anchor::Row(at), _) => at,
+                    (_, true) => Position::MAX,
+                    (_, false) => Position::ZERO,
+                };
+                let mut page: Vec<Result<Row, (Position, &'static str)>> = Vec::new();
+                let mut look_up = reader.look_up()?;
+                loop {
+                    let indexed = match cut {
+                        // All of the index is older than what is left of the tail.
+                        true => Vec::new(),
+                        false => reader.history_positions(account, peer, anchor, older, bound, limit + 1)?,
+                    };
+                    let exhausted = indexed.len() <= limit;
+                    let reached = indexed.last().copied();
+                    // From the tail only what lies within what the index was read for: order is one over both.
+                    let horizon = |p: &Position| match reached {
+                        Some(reached) if !exhausted => {
+                            if older {
+                                *p >= reached
+                            } else {
+                                *p <= reached
+                            }
+                        }
+                        _ => true,
+                    };
+                    let mut round: Vec<Position> =
+                        candidates.iter().copied().filter(|p| horizon(p)).collect();
+                    candidates.retain(|p| !horizon(p));
+                    round.extend(indexed);
+                    round.sort_unstable();
+                    round.dedup();
+                    if older {
+                        round.reverse();
+                    }
+                    for position in round {
+                        let Some(row) = look_up.row(position)? else {
+                            continue;
+                        };
+                        let counts = row.as_ref().map_or(true, |row| {
+                            row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
+                                && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))
+                        });
+                        if counts {
+                            page.push(row);
+                            if page.len() > limit {
+                                page.pop();
+                                return Ok((page, false));
+                            }
+                        }
+                    }
+                    match reached {
+                        Some(reached) if !exhausted => bound = reached,
+                        _ => return Ok((page, true)),
+                    }
+                }
+            })
+            .and_then(|(page, complete)| Ok((self.whole(page)?, complete)))?;
+        if cut && complete {
+            return Ok(None);
+        }
+        if older {
+            rows.reverse();
+        }
+        Ok(Some(HistoryPage { rows, complete }))
+    }
+
     /// Positions of an account's indexed rows from `bound` on, in the direction asked for.
     fn history_positions(
         &self,

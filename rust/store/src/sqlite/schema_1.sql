@@ -27,13 +27,14 @@ CREATE TABLE log_by_peer (
     PRIMARY KEY (account, peer, position)
 ) STRICT, WITHOUT ROWID;
 
--- The ring of recent client ids.
+-- The ring of recent client ids. What became of the send stands in its row of the log, and in value once that is gone.
 CREATE TABLE client_id (
     account  INTEGER NOT NULL,
-    hash     INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    value    BLOB NOT NULL,
-    PRIMARY KEY (account, hash, position)
+    hash     INTEGER NOT NULL,
+    time     INTEGER NOT NULL,
+    value    BLOB,
+    PRIMARY KEY (account, position)
 ) STRICT, WITHOUT ROWID;
 
 -- Ids are never used again: the row of a deleted account stays, retired.

@@ -1,7 +1,7 @@
 //! The writer: one transaction and one sync for each batch.
 
 use super::checkpoint::KeepShort;
-use super::index::Pass;
+use super::index::{ENTRIES_A_ROW, Pass, trim_ring_by_turns};
 use super::open::{Parts, RESERVE};
 use super::{bits, sql};
 use crate::values::{
@@ -22,6 +22,8 @@ pub(super) struct SqliteWriter {
     /// The mark of the indexes: below it they are whole.
     pub(super) indexed: Position,
     pub(super) pass: Option<Pass>,
+    /// How many entries the indexes are behind their pace.
+    pub(super) behind: usize,
     keep_short: KeepShort,
     /// After a commit whose result is unknown nothing more is done.
     broken: bool,
@@ -40,6 +42,7 @@ impl SqliteWriter {
             reserved,
             indexed,
             pass: None,
+            behind: 0,
             keep_short: KeepShort::new(),
             broken: false,
         }
@@ -118,7 +121,10 @@ impl Writer for SqliteWriter {
         let mut tail = self.parts.tail.write().unwrap_or_else(PoisonError::into_inner);
         for write in items.iter().flat_map(|item| &item.writes) {
             match write {
-                Write::Append(row) => tail.push(row),
+                Write::Append(row) => {
+                    tail.push(row);
+                    self.behind += ENTRIES_A_ROW;
+                }
                 Write::ClearSide { position, side } => {
                     if let Some(sides) = tail.at(*position).map(|row| row.sides) {
                         tail.set_sides(*position, sides.cleared(*side));
@@ -132,10 +138,6 @@ impl Writer for SqliteWriter {
 
     fn index(&mut self, all: bool) -> Result<bool, CommitError> {
         self.index_slice(all)
-    }
-
-    fn tail_is_full(&self) -> bool {
-        self.parts.tail.read().unwrap_or_else(PoisonError::into_inner).len() >= self.parts.options.tail_rows
     }
 }
 
@@ -260,7 +262,11 @@ fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), St
             run(delete, &[&sql(position.0), &recipient.as_str()])?;
         }
         Write::ClearSide { position, side } => clear_side(connection, parts, *position, *side)?,
-        Write::ClientId(account, entry) => put_client_id(connection, *account, entry).map_err(failed)?,
+        Write::ClientId(account, entry) => {
+            put_client_id(connection, *account, entry)
+                .and_then(|()| trim_ring_by_turns(connection, *account, entry.position))
+                .map_err(failed)?;
+        }
         Write::Credential(account, credential) => {
             let upsert = "INSERT INTO credential (account, mechanism, verifier) VALUES (?1, ?2, ?3)
                  ON CONFLICT (account, mechanism) DO UPDATE SET verifier = excluded.verifier";
@@ -275,17 +281,15 @@ fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), St
     Ok(())
 }
 
-pub(super) fn put_client_id(
-    connection: &Connection,
-    account: AddressId,
-    entry: &ClientIdEntry,
-) -> rusqlite::Result<()> {
-    let upsert = "INSERT OR REPLACE INTO client_id (account, hash, position, value) VALUES (?1, ?2, ?3, ?4)";
-    let hash = sql(entry.client_id.hash64());
+/// What became of a send whose row is gone, or was never written.
+fn put_client_id(connection: &Connection, account: AddressId, entry: &ClientIdEntry) -> rusqlite::Result<()> {
+    let upsert =
+        "INSERT OR REPLACE INTO client_id (account, position, hash, time, value) VALUES (?1, ?2, ?3, ?4, ?5)";
     connection.prepare_cached(upsert)?.execute(params![
         sql(account.to_bits()),
-        hash,
         sql(entry.position.0),
+        sql(entry.client_id.hash64()),
+        entry.time.0,
         encode_client_id(entry)
     ])?;
     Ok(())

@@ -76,7 +76,8 @@ impl Disk {
         Disk(Some(shim::Registered::new(layer)))
     }
 
-    pub(crate) fn vfs_name(&self) -> Option<&str> {
+    /// The name of the VFS that SQLite is to use; `None` is its default.
+    pub fn vfs_name(&self) -> Option<&str> {
         self.0.as_ref().map(|registered| registered.name())
     }
 }
