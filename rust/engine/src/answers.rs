@@ -2,10 +2,10 @@
 
 use crate::command::{Answer, Answered, Ticket};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where the answer to a command goes. Dropping it unanswered answers `Closed`, so no caller waits for ever.

@@ -4,7 +4,7 @@ use crate::command::{Consumer, Listener};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EndReason, Event};
 use crate::queue::{SessionQueue, Wake};
-use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
+use crate::sync::{Condvar, Mutex, lock, thread_local, wait, wait_for};
 use rosterkit_core::id::SessionId;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
@@ -24,13 +24,13 @@ thread_local! {
 
 /// Whether this thread runs a listener right now.
 pub(crate) fn is_in_callback() -> bool {
-    IN_CALLBACK.get()
+    IN_CALLBACK.with(Cell::get)
 }
 
 fn in_callback<T>(host: impl FnOnce() -> T) -> std::thread::Result<T> {
-    IN_CALLBACK.set(true);
+    IN_CALLBACK.with(|here| here.set(true));
     let result = catch_unwind(AssertUnwindSafe(host));
-    IN_CALLBACK.set(false);
+    IN_CALLBACK.with(|here| here.set(false));
     result
 }
 

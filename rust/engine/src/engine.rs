@@ -15,6 +15,7 @@ use crate::options::EngineOptions;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::preferences::Overrides;
@@ -24,7 +25,6 @@ use rosterkit_core::write::Write;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit_store::{Item, Store};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -62,7 +62,16 @@ impl Engine {
 
     /// Opens an engine on a store, with threads of its own.
     pub fn open(store: Arc<dyn Store>, options: EngineOptions) -> Result<Engine> {
-        let (shared, steps) = prepare(store, options, Arc::new(SystemClock::new()), fastrand::u64(..))?;
+        Engine::open_on_threads(store, options, Arc::new(SystemClock::new()), fastrand::u64(..))
+    }
+
+    pub(crate) fn open_on_threads(
+        store: Arc<dyn Store>,
+        options: EngineOptions,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+    ) -> Result<Engine> {
+        let (shared, steps) = prepare(store, options, clock, seed)?;
         let driver = Driver::Threads(Threads::start(&shared, steps)?);
         Ok(Engine { inner: Arc::new(Inner { shared, driver }) })
     }

@@ -5,6 +5,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::queue::Acks;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
@@ -16,7 +17,6 @@ use rosterkit_core::write::{ClientIdEntry, Pending, Write};
 use rosterkit_store::{HistoryQuery, Loaded, Reader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The hosted domains. Every shard holds the same table and replaces it as a whole.
 pub(crate) type Domains = Arc<BTreeMap<String, Overrides>>;

@@ -9,12 +9,12 @@
 
 use crate::error::{Error, Result};
 use crate::event::{EndReason, Event, EventBody};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, lock, wait_for};
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::Slots;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many rows wait in memory for a session; the rest waits in the log.

@@ -6,13 +6,13 @@
 
 use crate::checkpoint::ToCheckpointer;
 use crate::messages::{Countdown, Signal, ToReader, ToShard};
+use crate::sync::atomic::Ordering;
 use crate::writer::WriterStep;
 use rosterkit_core::id::Position;
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::time::Tick;
 use rosterkit_store::{Facts, Opened, StoreError};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 const FIRST_BACK_OFF_MS: u64 = 50;
 const LONGEST_BACK_OFF_MS: u64 = 10_000;

@@ -10,9 +10,9 @@ use crate::messages::{Domains, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::{Acks, Wake};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, SessionId};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 pub(crate) struct Shared {

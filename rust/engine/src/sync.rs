@@ -1,12 +1,21 @@
-//! Locks and condition variables: the standard ones, or `shuttle`'s when its scheduler tests us.
+//! Locks, condition variables, atomics and threads: the standard ones, or `shuttle`'s when its scheduler tests us.
+//!
+//! Whatever one thread can see of another goes through here, or the scheduler does not see it. `shuttle` has no time:
+//! there a wait with a time-out ends when somebody notifies, and never otherwise.
 //!
 //! A poisoned lock is taken as it is: what is behind our locks is consistent between statements, and a panic that
 //! was caught at a boundary must not turn every later call into another one.
 
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use shuttle::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread, thread_local,
+};
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use std::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread, thread_local,
+};
 
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -13,6 +13,7 @@ use crate::messages::{
 use crate::options::Durability;
 use crate::recovery::Recovery;
 use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::time::Tick;
@@ -20,7 +21,6 @@ use rosterkit_core::write::Write;
 use rosterkit_store::{CommitError, Item, Store, Writer as StoreWriter};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How many items one transaction takes at the most.

@@ -5,10 +5,10 @@ use super::Steps;
 use crate::error::{Error, Result};
 use crate::messages::{Countdown, Job, ToShard, ToWrite};
 use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, lock, wait};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 
 /// How many threads wait for the next callback when there is none to make.
 const SPARE_DISPATCHERS: usize = 2;
@@ -170,7 +170,7 @@ fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
 }
 
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name(name.into())
         .spawn(run)
         .map_err(|error| Error::storage(format!("the system gives no thread: {error}")))

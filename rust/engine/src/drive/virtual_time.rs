@@ -5,10 +5,10 @@ use crate::clock::{Clock, VirtualClock};
 use crate::error::{Error, Result};
 use crate::messages::{Countdown, Job, ToShard, ToWrite};
 use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, lock};
 use rosterkit_core::time::Tick;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::ThreadId;
 
 pub(crate) struct World {
