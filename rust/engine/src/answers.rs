@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Where the answer to a command goes. Dropping it unanswered answers `Closed`, so no caller waits for ever.
 pub(crate) struct ReplyTo {
     to: Option<To>,
-    _credit: Option<Credit>,
+    credit: Option<Credit>,
 }
 
 enum To {
@@ -21,11 +21,11 @@ enum To {
 
 impl ReplyTo {
     pub(crate) fn ticket(ticket: Ticket, answers: Arc<Answers>, credit: Credit) -> Self {
-        ReplyTo { to: Some(To::Ticket(ticket, answers)), _credit: Some(credit) }
+        ReplyTo { to: Some(To::Ticket(ticket, answers)), credit: Some(credit) }
     }
 
     pub(crate) fn call(call: Arc<Call>, credit: Credit) -> Self {
-        ReplyTo { to: Some(To::Call(call)), _credit: Some(credit) }
+        ReplyTo { to: Some(To::Call(call)), credit: Some(credit) }
     }
 
     pub(crate) fn answer(mut self, result: Result<Answer>) {
@@ -33,6 +33,8 @@ impl ReplyTo {
     }
 
     fn put(&mut self, result: Result<Answer>) {
+        // First: what is answered is under way no more, and whoever has the answer may ask the next thing at once.
+        drop(self.credit.take());
         match self.to.take() {
             Some(To::Ticket(ticket, answers)) => answers.put(Answered { ticket, result }),
             Some(To::Call(call)) => call.put(result),
@@ -104,7 +106,12 @@ impl Answers {
         loop {
             if !inner.0.is_empty() {
                 let n = max.min(inner.0.len());
-                return Ok(inner.0.drain(..n).collect());
+                let taken = inner.0.drain(..n).collect();
+                if !inner.0.is_empty() {
+                    // Only the first was announced: what this one leaves is the next one's.
+                    self.there.notify_one();
+                }
+                return Ok(taken);
             }
             if inner.1 {
                 return Err(Error::closed());
