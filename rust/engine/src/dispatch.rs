@@ -2,7 +2,7 @@
 
 use crate::command::{Consumer, Listener};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{EndReason, Event};
+use crate::event::{EndReason, Event, EventBody};
 use crate::queue::{SessionQueue, Wake};
 use crate::sync::{Condvar, Mutex, lock, thread_local, wait, wait_for};
 use rosterkit_core::id::SessionId;
@@ -66,6 +66,11 @@ pub struct Batch {
     pub session: SessionId,
     /// What. Acknowledge with [`Engine::ack`](crate::Engine::ack), by the last one's number.
     pub events: Vec<Event>,
+}
+
+/// Whether nothing follows these.
+fn is_the_end(events: &[Event]) -> bool {
+    matches!(events.last(), Some(Event { body: EventBody::Ended(_), .. }))
 }
 
 impl Ready {
@@ -166,14 +171,20 @@ impl Ready {
             };
             let Some(queue) = queue else { continue };
             match queue.begin().and_then(|reading| reading.take(max_events - events)) {
-                Ok(taken) if !taken.is_empty() => {
+                Ok(taken) => {
                     events += taken.len();
+                    // Also when there was nothing: whoever was told of more meanwhile was turned away.
                     if queue.has_more() {
                         wake.readable(session);
                     }
-                    batches.push(Batch { session, events: taken });
+                    if is_the_end(&taken) {
+                        // Nobody looks at it again.
+                        self.forget(session);
+                    }
+                    if !taken.is_empty() {
+                        batches.push(Batch { session, events: taken });
+                    }
                 }
-                Ok(_) => {}
                 Err(error) if error.kind == ErrorKind::Closed => self.forget(session),
                 // Somebody else reads it at this moment, and looks again when done.
                 Err(_) => {}
@@ -216,15 +227,16 @@ impl Ready {
         let Some((queue, listener)) = found else { return };
         // The right to read is kept while the host runs: batches come one at a time. Whatever is put after the last
         // look and before the right is given back is found by looking again.
-        while queue.has_more() {
+        'look: while queue.has_more() {
             let Ok(reading) = queue.begin() else { return };
-            loop {
+            // One that failed too often is called once more: to be told the end.
+            while queue.failures() < MAX_FAILURES || queue.has_ended() {
                 let events = match reading.take(BATCH) {
                     Ok(events) => events,
                     Err(_) => return self.forget(session),
                 };
                 let Some(last) = events.last().map(|e| e.seq) else {
-                    break;
+                    continue 'look;
                 };
                 let result = in_callback(|| listener.on_events(session, &events));
                 match result {
@@ -232,14 +244,18 @@ impl Ready {
                     Ok(Err(_)) | Err(_) => {
                         if queue.fail(wake) >= MAX_FAILURES {
                             // One that fails at the end of its session is told no more.
-                            match queue.has_ended() {
-                                true => self.forget(session),
-                                false => wake.close(session, EndReason::ListenerFailed),
+                            if is_the_end(&events) {
+                                return self.forget(session);
                             }
-                            return;
+                            wake.close(session, EndReason::ListenerFailed);
                         }
                     }
                 }
+            }
+            drop(reading);
+            // An end that comes from here on is announced, one that came before is told now.
+            if !queue.has_ended() {
+                return;
             }
         }
     }

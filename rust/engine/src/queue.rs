@@ -198,6 +198,11 @@ impl SessionQueue {
         anything && inner.handed.len() < MAX_HANDED
     }
 
+    /// How many batches failed in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        lock(&self.inner).failures_in_a_row
+    }
+
     /// Whether nothing follows what is in it.
     pub(crate) fn has_ended(&self) -> bool {
         lock(&self.inner).ended.is_some()
@@ -341,6 +346,10 @@ impl Reading<'_> {
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        lock(&self.queue.inner).consumer = false;
+        let mut inner = lock(&self.queue.inner);
+        inner.consumer = false;
+        // Who was told meanwhile came and was turned away: what is put from here on is told again. What is there
+        // already is found by looking again, as whoever is not asked anew by its host has to.
+        inner.announced = false;
     }
 }
