@@ -108,12 +108,13 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     shared.reader.close();
     shared.checkpointer.close();
     shared.ready.close();
-    shared.answers.close();
     let steps = std::mem::take(&mut lock(&joins.state).steps);
     for step in steps {
         // A step that panicked is down as well.
         let _ = step.join();
     }
+    // What the steps had under way has been answered now, so nothing of it comes after `Closed`.
+    shared.answers.close();
     let mut state = lock(&joins.state);
     while state.dispatchers > 0 {
         state = wait(&joins.changed, state);
@@ -163,6 +164,7 @@ fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
         if started.is_err() {
             tracing::error!("no thread could be started to call a listener back");
             lock(&joins.state).dispatchers -= 1;
+            joins.changed.notify_all();
         }
     };
     // Set once, here, before anything runs.

@@ -24,6 +24,7 @@ use crate::messages::{
 };
 use crate::options::Durability;
 use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, lock};
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
@@ -154,9 +155,10 @@ impl Shard {
     fn take(&mut self, message: ToShard) {
         match message {
             ToShard::Command { reply, .. } if !self.open => {
-                reply.answer(Err(Error::storage(
-                    "the store is being opened again after a failure of the disk",
-                )));
+                reply.answer(Err(match self.shared.closed.load(Ordering::Acquire) {
+                    true => Error::closed(),
+                    false => Error::storage("the store is being opened again after a failure of the disk"),
+                }));
             }
             ToShard::Command { account, session, command, reply } => {
                 self.work(account, Work::Command { session, command, reply });

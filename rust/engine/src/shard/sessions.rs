@@ -9,6 +9,7 @@ use crate::event::EndReason;
 use crate::queue::SessionQueue;
 use crate::session::Session;
 use crate::shard::feed::Feed;
+use crate::sync::atomic::Ordering;
 use rosterkit_core::account::{Cursor, Device};
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::fork::Taker;
@@ -131,6 +132,10 @@ impl Shard {
         options: SessionOptions,
         reply: ReplyTo,
     ) {
+        // It waited for its account, or its device, while the other sessions were ended: nobody would end this one.
+        if self.shared.closed.load(Ordering::Acquire) {
+            return reply.answer(Err(Error::closed()));
+        }
         let session = self.shared.new_session_id(id);
         let queue = Arc::new(SessionQueue::new(session));
         let Some(resident) = self.residents.get_mut(&id) else {
