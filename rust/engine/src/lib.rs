@@ -30,6 +30,8 @@ mod engine;
 mod error;
 mod event;
 mod import;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod mailbox;
 mod messages;
 mod options;
