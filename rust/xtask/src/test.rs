@@ -40,6 +40,14 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "model"]),
     },
     Step {
+        // Not optimized: building it would take longer than running it takes.
+        name: "interleavings: mailboxes, credits, shutdown",
+        budget: 2,
+        run: || {
+            cargo_test(&["test", "--package", "rosterkit", "--features", "shuttle", "--lib", "interleavings"])
+        },
+    },
+    Step {
         name: "recorded disk",
         budget: 4,
         run: || {
