@@ -112,7 +112,9 @@ impl TokenBucket {
             }
             None => Err(Refusal::LimitExceeded {
                 what: format!("at most {} {what} at once and {} a minute", rate.burst, rate.per_minute),
-                retry_after_ms: (TOKEN - self.level).checked_div(u64::from(rate.per_minute)).map(|ms| ms + 1),
+                // Waiting fills neither a bucket without a rate nor one without room for a token.
+                retry_after_ms: (rate.burst > 0 && rate.per_minute > 0)
+                    .then(|| (TOKEN - self.level).div_ceil(u64::from(rate.per_minute))),
             }),
         }
     }
@@ -123,6 +125,7 @@ impl TokenBucket {
 mod tests {
     use super::*;
     use crate::id::Position;
+    use proptest::prelude::*;
 
     // behaviour: delivery.rate-limit
     #[test]
@@ -137,7 +140,7 @@ mod tests {
         else {
             panic!("a fourth passed");
         };
-        assert!(bucket.take(&rate, Tick(wait - 2), "messages").is_err());
+        assert!(bucket.take(&rate, Tick(wait - 1), "messages").is_err());
         bucket.take(&rate, Tick(wait), "messages").unwrap();
         assert!(bucket.take(&rate, Tick(wait), "messages").is_err());
         // A long rest refills it, and no further than it is large.
@@ -145,6 +148,48 @@ mod tests {
             bucket.take(&rate, Tick(1_000_000), "messages").unwrap();
         }
         assert!(bucket.take(&rate, Tick(1_000_000), "messages").is_err());
+    }
+
+    proptest! {
+        // behaviour: delivery.rate-limit, delivery.rate
+        #[test]
+        fn a_bucket_gives_a_token_when_it_said_and_not_before(
+            burst in 1u32..5,
+            per_minute in prop_oneof![1u32..100, 1_000u32..100_000],
+            pauses in proptest::collection::vec(0u64..20, 1..40),
+        ) {
+            let rate = Rate { burst, per_minute };
+            let mut now = Tick(0);
+            let mut bucket = TokenBucket::full(&rate, now);
+            for pause in pauses {
+                now = now.after(pause);
+                if let Err(refusal) = bucket.take(&rate, now, "messages") {
+                    let Refusal::LimitExceeded { retry_after_ms: Some(wait), .. } = refusal else {
+                        panic!("it does not say when: {refusal:?}");
+                    };
+                    let (mut early, mut on_time) = (bucket, bucket);
+                    prop_assert!(early.take(&rate, now.after(wait - 1), "messages").is_err());
+                    prop_assert!(on_time.take(&rate, now.after(wait), "messages").is_ok());
+                }
+            }
+        }
+    }
+
+    // behaviour: delivery.rate-limit
+    #[test]
+    fn a_bucket_that_never_fills_does_not_say_when() {
+        for rate in [Rate { burst: 0, per_minute: 60 }, Rate { burst: 1, per_minute: 0 }] {
+            let mut bucket = TokenBucket::full(&rate, Tick(0));
+            for _ in 0..rate.burst {
+                bucket.take(&rate, Tick(0), "messages").unwrap();
+            }
+            for now in [Tick(0), Tick(1_000_000)] {
+                assert!(matches!(
+                    bucket.take(&rate, now, "messages"),
+                    Err(Refusal::LimitExceeded { retry_after_ms: None, .. })
+                ));
+            }
+        }
     }
 
     // behaviour: delivery.size-limit
