@@ -56,10 +56,9 @@ impl Claims {
             Some(lowest) => Position(lowest.0.saturating_sub(1)),
             None => installed,
         };
-        if upto > self.upto {
-            self.upto = upto;
-            self.above.retain(|p| *p > upto);
-        }
+        self.upto = self.upto.max(upto);
+        let passed = self.above.partition_point(|p| *p <= self.upto);
+        self.above.drain(..passed);
     }
 }
 
@@ -105,6 +104,20 @@ mod tests {
                 prop_assert_eq!(claims.upto(), last);
             }
         }
+    }
+
+    #[test]
+    fn what_was_stored_is_put_in_order_and_nothing_up_to_the_mark_is_kept() {
+        let claims = Claims::from_parts(Position(5), [9, 4, 7, 5, 9].map(Position).to_vec());
+        assert_eq!((claims.upto(), claims.above()), (Position(5), [7, 9].map(Position).as_slice()));
+    }
+
+    #[test]
+    fn the_mark_never_moves_back() {
+        let mut claims = Claims::from_parts(Position(5), vec![Position(7)]);
+        let before = claims.clone();
+        claims.advance(Some(Position(3)), Position(7));
+        assert_eq!(claims, before);
     }
 
     // behaviour: delivery.claims
