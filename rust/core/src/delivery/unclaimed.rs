@@ -108,6 +108,32 @@ mod tests {
         assert!(!unclaimed.remove(Position(2)));
         assert_eq!(unclaimed.release(a), [Position(1), Position(3)]);
         assert_eq!((unclaimed.lowest(), unclaimed.total()), (Some(Position(1)), (3, 30)));
-        assert_eq!(unclaimed.total_from(AddressId::from_bits(1)), (0, 0));
+    }
+
+    // behaviour: delivery.assigned
+    #[test]
+    fn assigning_takes_no_row_out_of_another_hand() {
+        let (a, b) = (SessionId(1), SessionId(2));
+        let mut unclaimed = Unclaimed::default();
+        for position in 1..=2 {
+            unclaimed.insert(Position(position), AddressId::from_bits(64), 10);
+        }
+        unclaimed.assign(Position(1), a);
+        unclaimed.assign(Position(1), b);
+        assert_eq!(unclaimed.assign_all(b), [Position(2)]);
+        assert_eq!((unclaimed.release(a), unclaimed.release(b)), (vec![Position(1)], vec![Position(2)]));
+    }
+
+    #[test]
+    fn rows_and_bytes_are_counted_in_all_and_for_each_sender() {
+        let (a, b, nobody) = (AddressId::from_bits(64), AddressId::from_bits(128), AddressId::from_bits(192));
+        let mut unclaimed = Unclaimed::default();
+        assert!(unclaimed.is_empty());
+        for (position, sender, size) in [(1, a, 10), (2, b, 200), (3, a, 3_000)] {
+            unclaimed.insert(Position(position), sender, size);
+        }
+        assert!(!unclaimed.is_empty());
+        assert_eq!(unclaimed.total(), (3, 3_210));
+        assert_eq!([a, b, nobody].map(|s| unclaimed.total_from(s)), [(2, 3_010), (1, 200), (0, 0)]);
     }
 }
