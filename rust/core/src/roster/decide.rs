@@ -272,6 +272,40 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn a_stranger_is_listed_by_any_edit_but_a_refusal_or_a_removal() {
+        let bob = address("bob");
+        let decide = |op| decide(IDS[0], None, (IDS[1], &bob), edit(op), 0, 3).unwrap();
+        for op in [Op::Add, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Update] {
+            assert!(decide(op).buddy.is_some_and(|buddy| buddy.listed), "{op:?}");
+        }
+        for op in [Op::Unsubscribed, Op::Remove] {
+            assert_eq!(decide(op), Decision { buddy: None, signal: None }, "{op:?}");
+        }
+        for op in [Op::Unsubscribe, Op::Update] {
+            assert_eq!(decide(op).signal, None, "{op:?} ends nothing, so there is nothing to tell");
+        }
+    }
+
+    // behaviour: account.deleted
+    #[test]
+    fn a_deleted_account_takes_leave_of_whoever_it_has_something_with() {
+        let mut buddy = Buddy::new(IDS[1], address("bob"));
+        buddy.listed = true;
+        assert_eq!(farewell(&buddy), None);
+        let set = Half { set: true, at: Position(1) };
+        let nothing = Halves::default();
+        for halves in [
+            Halves { my_wish: set, ..nothing },
+            Halves { my_grant: set, ..nothing },
+            Halves { their_wish: set, ..nothing },
+            Halves { their_grant: set, ..nothing },
+        ] {
+            buddy.halves = halves;
+            assert_eq!(farewell(&buddy), Some(Signal { op: Op::Remove, stamp: OWN, note: "".into() }));
+        }
+    }
+
     proptest! {
         // behaviour: roster.converges
         #[test]

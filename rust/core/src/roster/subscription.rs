@@ -300,14 +300,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_status_is_confirmed_by_one_direction_and_never_by_what_is_pending() {
+        for state in ALL {
+            let expected = match state {
+                NONE => Status::None,
+                NONE_OUT => Status::Requested,
+                NONE_IN | NONE_OUT_IN => Status::Asking,
+                _ => Status::Confirmed,
+            };
+            assert_eq!(halves(state).status(), expected, "{state:?}");
+        }
+    }
+
     // behaviour: roster.older-signals-change-nothing
     #[test]
     fn a_signal_changes_only_older_halves() {
         let mut halves = halves(BOTH);
         halves.act(Op::Remove, Position(9));
         let removed = halves;
-        assert!(!halves.receive(Op::Add, Position(8)));
-        assert_eq!(halves, removed);
+        for not_newer in [8, 9] {
+            assert!(!halves.receive(Op::Add, Position(not_newer)));
+            assert_eq!(halves, removed);
+        }
         assert!(halves.receive(Op::Add, Position(10)));
         assert_eq!(halves.status(), Status::Asking);
     }
