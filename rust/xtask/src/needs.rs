@@ -1,5 +1,6 @@
 //! What the commands stand on, and the one line that installs what is missing.
 
+use crate::run;
 use std::process::{Command, Stdio};
 
 /// A thing that must be there.
@@ -44,11 +45,11 @@ pub(crate) fn check(needs: &[Need]) -> Result<(), String> {
     let mut missing: Vec<Need> = needs.iter().copied().filter(|need| !works(need.probe)).collect();
     let packages: Vec<&str> = missing.iter().filter_map(|need| need.package).collect();
     if !packages.is_empty() && is_root() && works(&["apt-get", "--version"]) {
-        crate::run::say(&format!("installing {}", packages.join(", ")));
-        crate::run::command("apt-get", &["update", "-q"])?;
+        run::say(&format!("installing {}", packages.join(", ")));
+        run::command("apt-get", &["update", "-q"])?;
         let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
         install.extend(packages);
-        crate::run::command("apt-get", &install)?;
+        run::command("apt-get", &install)?;
         missing.retain(|need| !works(need.probe));
     }
     if missing.is_empty() {
@@ -70,6 +71,32 @@ pub(crate) fn works(probe: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// One of cargo's tools, installed beside what is built when it is not there yet: its program.
+pub(crate) fn tool(name: &str) -> Result<String, String> {
+    let tools = run::target().join("tools");
+    let program = tools.join("bin").join(name).display().to_string();
+    // Some know only the call that cargo makes.
+    let command = name.strip_prefix("cargo-").unwrap_or(name);
+    if !works(&[&program, command, "--version"]) {
+        run::say(&format!("installing {name}"));
+        let root = tools.display().to_string();
+        // A debug build does its work as well and is made in a third of the time.
+        let install = [
+            "CARGO_PROFILE_DEV_DEBUG=0",
+            "cargo",
+            "install",
+            "--locked",
+            "--debug",
+            "--quiet",
+            "--root",
+            &root,
+            name,
+        ];
+        run::command("env", &install).map_err(|error| format!("{name} cannot be installed: {error}"))?;
+    }
+    Ok(program)
 }
 
 fn is_root() -> bool {

@@ -177,27 +177,10 @@ fn count(output: &str) -> Counts {
 }
 
 fn deny(checks: &[&str]) -> (Outcome, Counts) {
-    let tools = run::target().join("tools");
-    let program = tools.join("bin/cargo-deny").display().to_string();
-    if !needs::works(&[&program, "--version"]) {
-        run::say("installing cargo-deny");
-        let root = tools.display().to_string();
-        // A debug build checks as well and is made in a third of the time.
-        let install = [
-            "CARGO_PROFILE_DEV_DEBUG=0",
-            "cargo",
-            "install",
-            "--locked",
-            "--debug",
-            "--quiet",
-            "--root",
-            &root,
-            "cargo-deny",
-        ];
-        if let Err(error) = run::command("env", &install) {
-            return (Outcome::Skipped(format!("cargo-deny cannot be installed: {error}")), Counts::default());
-        }
-    }
+    let program = match needs::tool("cargo-deny") {
+        Ok(program) => program,
+        Err(error) => return (Outcome::Skipped(error), Counts::default()),
+    };
     let mut command = vec!["--all-features", "check"];
     command.extend(checks);
     of(run::command(&program, &command))
