@@ -1,7 +1,7 @@
 //! Running other programs from the root of the checkout.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
@@ -29,13 +29,33 @@ pub(crate) fn cargo_program() -> String {
 
 /// Runs a program, showing what it prints.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let status = Command::new(program)
+    let status = status(program, arguments)?;
+    if status.success() { Ok(()) } else { Err(format!("{program} {} failed: {status}", arguments.join(" "))) }
+}
+
+/// The same for a program whose ends mean different things.
+pub(crate) fn status(program: &str, arguments: &[&str]) -> Result<ExitStatus, String> {
+    Command::new(program)
         .args(arguments)
         .current_dir(root())
         .stdin(Stdio::null())
         .status()
+        .map_err(|error| format!("{program} cannot be run: {error}"))
+}
+
+/// Runs a program, keeping what it prints and showing its errors only.
+pub(crate) fn quietly(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
         .map_err(|error| format!("{program} cannot be run: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{program} {} failed: {status}", arguments.join(" "))) }
+    if !output.status.success() {
+        return Err(format!("{program} {} failed: {}", arguments.join(" "), output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a program, showing what it prints and keeping it.
