@@ -32,6 +32,20 @@ impl ReplyTo {
         self.put(result);
     }
 
+    /// The same; an answer for the engine's queue joins others, which are put there together.
+    pub(crate) fn answer_with_others(mut self, result: Result<Answer>, others: &mut Vec<Answered>) {
+        match self.to.take() {
+            Some(To::Ticket(ticket, _)) => {
+                drop(self.credit.take());
+                others.push(Answered { ticket, result });
+            }
+            to => {
+                self.to = to;
+                self.put(result);
+            }
+        }
+    }
+
     fn put(&mut self, result: Result<Answer>) {
         // First: what is answered is under way no more, and whoever has the answer may ask the next thing at once.
         drop(self.credit.take());
@@ -95,6 +109,19 @@ impl Answers {
         let mut inner = lock(&self.inner);
         inner.0.push_back(answered);
         if inner.0.len() == 1 {
+            self.there.notify_one();
+        }
+    }
+
+    /// Puts all of them, in order.
+    pub(crate) fn put_all(&self, answered: &mut Vec<Answered>) {
+        if answered.is_empty() {
+            return;
+        }
+        let mut inner = lock(&self.inner);
+        let was_empty = inner.0.is_empty();
+        inner.0.extend(answered.drain(..));
+        if was_empty {
             self.there.notify_one();
         }
     }

@@ -68,6 +68,14 @@ pub struct Batch {
     pub events: Vec<Event>,
 }
 
+fn notify(waiters: &Condvar, many: usize) {
+    match many {
+        0 => {}
+        1 => waiters.notify_one(),
+        _ => waiters.notify_all(),
+    }
+}
+
 /// Whether nothing follows these.
 fn is_the_end(events: &[Event]) -> bool {
     matches!(events.last(), Some(Event { body: EventBody::Ended(_), .. }))
@@ -97,25 +105,24 @@ impl Ready {
         inner.consumers.insert(queue.session, Registered { queue: Arc::downgrade(queue), listener });
     }
 
-    /// A session has something to read. Says whether nobody is free to call its listener.
-    pub(crate) fn readable(&self, session: SessionId) -> bool {
-        let mut inner = lock(&self.inner);
-        match inner.consumers.get(&session) {
-            None => {}
-            Some(Registered { listener: Some(_), .. }) => {
-                inner.to_call.push_back(session);
-                let nobody = inner.to_call.len() > inner.waiting;
-                drop(inner);
-                self.for_listeners.notify_one();
-                return nobody;
-            }
-            Some(Registered { listener: None, .. }) => {
-                inner.to_hand.push_back(session);
-                drop(inner);
-                self.for_engine.notify_one();
+    /// Sessions have something to read. Says how many listeners nobody is free to call.
+    pub(crate) fn readable(&self, sessions: &mut Vec<SessionId>) -> usize {
+        let mut guard = lock(&self.inner);
+        let inner = &mut *guard;
+        let (called, handed) = (inner.to_call.len(), inner.to_hand.len());
+        for session in sessions.drain(..) {
+            match inner.consumers.get(&session) {
+                None => {}
+                Some(Registered { listener: Some(_), .. }) => inner.to_call.push_back(session),
+                Some(Registered { listener: None, .. }) => inner.to_hand.push_back(session),
             }
         }
-        false
+        let (called, handed) = (inner.to_call.len() - called, inner.to_hand.len() - handed);
+        let nobody = inner.to_call.len().saturating_sub(inner.waiting).min(called);
+        drop(guard);
+        notify(&self.for_listeners, called);
+        notify(&self.for_engine, handed);
+        nobody
     }
 
     /// The queue of a session that is read through the engine.

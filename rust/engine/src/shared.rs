@@ -70,15 +70,22 @@ impl Shared {
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
+
+    /// Sessions have something to read.
+    pub(crate) fn all_readable(&self, sessions: &mut Vec<SessionId>) {
+        if sessions.is_empty() {
+            return;
+        }
+        let missing = self.ready.readable(sessions);
+        if let Some(start) = self.more_dispatchers.get() {
+            (0..missing).for_each(|_| start());
+        }
+    }
 }
 
 impl Wake for Shared {
     fn readable(&self, session: SessionId) {
-        if self.ready.readable(session)
-            && let Some(start) = self.more_dispatchers.get()
-        {
-            start();
-        }
+        self.all_readable(&mut vec![session]);
     }
 
     fn acknowledged(&self, session: SessionId, acks: Acks) {

@@ -24,7 +24,7 @@ struct Around {
 impl Wake for Around {
     fn readable(&self, session: SessionId) {
         // All the dispatchers there are run from the beginning.
-        self.ready.readable(session);
+        self.ready.readable(&mut vec![session]);
     }
 
     fn acknowledged(&self, _: SessionId, _: Acks) {}

@@ -161,6 +161,7 @@ impl Shard {
                 let preferences = self.preferences_of(&record);
                 if let Some(resident) = self.residents.get_mut(&id) {
                     resident.preferences = preferences;
+                    resident.to_sweep = resident.last;
                 }
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);

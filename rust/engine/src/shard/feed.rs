@@ -165,7 +165,7 @@ impl Shard {
                     resident.unclaimed.assign(row.position, session);
                 }
                 attached.outstanding += 1;
-                attached.queue.put_row(row.position, event, &*self.shared);
+                attached.queue.put_row(row.position, event, &self.out.readable);
             }
             None => self.pass_own(session),
         }
@@ -222,9 +222,13 @@ impl Shard {
         // With history off they go at once, unless somebody has yet to read them: then a sweep finds them.
         if !claimed.is_empty() && !resident.preferences.keep_history && resident.record.devices.is_empty() {
             let to_read = self.lowest_to_read(id).unwrap_or(Position::MAX);
-            let gone = claimed.into_iter().filter(|position| *position < to_read);
-            let writes = gone.map(|position| Write::ClearSide { position, side: Side::Recipient }).collect();
-            self.write(Job::Lazy { writes });
+            let (gone, left): (Vec<_>, Vec<_>) =
+                claimed.into_iter().partition(|position| *position < to_read);
+            self.leave_to_sweep(id, left.iter().max());
+            let clear = |position| Write::ClearSide { position, side: Side::Recipient };
+            self.write(Job::Lazy { writes: gone.into_iter().map(clear).collect() });
+        } else {
+            self.leave_to_sweep(id, claimed.iter().max());
         }
         self.mark_dirty(id);
         self.read_on(session);

@@ -64,12 +64,20 @@ impl Shard {
         };
         let passed = resident.progress.passed_by_all();
         let upto = to_read.map_or(passed, |position| passed.min(Position(position.0.saturating_sub(1))));
+        let upto = upto.min(resident.to_sweep);
         if resident.preferences.keep_history || resident.sweeping || upto <= resident.swept {
             return;
         }
         resident.sweeping = true;
         let after = resident.swept;
         self.fetch(Fetch::Needed { account: id, after, upto });
+    }
+
+    /// Rows up to this one are not needed, or will not be, and were not cleared at once.
+    pub(super) fn leave_to_sweep(&mut self, id: AddressId, highest: Option<&Position>) {
+        if let (Some(resident), Some(highest)) = (self.residents.get_mut(&id), highest) {
+            resident.to_sweep = resident.to_sweep.max(*highest);
+        }
     }
 
     /// The lowest row that an anonymous session, which has no cursor, has yet to read from the log.

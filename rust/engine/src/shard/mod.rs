@@ -15,7 +15,7 @@ mod sessions;
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Work};
 
 use crate::answers::ReplyTo;
-use crate::command::{Answer, Command};
+use crate::command::{Answer, Answered, Command};
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::mailbox::Taken;
@@ -23,6 +23,7 @@ use crate::messages::{
     Countdown, Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite,
 };
 use crate::options::Durability;
+use crate::queue::{Acks, Wake};
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, lock};
@@ -88,6 +89,28 @@ struct Outgoing {
     shards: Vec<Vec<ToShard>>,
     writer: Vec<ToWrite>,
     reader: Vec<ToReader>,
+    answers: Vec<Answered>,
+    readable: Readable,
+}
+
+/// Sessions that have something to read: whoever reads them is woken once for all.
+struct Readable {
+    shared: Arc<Shared>,
+    sessions: Mutex<Vec<SessionId>>,
+}
+
+impl Wake for Readable {
+    fn readable(&self, session: SessionId) {
+        lock(&self.sessions).push(session);
+    }
+
+    fn acknowledged(&self, session: SessionId, acks: Acks) {
+        self.shared.acknowledged(session, acks);
+    }
+
+    fn close(&self, session: SessionId, reason: EndReason) {
+        self.shared.close(session, reason);
+    }
 }
 
 impl Shard {
@@ -112,7 +135,13 @@ impl Shard {
             flush_due: false,
             idle: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
-            out: Outgoing { shards, writer: Vec::new(), reader: Vec::new() },
+            out: Outgoing {
+                shards,
+                writer: Vec::new(),
+                reader: Vec::new(),
+                answers: Vec::new(),
+                readable: Readable { shared: Arc::clone(&shared), sessions: Mutex::new(Vec::new()) },
+            },
             shared,
         }
     }
@@ -371,6 +400,7 @@ impl Shard {
             sessions: Vec::new(),
             shown: Presence::offline(),
             swept: Position::ZERO,
+            to_sweep: last,
             sweeping: false,
             dirty: false,
             unsaved: 0,
@@ -477,6 +507,7 @@ impl Shard {
                 let preferences = self.preferences_of(&record);
                 if let Some(resident) = self.residents.get_mut(&id) {
                     resident.preferences = preferences;
+                    resident.to_sweep = resident.last;
                 }
             }
         }
@@ -525,6 +556,9 @@ impl Shard {
         for (mailbox, messages) in self.shared.shards.iter().zip(&mut self.out.shards) {
             mailbox.put_all(messages);
         }
+        // Events before the answer that came with them.
+        self.shared.all_readable(&mut lock(&self.out.readable.sessions));
+        self.shared.answers.put_all(&mut self.out.answers);
     }
 }
 

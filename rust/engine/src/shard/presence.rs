@@ -189,7 +189,7 @@ impl Shard {
             for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
                 if attached.contribution.is_some() {
                     let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
-                    attached.queue.put_slot(Slot::Presence(subject), body, &*self.shared);
+                    attached.queue.put_slot(Slot::Presence(subject), body, &self.out.readable);
                 }
             }
         }
@@ -297,7 +297,7 @@ impl Shard {
             }
             for (subject, address, presence) in &presences {
                 let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
-                attached.queue.put_slot(Slot::Presence(*subject), body, &*self.shared);
+                attached.queue.put_slot(Slot::Presence(*subject), body, &self.out.readable);
             }
             if session.is_some()
                 && let Some(left) = &mut attached.snapshot
@@ -305,7 +305,7 @@ impl Shard {
                 *left -= 1;
                 if *left == 0 {
                     attached.snapshot = None;
-                    attached.queue.put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, &*self.shared);
+                    attached.queue.put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, &self.out.readable);
                 }
             }
         }
@@ -425,7 +425,7 @@ impl Shard {
                 typing.remove(&sender);
             }
             let body = EventBody::Typing { sender: sender_address.clone(), state };
-            attached.queue.put_slot(Slot::Typing(sender), body, &*self.shared);
+            attached.queue.put_slot(Slot::Typing(sender), body, &self.out.readable);
         }
         for session in deadlines {
             self.schedule(until, Deadline::TypingEnds(session, sender));
@@ -444,7 +444,7 @@ impl Shard {
         let over = typing.get(&sender).is_some_and(|(_, until)| *until <= now);
         if over && let Some((address, _)) = typing.remove(&sender) {
             let body = EventBody::Typing { sender: address, state: ChatState::Paused };
-            attached.queue.put_slot(Slot::Typing(sender), body, &*self.shared);
+            attached.queue.put_slot(Slot::Typing(sender), body, &self.out.readable);
         }
     }
 }

@@ -37,8 +37,9 @@ pub(crate) struct Resident {
     pub(crate) sessions: Vec<SessionId>,
     /// What its watchers were last told.
     pub(crate) shown: Presence,
-    /// How far the rows were looked through for sides to clear.
+    /// How far the rows were looked through for sides to clear, and how far they have to be, with history off.
     pub(crate) swept: Position,
+    pub(crate) to_sweep: Position,
     pub(crate) sweeping: bool,
     /// Progress is ahead of the disk.
     pub(crate) dirty: bool,

@@ -165,7 +165,7 @@ impl Shard {
         let status = buddy.status();
         let event = EventBody::RosterChanged { buddy: Arc::new(buddy), status };
         for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
-            attached.queue.put_slot(Slot::Roster(peer), event.clone(), &*self.shared);
+            attached.queue.put_slot(Slot::Roster(peer), event.clone(), &self.out.readable);
         }
         self.sight_changed(id, (peer, &address), was, is);
     }

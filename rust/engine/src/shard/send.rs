@@ -273,6 +273,9 @@ impl Shard {
             resident.advance_claims();
         }
         resident.unsaved = resident.unsaved.saturating_add(1);
+        if row.sides.needed_by(Side::Sender) {
+            resident.to_sweep = row.position;
+        }
         if !resident.sessions.is_empty() {
             self.offer_to_sessions(id, row, addresses);
         }
@@ -315,7 +318,7 @@ impl Shard {
             Err(error) => Err(error),
         };
         for reply in in_flight.replies {
-            reply.answer(answer.clone());
+            reply.answer_with_others(answer.clone(), &mut self.out.answers);
         }
         self.maybe_idle(flight.sender);
     }

@@ -219,7 +219,7 @@ impl Shard {
         }
         let queue = Arc::clone(&attached.queue);
         let online = attached.contribution.is_some();
-        queue.put_slot(crate::queue::Slot::Resync, crate::event::EventBody::Resync, &*self.shared);
+        queue.put_slot(crate::queue::Slot::Resync, crate::event::EventBody::Resync, &self.out.readable);
         self.start_feed(session);
         self.presence_changed(id);
         if online {
@@ -290,7 +290,7 @@ impl Shard {
         let Some(attached) = self.sessions.remove(&session) else {
             return;
         };
-        attached.queue.end(reason, &*self.shared);
+        attached.queue.end(reason, &self.out.readable);
         let id = attached.account;
         let Some(resident) = self.residents.get_mut(&id) else {
             return;

@@ -239,6 +239,7 @@ impl Reader for SqliteReader {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<Arc<Row>>, StoreError> {
+        // The chain goes from the newest to the oldest, and ends where the account was read to.
         let mut positions = self.tail_of(account, |row| (row.position > after).then_some(row.position));
         let found = self.read(|reader| {
             let select = "SELECT position FROM log_by_account

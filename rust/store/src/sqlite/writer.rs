@@ -12,7 +12,7 @@ use crate::{CommitError, Item, StoreError, Writer};
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::{Row, Side, Sides};
 use rosterkit_core::write::{ClientIdEntry, Write};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params};
 use std::sync::{Arc, PoisonError};
 
 pub(super) struct SqliteWriter {
@@ -104,11 +104,15 @@ impl Writer for SqliteWriter {
             .then(|| Position(self.reserved.0.max(highest.unwrap_or_default().0 + 1) + RESERVE));
         let parts = Arc::clone(&self.parts);
         self.transact(|connection| {
+            // One statement for the rows of all items.
+            let mut append =
+                connection.prepare_cached(APPEND).map_err(|e| blame(0, StoreError::of("writing", e)))?;
             for (number, item) in items.iter().enumerate() {
                 for write in &item.writes {
-                    apply(connection, &parts, write).map_err(|source| blame(number, source))?;
+                    apply(connection, &parts, &mut append, write).map_err(|source| blame(number, source))?;
                 }
             }
+            drop(append);
             if let Some(reserve) = reserve {
                 connection
                     .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'reserved'")
@@ -166,27 +170,25 @@ fn blame(item: usize, source: StoreError) -> CommitError {
     }
 }
 
-fn apply(connection: &Connection, parts: &Parts, write: &Write) -> Result<(), StoreError> {
+const APPEND: &str = "INSERT INTO log (position, sender, recipient, sides, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+fn apply(
+    connection: &Connection,
+    parts: &Parts,
+    append: &mut CachedStatement<'_>,
+    write: &Write,
+) -> Result<(), StoreError> {
     let failed = |e| StoreError::of("writing", e);
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(failed)
     };
     match write {
         Write::Append(row) => {
-            let body = encode_row(row.position, &row.entry);
-            connection
-                .prepare_cached(
-                    "INSERT INTO log (position, sender, recipient, sides, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )
-                .and_then(|mut s| {
-                    s.execute(params![
-                        sql(row.position.0),
-                        sql(row.entry.sender.to_bits()),
-                        sql(row.entry.recipient.to_bits()),
-                        row.sides.0,
-                        body
-                    ])
-                })
+            let entry = &row.entry;
+            let (sender, recipient) = (sql(entry.sender.to_bits()), sql(entry.recipient.to_bits()));
+            let body = encode_row(row.position, entry);
+            append
+                .execute(params![sql(row.position.0), sender, recipient, row.sides.0, body])
                 .map_err(failed)?;
         }
         Write::Address { id, address } => {
