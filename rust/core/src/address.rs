@@ -102,6 +102,12 @@ impl Address {
         Address::new(&format!("{}/{instance}", self.bare_str()))
     }
 
+    /// The same, with an instance that came out of an [`instance`](Self::instance): it is not prepared again.
+    #[must_use]
+    pub fn with_prepared_instance(&self, instance: &str) -> Address {
+        Address { text: format!("{}/{instance}", self.bare_str()).into(), ..*self }
+    }
+
     /// Which slot, and so which shard, the account of this address belongs to.
     pub fn slot(&self) -> u64 {
         fnv1a(self.bare_str().as_bytes()) % AddressId::SLOTS

@@ -285,6 +285,7 @@ impl Handle<'_> {
 
     fn put(&self, account: &Address, session: Option<SessionId>, command: Command, reply: ReplyTo) {
         let shard = self.0.shard_of_address(account);
+        let command = Box::new(command);
         // A closed mailbox gives the command back, and its reply, dropped, says so.
         let _ =
             self.0.shards[shard].put(ToShard::Command { account: account.clone(), session, command, reply });

@@ -24,7 +24,7 @@ pub(crate) type Domains = Arc<BTreeMap<String, Overrides>>;
 /// To a shard.
 pub(crate) enum ToShard {
     /// From a host.
-    Command { account: Address, session: Option<SessionId>, command: Command, reply: ReplyTo },
+    Command { account: Address, session: Option<SessionId>, command: Box<Command>, reply: ReplyTo },
     /// From another shard, or this one.
     Signal(Signal),
     /// From the reader, about this generation.

@@ -59,8 +59,7 @@ impl Session {
 
     /// The session's full address.
     pub fn address(&self) -> Address {
-        // The instance was accepted when the session was opened.
-        self.inner.address.with_instance(&self.inner.instance).unwrap_or_else(|_| self.inner.address.clone())
+        self.inner.address.with_prepared_instance(&self.inner.instance)
     }
 
     // ---- messages -------------------------------------------------------------------------------------------

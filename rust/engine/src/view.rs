@@ -11,10 +11,7 @@ pub(crate) fn message(row: &Row, addresses: &RowAddresses, copy: bool) -> Option
         return None;
     };
     let sender = match &row.entry.instance {
-        // An instance that was once accepted is accepted again; were it not, the bare address is true as well.
-        Some(instance) => {
-            addresses.sender.with_instance(instance).unwrap_or_else(|_| addresses.sender.clone())
-        }
+        Some(instance) => addresses.sender.with_prepared_instance(instance),
         None => addresses.sender.clone(),
     };
     Some(Message {

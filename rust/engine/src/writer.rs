@@ -29,8 +29,9 @@ const MAX_BATCH: usize = 4_096;
 const LAZY_MS: u64 = 1_000;
 /// How long a row of a relaxed engine waits to be written.
 const RELAXED_MS: u64 = 200;
-/// How many rows of a relaxed engine wait.
-const RELAXED_ROWS: usize = 4_096;
+/// How many bytes of a relaxed engine's rows wait, each counted with what surrounds its content in memory.
+const RELAXED_BYTES: usize = 16 << 20;
+const AROUND_A_ROW: usize = 256;
 
 pub(crate) struct WriterStep {
     pub(crate) shared: Arc<Shared>,
@@ -45,6 +46,9 @@ pub(crate) struct WriterStep {
     lazy: Vec<Write>,
     /// Rows of a relaxed engine that were told and are not written yet.
     unwritten: Vec<Write>,
+    unwritten_bytes: usize,
+    /// When the queue was looked at.
+    now: Tick,
     /// When what waits is to be written.
     due: Option<Tick>,
     flushes: Vec<Arc<Countdown>>,
@@ -87,6 +91,8 @@ impl WriterStep {
             items: Vec::new(),
             lazy: Vec::new(),
             unwritten: Vec::new(),
+            unwritten_bytes: 0,
+            now: Tick::default(),
             due: None,
             flushes: Vec::new(),
             outgoing,
@@ -133,6 +139,7 @@ impl WriterStep {
     /// Gives positions, in the order of the queue.
     fn take(&mut self) -> bool {
         let generation = self.shared.generation();
+        self.now = self.shared.clock.now().tick;
         let mut took = false;
         while self.batch.len() < MAX_BATCH {
             let Some(ToWrite { generation: of, job }) = self.inbox.pop_front() else {
@@ -176,12 +183,13 @@ impl WriterStep {
         self.place(&mut writes);
         if relaxed && reserved {
             if let Some(Write::Append(row)) = writes.first() {
+                self.unwritten_bytes += row.entry.size() + AROUND_A_ROW;
                 let done = Done::Row { row: Arc::clone(row), addresses, flight };
                 self.tell_both(flight, done);
             }
             self.unwritten.append(&mut writes);
             self.be_due_in(RELAXED_MS);
-            if self.unwritten.len() >= RELAXED_ROWS {
+            if self.unwritten_bytes >= RELAXED_BYTES {
                 self.due = Some(Tick::default());
             }
         } else {
@@ -210,7 +218,7 @@ impl WriterStep {
     }
 
     fn be_due_in(&mut self, millis: u64) {
-        let due = self.shared.clock.now().tick.after(millis);
+        let due = self.now.after(millis);
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
 
@@ -223,6 +231,7 @@ impl WriterStep {
             self.batch.push(Taken::Silent);
         }
         self.due = None;
+        self.unwritten_bytes = 0;
         while !self.items.is_empty() {
             let Some(open) = &mut self.open else { break };
             match open.commit(&self.items) {
@@ -412,6 +421,7 @@ impl WriterStep {
         }
         self.lazy.clear();
         self.unwritten.clear();
+        self.unwritten_bytes = 0;
         self.due = None;
         for messages in &mut self.outgoing {
             messages.clear();

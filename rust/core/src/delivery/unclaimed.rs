@@ -1,17 +1,20 @@
 //! An account's unclaimed rows, in memory: who holds each, and how much they are.
 
 use crate::id::{AddressId, Position, SessionId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-/// The unclaimed rows of an account. Bounded by the limits on unclaimed messages.
+/// The unclaimed rows of an account, in order. Bounded by the limits on unclaimed messages.
+///
+/// Rows come in the order of their positions, and are claimed mostly in that order: a deque costs least.
 #[derive(Debug, Default)]
 pub struct Unclaimed {
-    rows: BTreeMap<Position, Waiting>,
+    rows: VecDeque<Waiting>,
     bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
+    position: Position,
     sender: AddressId,
     size: u32,
     /// The anonymous session that has it in hand.
@@ -19,16 +22,22 @@ struct Waiting {
 }
 
 impl Unclaimed {
+    fn find(&self, position: Position) -> Result<usize, usize> {
+        self.rows.binary_search_by_key(&position, |waiting| waiting.position)
+    }
+
     /// A row came.
     pub fn insert(&mut self, position: Position, sender: AddressId, size: u32) {
-        if self.rows.insert(position, Waiting { sender, size, held_by: None }).is_none() {
+        let newest = self.rows.back().is_none_or(|last| last.position < position);
+        if let Err(at) = if newest { Err(self.rows.len()) } else { self.find(position) } {
+            self.rows.insert(at, Waiting { position, sender, size, held_by: None });
             self.bytes += u64::from(size);
         }
     }
 
     /// A row was claimed. Says whether it was unclaimed.
     pub fn remove(&mut self, position: Position) -> bool {
-        let removed = self.rows.remove(&position);
+        let removed = self.find(position).ok().and_then(|at| self.rows.remove(at));
         if let Some(waiting) = removed {
             self.bytes -= u64::from(waiting.size);
         }
@@ -37,38 +46,35 @@ impl Unclaimed {
 
     /// A session gets a row in hand, unless another has it.
     pub fn assign(&mut self, position: Position, session: SessionId) {
-        if let Some(waiting) = self.rows.get_mut(&position) {
-            waiting.held_by.get_or_insert(session);
+        if let Ok(at) = self.find(position) {
+            self.rows[at].held_by.get_or_insert(session);
         }
     }
 
     /// A session gets every row in hand that nobody has; oldest first.
     pub fn assign_all(&mut self, session: SessionId) -> VecDeque<Position> {
-        self.rows
-            .iter_mut()
-            .filter(|(_, waiting)| waiting.held_by.is_none())
-            .map(|(position, waiting)| {
+        let nobodys = self.rows.iter_mut().filter(|waiting| waiting.held_by.is_none());
+        nobodys
+            .map(|waiting| {
                 waiting.held_by = Some(session);
-                *position
+                waiting.position
             })
             .collect()
     }
 
     /// A session died: what it had in hand is nobody's; oldest first.
     pub fn release(&mut self, session: SessionId) -> Vec<Position> {
-        self.rows
-            .iter_mut()
-            .filter(|(_, waiting)| waiting.held_by == Some(session))
-            .map(|(position, waiting)| {
-                waiting.held_by = None;
-                *position
-            })
-            .collect()
+        let its = self.rows.iter_mut().filter(|waiting| waiting.held_by == Some(session));
+        its.map(|waiting| {
+            waiting.held_by = None;
+            waiting.position
+        })
+        .collect()
     }
 
     /// The lowest.
     pub fn lowest(&self) -> Option<Position> {
-        self.rows.keys().next().copied()
+        self.rows.front().map(|waiting| waiting.position)
     }
 
     /// How many rows, and bytes of content.
@@ -78,7 +84,7 @@ impl Unclaimed {
 
     /// The same from one sender.
     pub fn total_from(&self, sender: AddressId) -> (usize, u64) {
-        let from = self.rows.values().filter(|waiting| waiting.sender == sender);
+        let from = self.rows.iter().filter(|waiting| waiting.sender == sender);
         from.fold((0, 0), |(count, bytes), waiting| (count + 1, bytes + u64::from(waiting.size)))
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Gate, Ring, Shard, Work};
 use crate::answers::ReplyTo;
-use crate::command::{Answer, HistoryRequest, SessionOptions};
+use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
 use crate::error::{Error, Result};
 use crate::event::EndReason;
 use crate::messages::{BuddiesFor, Fetch, FoundPeer, Job, RowAddresses, Signal};
@@ -222,10 +222,11 @@ impl Shard {
         };
         match (work, result) {
             (work, Err(error)) => self.cannot(work, &error),
-            (Work::Command { command: crate::command::Command::Roster(edit), reply, .. }, Ok(peer)) => {
-                self.decide_edit(id, edit, peer, reply);
-            }
             (Work::Pending(pending), Ok(peer)) => self.receive(id, *pending, peer),
+            (Work::Command { command, reply, .. }, Ok(peer)) => match *command {
+                Command::Roster(edit) => self.decide_edit(id, edit, peer, reply),
+                _ => reply.answer(Err(Error::internal("a peer was read for nothing"))),
+            },
             (work, Ok(_)) => self.cannot(work, &Error::internal("a peer was read for nothing")),
         }
         self.continue_gate(id);
@@ -268,7 +269,7 @@ impl Shard {
     }
 
     pub(super) fn delete_account(&mut self, id: AddressId, reply: ReplyTo) {
-        let work = Work::Command { session: None, command: crate::command::Command::DeleteAccount, reply };
+        let work = Work::Command { session: None, command: Box::new(Command::DeleteAccount), reply };
         self.fetch_first(id, work, Fetch::Buddies { account: id, purpose: BuddiesFor::Deletion });
     }
 

@@ -130,11 +130,11 @@ impl Shard {
 
     /// A row was installed: live sessions get it; those fed from the log will find it there.
     pub(super) fn offer_to_sessions(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
-        let sessions = match self.residents.get(&id) {
-            Some(resident) if !resident.sessions.is_empty() => resident.sessions.clone(),
-            _ => return,
-        };
-        for session in sessions {
+        let session_at =
+            |shard: &Self, at| shard.residents.get(&id).and_then(|r| r.sessions.get(at).copied());
+        let mut next = 0;
+        while let Some(session) = session_at(self, next) {
+            next += 1;
             let Some(attached) = self.sessions.get_mut(&session) else {
                 continue;
             };

@@ -277,7 +277,7 @@ impl Shard {
             }
             Some(Residency::Loading(waiting)) => waiting.push_back(work),
             None => {
-                let mint = matches!(work, Work::Command { command: Command::CreateAccount, .. });
+                let mint = makes_account(&work);
                 self.accounts.insert(account.clone(), Residency::Loading(VecDeque::from([work])));
                 self.fetch(Fetch::Account { address: account, mint });
             }
@@ -314,7 +314,7 @@ impl Shard {
 
     fn perform(&mut self, id: AddressId, work: Work) {
         match work {
-            Work::Command { session, command, reply } => self.command(id, session, command, reply),
+            Work::Command { session, command, reply } => self.command(id, session, *command, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
             Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
             Work::Reattach(session) => self.reattach(id, session),
@@ -424,10 +424,12 @@ impl Shard {
     fn absent(&mut self, address: &Address, id: Option<AddressId>, mut waiting: VecDeque<Work>) {
         while let Some(work) = waiting.pop_front() {
             match (work, id) {
-                (Work::Command { command: Command::CreateAccount, reply, .. }, Some(id)) => {
+                (Work::Command { command, reply, .. }, Some(id))
+                    if matches!(*command, Command::CreateAccount) =>
+                {
                     return self.create_account(id, address.clone(), reply, waiting);
                 }
-                (work @ Work::Command { command: Command::CreateAccount, .. }, None) => {
+                (work, None) if makes_account(&work) => {
                     waiting.push_front(work);
                     self.accounts.insert(address.clone(), Residency::Loading(waiting));
                     return self.fetch(Fetch::Account { address: address.clone(), mint: true });
@@ -560,6 +562,10 @@ impl Shard {
         self.shared.all_readable(&mut lock(&self.out.readable.sessions));
         self.shared.answers.put_all(&mut self.out.answers);
     }
+}
+
+fn makes_account(work: &Work) -> bool {
+    matches!(work, Work::Command { command, .. } if matches!(**command, Command::CreateAccount))
 }
 
 fn answer_unknown(work: Work) {

@@ -66,7 +66,7 @@ pub(crate) enum Gate {
 pub(crate) enum Work {
     Command {
         session: Option<SessionId>,
-        command: Command,
+        command: Box<Command>,
         reply: ReplyTo,
     },
     Deliver(Box<Deliver>),

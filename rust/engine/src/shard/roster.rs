@@ -33,7 +33,7 @@ impl Shard {
         reply: ReplyTo,
     ) {
         let peer = edit.peer.bare();
-        let work = Work::Command { session, command: Command::Roster(edit), reply };
+        let work = Work::Command { session, command: Box::new(Command::Roster(edit)), reply };
         self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
     }
 

@@ -52,7 +52,7 @@ impl Shard {
                 Ring::Known(_) => None,
             };
             if let Some(fetch) = missing {
-                let work = Work::Command { session, command: Command::Send(send), reply };
+                let work = Work::Command { session, command: Box::new(Command::Send(send)), reply };
                 resident.gate = Gate::Fetching(Box::new(work));
                 return self.fetch(fetch);
             }
@@ -137,8 +137,10 @@ impl Shard {
 
     /// A client id was looked up: its send is answered again, or was another one with the same hash.
     pub(super) fn take_client_id(&mut self, id: AddressId, result: Result<Option<ClientIdEntry>>) {
-        let Some(Work::Command { session, command: Command::Send(send), reply }) = self.take_fetching(id)
-        else {
+        let Some(Work::Command { session, command, reply }) = self.take_fetching(id) else {
+            return;
+        };
+        let Command::Send(send) = *command else {
             return;
         };
         match result {

@@ -57,7 +57,7 @@ impl Attached {
 
 impl Shard {
     /// Opens a session. A device that is new is written first.
-    pub(super) fn open_session(&mut self, id: AddressId, options: SessionOptions, reply: ReplyTo) {
+    pub(super) fn open_session(&mut self, id: AddressId, mut options: SessionOptions, reply: ReplyTo) {
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
@@ -70,10 +70,11 @@ impl Shard {
             );
             return reply.answer(Err(Refusal::limit(what).into()));
         }
-        if let Some(instance) = &options.instance
-            && let Err(refusal) = resident.record.address.with_instance(instance)
-        {
-            return reply.answer(Err(refusal.into()));
+        if let Some(instance) = &mut options.instance {
+            match resident.record.address.with_instance(instance) {
+                Ok(prepared) => *instance = prepared.instance().unwrap_or_default().to_owned(),
+                Err(refusal) => return reply.answer(Err(refusal.into())),
+            }
         }
         match options.device.as_ref().map(|name| (name, resident.record.device(name))) {
             None => self.attach(id, None, options, reply),
