@@ -1,9 +1,9 @@
 //! The checkpointer: moves what was committed out of the write-ahead log, beside the writer.
 
 use crate::mailbox::Taken;
-use crate::messages::Countdown;
+use crate::messages::{Countdown, Job, ToWrite};
 use crate::shared::Shared;
-use rosterkit_store::Checkpointer;
+use rosterkit_store::{Checkpointer, CommitError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -52,8 +52,12 @@ impl CheckpointStep {
         if let (true, Some(store)) = (look, &mut self.store)
             && let Err(error) = store.checkpoint_if_due()
         {
-            // Nothing is lost by a checkpoint that fails: the log stays as it is, and the next one tries again.
             tracing::warn!(%error, "a checkpoint failed");
+            // Else nothing is lost by it: the log stays as it is, and the next one tries again.
+            if matches!(error, CommitError::Unknown(_)) {
+                self.store = None;
+                let _ = shared.writer.put(ToWrite { generation: shared.generation(), job: Job::Reopen });
+            }
         }
         busy
     }

@@ -209,6 +209,8 @@ pub(crate) enum Job {
     Import { writes: Vec<Write>, reply: ReplyTo },
     /// Waits for company, for a second at most.
     Lazy { writes: Vec<Write> },
+    /// A sync failed outside of a commit: nobody knows what is on disk.
+    Reopen,
     /// Everything before it is on disk when it is counted down.
     Flush(Arc<Countdown>),
 }

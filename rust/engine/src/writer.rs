@@ -148,7 +148,11 @@ impl WriterStep {
             took = true;
             match job {
                 // It was decided on a state that is gone; its caller has been answered by the reset.
-                Job::Append { .. } | Job::Change { .. } | Job::Import { .. } | Job::Lazy { .. }
+                Job::Append { .. }
+                | Job::Change { .. }
+                | Job::Import { .. }
+                | Job::Lazy { .. }
+                | Job::Reopen
                     if of != generation => {}
                 Job::Append { write, addresses, flight } => self.take_row(write, addresses, flight),
                 Job::Change { account, mut writes } => {
@@ -170,6 +174,10 @@ impl WriterStep {
                     self.be_due_in(LAZY_MS);
                 }
                 Job::Flush(countdown) => self.flushes.push(countdown),
+                Job::Reopen => {
+                    self.begin_recovery();
+                    return true;
+                }
             }
         }
         took

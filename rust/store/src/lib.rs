@@ -161,11 +161,12 @@ pub trait Reader: Send {
 /// Moves committed pages from the write-ahead log into the main file, on a connection of its own.
 pub trait Checkpointer: Send {
     /// How long the write-ahead log is, in pages.
-    fn wal_pages(&mut self) -> Result<u64, StoreError>;
+    fn wal_pages(&mut self) -> Result<u64, CommitError>;
 
     /// One checkpoint, when the write-ahead log is longer than its mark. Says whether everything was moved and the
-    /// log can begin anew; a reader may prevent it.
-    fn checkpoint_if_due(&mut self) -> Result<bool, StoreError>;
+    /// log can begin anew; a reader may prevent it. [`CommitError::Unknown`] when a sync failed: what was committed
+    /// may not be on disk.
+    fn checkpoint_if_due(&mut self) -> Result<bool, CommitError>;
 }
 
 /// An account as it is loaded.

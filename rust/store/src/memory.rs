@@ -82,11 +82,11 @@ fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
 }
 
 impl Checkpointer for Part {
-    fn wal_pages(&mut self) -> Result<u64, StoreError> {
+    fn wal_pages(&mut self) -> Result<u64, CommitError> {
         Ok(0)
     }
 
-    fn checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
+    fn checkpoint_if_due(&mut self) -> Result<bool, CommitError> {
         Ok(true)
     }
 }

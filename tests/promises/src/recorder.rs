@@ -17,6 +17,9 @@ pub enum Change {
 pub enum Entry<L> {
     Changed(String, Change),
     Synced(String),
+    /// A sync failed. The system keeps what was written for whoever reads, and forgets that it is to be written: a later
+    /// sync that works says nothing about it.
+    SyncFailed(String),
     Deleted(String),
     /// Something left the engine.
     Left(L),
@@ -33,12 +36,16 @@ struct Inner<L> {
     entries: Vec<Entry<L>>,
     calls: u64,
     fail: Option<(u64, Failure)>,
+    syncs: u64,
+    /// The number of the sync that is to fail.
+    fail_sync: Option<u64>,
     failed: Option<String>,
 }
 
 impl<L: Send + 'static> Recorder<L> {
     pub fn new(ignores_syncs: bool) -> Arc<Self> {
-        let inner = Inner { entries: Vec::new(), calls: 0, fail: None, failed: None };
+        let inner =
+            Inner { entries: Vec::new(), calls: 0, fail: None, syncs: 0, fail_sync: None, failed: None };
         Arc::new(Recorder { inner: Mutex::new(inner), ignores_syncs })
     }
 
@@ -46,6 +53,13 @@ impl<L: Send + 'static> Recorder<L> {
     pub fn failing(at: u64, failure: Failure) -> Arc<Self> {
         let recorder = Recorder::new(false);
         recorder.inner.lock().unwrap().fail = Some((at, failure));
+        recorder
+    }
+
+    /// Makes the sync with this number fail, once.
+    pub fn failing_sync(number: u64) -> Arc<Self> {
+        let recorder = Recorder::new(false);
+        recorder.inner.lock().unwrap().fail_sync = Some(number);
         recorder
     }
 
@@ -90,6 +104,14 @@ impl<L: Send + 'static> Layer for Recorder<L> {
             inner.failed = Some(format!("{what} in {file:?}: {failure:?}"));
             return Err(failure);
         }
+        if matches!(call, Call::Sync) {
+            inner.syncs += 1;
+            if inner.fail_sync == Some(inner.syncs) {
+                inner.entries.push(Entry::SyncFailed(name()));
+                inner.failed = Some(format!("a sync of {file:?}"));
+                return Err(Failure::Io);
+            }
+        }
         inner.entries.extend(entry);
         Ok(())
     }
@@ -130,6 +152,7 @@ impl Image {
                     change.apply(&mut file.durable);
                 }
             }
+            Entry::SyncFailed(name) => self.files.entry(name.clone()).or_default().unsynced.clear(),
             Entry::Deleted(name) => drop(self.files.remove(name)),
             Entry::Left(_) => {}
         }

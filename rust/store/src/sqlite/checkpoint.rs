@@ -1,8 +1,8 @@
 //! Checkpoints, on a connection of their own.
 
 use super::open::{Parts, connect};
-use crate::{Checkpointer, StoreError};
-use rusqlite::Connection;
+use crate::{Checkpointer, CommitError, StoreError};
+use rusqlite::{Connection, ErrorCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ impl SqliteCheckpointer {
 }
 
 impl Checkpointer for SqliteCheckpointer {
-    fn wal_pages(&mut self) -> Result<u64, StoreError> {
+    fn wal_pages(&mut self) -> Result<u64, CommitError> {
         run(&self.connection, "NOOP").map(|ran| ran.pages)
     }
 
     /// Passive: it moves nearly everything, without holding up the writer.
-    fn checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
+    fn checkpoint_if_due(&mut self) -> Result<bool, CommitError> {
         if self.wal_pages()? < self.parts.options.checkpoint_pages {
             return Ok(false);
         }
@@ -40,13 +40,21 @@ struct Ran {
     moved: u64,
 }
 
-fn run(connection: &Connection, mode: &str) -> Result<Ran, StoreError> {
+fn run(connection: &Connection, mode: &str) -> Result<Ran, CommitError> {
     connection
         .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
             let pages = |at| row.get::<_, i64>(at).map(|pages| super::bits(pages.max(0)));
             Ok(Ran { prevented: row.get::<_, i64>(0)? != 0, pages: pages(1)?, moved: pages(2)? })
         })
-        .map_err(|e| StoreError::of("a checkpoint", e))
+        .map_err(failed)
+}
+
+/// What a checkpoint that fails means. It syncs the write-ahead log first: when that fails, pages of it may never get to the
+/// disk, although they read well and the next sync says that all is well. A full disk changes nothing.
+fn failed(error: rusqlite::Error) -> CommitError {
+    let io = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+    let source = StoreError::of("a checkpoint", error);
+    if io { CommitError::Unknown(source) } else { CommitError::RolledBack(source) }
 }
 
 /// Keeps the log from growing for ever. Under full load the writer is ahead again whenever a passive checkpoint ends, so
@@ -70,7 +78,7 @@ impl KeepShort {
         &mut self,
         writer: &Connection,
         parts: &Parts,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), CommitError> {
         self.transactions += 1;
         if self.transactions < LOOK_EVERY {
             return Ok(());
@@ -80,7 +88,7 @@ impl KeepShort {
         if run(writer, "NOOP")?.pages < 2 * mark {
             return Ok(());
         }
-        let timeout = |time| writer.busy_timeout(time).map_err(|e| StoreError::of("a checkpoint", e));
+        let timeout = |time| writer.busy_timeout(time).map_err(failed);
         timeout(PATIENCE)?;
         let begun = Instant::now();
         let result = loop {

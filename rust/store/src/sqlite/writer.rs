@@ -60,9 +60,14 @@ impl SqliteWriter {
             };
             return Err(CommitError::Unknown(source));
         }
-        if let Err(error) = self.keep_short.before_transaction(&self.connection, &self.parts) {
+        match self.keep_short.before_transaction(&self.connection, &self.parts) {
+            Ok(()) => {}
+            Err(CommitError::Unknown(source)) => {
+                self.broken = true;
+                return Err(CommitError::Unknown(source));
+            }
             // Nothing is lost by it: the log goes on where it is.
-            tracing::warn!(%error, "the write-ahead log was not begun anew");
+            Err(error) => tracing::warn!(%error, "the write-ahead log was not begun anew"),
         }
         let run = |sql: &str| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
         let begun =
