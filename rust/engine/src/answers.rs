@@ -3,7 +3,7 @@
 use crate::command::{Answer, Answered, Ticket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
+use crate::sync::{Condvar, Mutex, lock, until, wait, wait_for};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,11 +33,10 @@ impl ReplyTo {
     }
 
     /// The same; an answer for the engine's queue joins others, which are put there together.
-    pub(crate) fn answer_with_others(mut self, result: Result<Answer>, others: &mut Vec<Answered>) {
+    pub(crate) fn answer_with_others(mut self, result: Result<Answer>, others: &mut Vec<Untaken>) {
         match self.to.take() {
             Some(To::Ticket(ticket, _)) => {
-                drop(self.credit.take());
-                others.push(Answered { ticket, result });
+                others.push(Untaken { answered: Answered { ticket, result }, _credit: self.credit.take() });
             }
             to => {
                 self.to = to;
@@ -47,11 +46,16 @@ impl ReplyTo {
     }
 
     fn put(&mut self, result: Result<Answer>) {
-        // First: what is answered is under way no more, and whoever has the answer may ask the next thing at once.
-        drop(self.credit.take());
         match self.to.take() {
-            Some(To::Ticket(ticket, answers)) => answers.put(Answered { ticket, result }),
-            Some(To::Call(call)) => call.put(result),
+            Some(To::Ticket(ticket, answers)) => {
+                let answered = Answered { ticket, result };
+                answers.put_all(&mut vec![Untaken { answered, _credit: self.credit.take() }]);
+            }
+            Some(To::Call(call)) => {
+                // First: whoever has the answer may ask the next thing at once.
+                drop(self.credit.take());
+                call.put(result);
+            }
             None => {}
         }
     }
@@ -94,9 +98,15 @@ impl Call {
     }
 }
 
+/// An answer that nobody took yet. Its credit is given back when it is taken, which bounds the queue.
+pub(crate) struct Untaken {
+    answered: Answered,
+    _credit: Option<Credit>,
+}
+
 /// The engine's queue of answers to submitted commands.
 pub(crate) struct Answers {
-    inner: Mutex<(VecDeque<Answered>, bool)>,
+    inner: Mutex<(VecDeque<Untaken>, bool)>,
     there: Condvar,
 }
 
@@ -105,16 +115,8 @@ impl Answers {
         Arc::new(Answers { inner: Mutex::new((VecDeque::new(), false)), there: Condvar::new() })
     }
 
-    fn put(&self, answered: Answered) {
-        let mut inner = lock(&self.inner);
-        inner.0.push_back(answered);
-        if inner.0.len() == 1 {
-            self.there.notify_one();
-        }
-    }
-
     /// Puts all of them, in order.
-    pub(crate) fn put_all(&self, answered: &mut Vec<Answered>) {
+    pub(crate) fn put_all(&self, answered: &mut Vec<Untaken>) {
         if answered.is_empty() {
             return;
         }
@@ -128,12 +130,12 @@ impl Answers {
 
     /// Takes up to `max` answers; waits for the first for `timeout` at most. Empty when none came in time.
     pub(crate) fn take(&self, max: usize, timeout: Duration) -> Result<Vec<Answered>> {
-        let until = Instant::now() + timeout;
+        let until = until(timeout);
         let mut inner = lock(&self.inner);
         loop {
             if !inner.0.is_empty() {
                 let n = max.min(inner.0.len());
-                let taken = inner.0.drain(..n).collect();
+                let taken = inner.0.drain(..n).map(|untaken| untaken.answered).collect();
                 if !inner.0.is_empty() {
                     // Only the first was announced: what this one leaves is the next one's.
                     self.there.notify_one();

@@ -4,7 +4,7 @@ use crate::command::{Consumer, Listener};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EndReason, Event, EventBody};
 use crate::queue::{SessionQueue, Wake};
-use crate::sync::{Condvar, Mutex, lock, thread_local, wait, wait_for};
+use crate::sync::{Condvar, Mutex, lock, thread_local, until, wait, wait_for};
 use rosterkit_core::id::SessionId;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
@@ -151,7 +151,7 @@ impl Ready {
         timeout: Duration,
         wake: &dyn Wake,
     ) -> Result<Vec<Batch>> {
-        let until = Instant::now() + timeout;
+        let until = until(timeout);
         loop {
             let batches = self.take_batches(max_events, wake)?;
             let left = until.saturating_duration_since(Instant::now());

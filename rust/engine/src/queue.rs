@@ -10,7 +10,7 @@
 use crate::error::{Error, Result};
 use crate::event::{EndReason, Event, EventBody};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex, lock, wait_for};
+use crate::sync::{Condvar, Mutex, lock, until, wait_for};
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::Slots;
@@ -142,13 +142,15 @@ impl SessionQueue {
     }
 
     /// The session sees nobody any more: what it was to be told of them is of no use, and does not come again.
-    pub(crate) fn forget_presence(&self) {
+    pub(crate) fn forget_presence(&self, wake: &dyn Wake) {
         let of_presence = |slot: &Slot| matches!(slot, Slot::Presence(_) | Slot::SnapshotEnd);
         let mut inner = lock(&self.inner);
         inner.handed.retain(|h| !matches!(&h.place, Place::Slot(slot) if of_presence(slot)));
         if let Some(slots) = &mut inner.slots {
             slots.retain(|slot| !of_presence(slot));
         }
+        // The consumer may have had as many in hand as it gets.
+        self.announce(inner, wake);
     }
 
     /// Nothing follows what is in the queue but the reason.
@@ -164,11 +166,12 @@ impl SessionQueue {
     }
 
     /// Starts over, for the same session in a new attachment: rows come again from the log.
-    pub(crate) fn reattach(&self) -> u64 {
+    pub(crate) fn reattach(&self, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
         inner.rows.clear();
         inner.handed.clear();
-        self.attachment.fetch_add(1, Ordering::Relaxed) + 1
+        self.attachment.fetch_add(1, Ordering::Relaxed);
+        self.announce(inner, wake);
     }
 
     pub(crate) fn attachment(&self) -> u64 {
@@ -305,7 +308,7 @@ impl Reading<'_> {
 
     /// The same, waiting up to `timeout` for the first.
     pub(crate) fn wait(&self, max: usize, timeout: Duration) -> Result<Vec<Event>> {
-        let until = Instant::now() + timeout;
+        let until = until(timeout);
         let mut inner = lock(&self.queue.inner);
         loop {
             let events = self.hand_out(&mut inner, max)?;

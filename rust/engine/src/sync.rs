@@ -18,7 +18,7 @@ pub(crate) use std::{
 };
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Takes the lock.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -37,4 +37,22 @@ pub(crate) fn wait_for<'a, T>(
     time: Duration,
 ) -> MutexGuard<'a, T> {
     condvar.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// The longest that anybody waits at once; a longer time would not fit into an instant.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// When a wait of this length is over.
+pub(crate) fn until(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_for_ever_is_a_wait() {
+        assert!(until(Duration::MAX) > Instant::now());
+    }
 }

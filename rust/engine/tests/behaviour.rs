@@ -755,3 +755,21 @@ fn buddies_are_told_of_a_deletion_when_no_idle_account_stays_in_memory() {
     world.engine.advance(0).unwrap();
     assert_eq!(alice.roster().unwrap().buddies[0].status(), Status::None);
 }
+
+// behaviour: engine.bounded
+#[test]
+fn what_is_under_way_or_answered_and_not_taken_is_bounded() {
+    let mut options = EngineOptions::hosting([Domain::new("example.org").unwrap()]);
+    options.max_in_flight = 8;
+    let world = World::with(options);
+    world.create("alice");
+    let actor = Actor { account: account("alice"), session: None };
+    let submit = || world.engine.submit((0..10).map(|_| (actor.clone(), Command::ReadDevices)).collect());
+    let full = ErrorKind::LimitExceeded { retry_after_ms: Some(10) };
+    assert_eq!(submit().unwrap().len(), 8, "a prefix is taken");
+    assert_eq!(submit().unwrap_err().kind, full, "under way");
+    world.engine.advance(0).unwrap();
+    assert_eq!(submit().unwrap_err().kind, full, "answered, and not taken");
+    assert_eq!(world.engine.next_answers(3, Duration::MAX).unwrap().len(), 3);
+    assert_eq!(submit().unwrap().len(), 3);
+}

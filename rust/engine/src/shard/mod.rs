@@ -14,8 +14,8 @@ mod sessions;
 
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Work};
 
-use crate::answers::ReplyTo;
-use crate::command::{Answer, Answered, Command};
+use crate::answers::{ReplyTo, Untaken};
+use crate::command::{Answer, Command};
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::mailbox::Taken;
@@ -89,7 +89,7 @@ struct Outgoing {
     shards: Vec<Vec<ToShard>>,
     writer: Vec<ToWrite>,
     reader: Vec<ToReader>,
-    answers: Vec<Answered>,
+    answers: Vec<Untaken>,
     readable: Readable,
 }
 

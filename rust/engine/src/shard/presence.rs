@@ -78,7 +78,7 @@ impl Shard {
         if let Some(attached) = self.sessions.get_mut(&session) {
             attached.contribution = None;
             attached.snapshot = None;
-            attached.queue.forget_presence();
+            attached.queue.forget_presence(&self.out.readable);
         }
         self.priority_changed(id, session);
         self.presence_changed(id);

@@ -186,7 +186,7 @@ impl Shard {
     pub(super) fn attach_all_again(&mut self) {
         let mut sessions: Vec<(SessionId, Address)> = Vec::new();
         for (session, attached) in &mut self.sessions {
-            attached.queue.reattach();
+            attached.queue.reattach(&self.out.readable);
             attached.outstanding = 0;
             attached.snapshot = None;
             sessions.push((*session, attached.address.clone()));
@@ -238,7 +238,7 @@ impl Shard {
         if takes != matches!(attached.feed, Feed::None) {
             return;
         }
-        attached.queue.reattach();
+        attached.queue.reattach(&self.out.readable);
         attached.outstanding = 0;
         if takes {
             attached.feed = Feed::Live;
