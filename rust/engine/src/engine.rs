@@ -12,6 +12,8 @@ use crate::import::{self, ImportProgress};
 use crate::mailbox::Mailbox;
 use crate::messages::{DomainChange, Job, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
+use crate::queue::SessionQueue;
+use crate::readers::{ReadConnection, Readers};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::sync::Mutex;
@@ -314,6 +316,24 @@ impl Handle<'_> {
         }
     }
 
+    /// Reads from the store on this thread, for a session.
+    pub(crate) fn read<T>(
+        &self,
+        session: &SessionQueue,
+        read: impl FnOnce(&mut ReadConnection) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(world) = self.world() {
+            world.pump()?;
+        }
+        if self.0.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        if session.has_ended() {
+            return Err(Error::session_closed());
+        }
+        self.0.readers.read(read)
+    }
+
     fn world(&self) -> Option<Arc<World>> {
         self.0.world.get().and_then(std::sync::Weak::upgrade)
     }
@@ -372,6 +392,7 @@ fn prepare(
         answers: Answers::new(),
         credits: Credits::new(options.max_in_flight, options.max_in_flight_bytes),
         ready: Ready::new(),
+        readers: Readers::new(),
         generation: AtomicU64::new(1),
         closed: AtomicBool::new(false),
         next_ticket: AtomicU64::new(1),

@@ -37,6 +37,7 @@ mod messages;
 mod options;
 mod queue;
 mod reader;
+mod readers;
 mod recovery;
 mod session;
 mod shard;

@@ -259,8 +259,12 @@ impl SessionQueue {
             let mut inner = lock(&self.inner);
             // Only a row that failed alone is to blame; a failed batch is tried again in ones first.
             let failed = inner.handed.iter().filter(|handed| handed.place.row().is_some()).count();
+            let over = inner.ended.is_some();
             while let Some(handed) = inner.handed.pop_back() {
                 match handed.place {
+                    Place::End => inner.end_told = false,
+                    // Of a session that has ended only the end comes again; its rows are in the log for the next one.
+                    _ if over => {}
                     Place::Row { position, failures } => {
                         let failures = failures + u8::from(failed == 1);
                         if failures >= MAX_FAILURES {
@@ -271,10 +275,9 @@ impl SessionQueue {
                     }
                     // State comes again as it is by then.
                     Place::Slot(slot) => inner.slots.get_or_insert_default().give_back(slot, handed.body),
-                    Place::End => inner.end_told = false,
                 }
             }
-            inner.singly = inner.singly.max(failed) - parked.len();
+            inner.singly = if over { 0 } else { inner.singly.max(failed) - parked.len() };
             inner.failures_in_a_row += 1;
             inner.failures_in_a_row
         };

@@ -3,48 +3,47 @@
 //! It is also where addresses get their ids, because it alone can see whether one has an id already.
 
 use crate::answers::ReplyTo;
-use crate::command::{Answer, History, Roster};
-use crate::error::{Error, ErrorKind, Result};
+use crate::command::{Answer, Roster};
+use crate::error::{Error, Result};
 use crate::import::{Ids, Plan};
 use crate::messages::{
     Fetch, Fetched, FetchedRows, FoundAccount, FoundPeer, Job, RowAddresses, ToReader, ToShard, ToWrite,
 };
+use crate::readers::ReadConnection;
 use crate::shared::Shared;
 use crate::view;
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::Row;
-use rosterkit_store::{HistoryQuery, Reader as StoreReader};
+use rosterkit_store::Reader as StoreReader;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes of content read for a session at once.
 const MAX_BYTES: usize = 1 << 20;
-/// How many texts of ids are kept.
-const MAX_NAMES: usize = 16_384;
+/// How many ids that are not on disk yet are kept before those that are by now are forgotten.
+const MAX_MINTED: usize = 16_384;
 /// How many rows of a sweep are looked up at once.
 const SWEEP_SLICE: usize = 512;
 
 pub(crate) struct ReaderStep {
     shared: Arc<Shared>,
-    store: Option<Box<dyn StoreReader>>,
+    connection: Option<ReadConnection>,
     inbox: VecDeque<ToReader>,
     next_serial: u64,
     /// Ids given out since the store was opened; some are on disk by now, some never will be.
     minted: FxHashMap<Address, AddressId>,
-    names: FxHashMap<AddressId, Address>,
 }
 
 impl ReaderStep {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         ReaderStep {
             shared,
-            store: None,
+            connection: None,
             inbox: VecDeque::new(),
             next_serial: 0,
             minted: FxHashMap::default(),
-            names: FxHashMap::default(),
         }
     }
 
@@ -68,13 +67,12 @@ impl ReaderStep {
                 }
                 ToReader::Import { plan, reply } => self.import(plan, reply),
                 ToReader::Reset(countdown) => {
-                    self.store = None;
+                    self.connection = None;
                     self.minted.clear();
-                    self.names.clear();
                     countdown.count();
                 }
                 ToReader::Opened { reader, next_serial } => {
-                    self.store = Some(reader);
+                    self.connection = Some(ReadConnection::new(reader));
                     self.next_serial = next_serial;
                 }
             }
@@ -82,11 +80,14 @@ impl ReaderStep {
         busy
     }
 
+    fn connection(&mut self) -> Result<&mut ReadConnection> {
+        self.connection
+            .as_mut()
+            .ok_or_else(|| Error::storage("the store is being opened again after a failure of the disk"))
+    }
+
     fn store(&mut self) -> Result<&mut dyn StoreReader> {
-        match &mut self.store {
-            Some(store) => Ok(store.as_mut()),
-            None => Err(Error::storage("the store is being opened again after a failure of the disk")),
-        }
+        Ok(self.connection()?.store.as_mut())
     }
 
     fn fetch(&mut self, fetch: Fetch) -> Option<Fetched> {
@@ -112,10 +113,10 @@ impl ReaderStep {
                 Fetched::ClientId { account, result }
             }
             Fetch::Rows { account, session, attachment, after, upto, limit } => {
-                let result = self
-                    .store()
-                    .and_then(|s| Ok(s.rows(account, after, upto, limit, MAX_BYTES)?))
-                    .and_then(|rows| self.named(rows));
+                let result = self.connection().and_then(|connection| {
+                    let rows = connection.store.rows(account, after, upto, limit, MAX_BYTES)?;
+                    connection.named(rows)
+                });
                 // A full page ends where its last row stands; a short one has read everything.
                 let upto = match &result {
                     Ok(rows) if !rows.is_empty() && (rows.len() >= limit || bytes(rows) >= MAX_BYTES) => {
@@ -127,8 +128,10 @@ impl ReaderStep {
             }
             Fetch::RowsAt { account, session, attachment, positions } => {
                 let asked = positions.len();
-                let result =
-                    self.store().and_then(|s| Ok(s.rows_at(&positions)?)).and_then(|rows| self.named(rows));
+                let result = self.connection().and_then(|connection| {
+                    let rows = connection.store.rows_at(&positions)?;
+                    connection.named(rows)
+                });
                 Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, result })
             }
             Fetch::Needed { account, after, upto } => {
@@ -139,7 +142,7 @@ impl ReaderStep {
                 Fetched::Needed { account, upto, rows, complete }
             }
             Fetch::History { query, peer, reply } => {
-                let result = self.history(query, peer);
+                let result = self.connection().and_then(|connection| connection.history(query, peer));
                 reply.answer(result.map(Answer::History));
                 return None;
             }
@@ -186,7 +189,7 @@ impl ReaderStep {
                 return Ok((id, true));
             }
         }
-        if self.minted.len() >= MAX_NAMES {
+        if self.minted.len() >= MAX_MINTED {
             self.forget_written()?;
         }
         let id = AddressId::new(self.next_serial, address.slot());
@@ -215,61 +218,6 @@ impl ReaderStep {
             ids.into_iter().zip(written).filter(|(_, address)| address.is_some()).map(|(id, _)| id).collect();
         self.minted.retain(|_, id| !gone.contains(id));
         Ok(())
-    }
-
-    fn history(&mut self, mut query: HistoryQuery, peer: Option<Address>) -> Result<History> {
-        if let Some(peer) = &peer {
-            match self.store()?.address_id(peer)? {
-                Some(id) => query.peer = Some(id),
-                None => {
-                    return Ok(History { messages: Vec::new(), complete: true });
-                }
-            }
-        }
-        let page = self.store()?.history(&query)?;
-        let messages = self
-            .named(page.rows)?
-            .into_iter()
-            .filter_map(|(row, addresses)| view::message(&row, &addresses, row.entry.sender == query.account))
-            .collect();
-        Ok(History { messages, complete: page.complete })
-    }
-
-    /// The rows with the addresses their ids stand for.
-    fn named(&mut self, rows: Vec<Arc<Row>>) -> Result<Vec<(Arc<Row>, RowAddresses)>> {
-        let mut missing: Vec<AddressId> = rows
-            .iter()
-            .flat_map(|row| [row.entry.sender, row.entry.recipient])
-            .filter(|id| !self.names.contains_key(id))
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        if !missing.is_empty() {
-            if self.names.len() + missing.len() > MAX_NAMES {
-                self.names.clear();
-                return self.named(rows);
-            }
-            let found = self.store()?.addresses(&missing)?;
-            for (id, address) in missing.into_iter().zip(found) {
-                let address = address.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Storage { outcome_unknown: false },
-                        "a row names an address that the file does not know: check the file",
-                    )
-                })?;
-                self.names.insert(id, address);
-            }
-        }
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let addresses = RowAddresses {
-                    sender: self.names[&row.entry.sender].clone(),
-                    recipient: self.names[&row.entry.recipient].clone(),
-                };
-                (row, addresses)
-            })
-            .collect())
     }
 }
 

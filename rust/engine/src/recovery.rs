@@ -47,6 +47,7 @@ impl WriterStep {
         }
         let _ = self.shared.reader.put(ToReader::Reset(Arc::clone(&letting_go)));
         let _ = self.shared.checkpointer.put(ToCheckpointer::Reset(Arc::clone(&letting_go)));
+        self.shared.readers.close();
         self.recovery =
             Some(Recovery { letting_go, next_try: Tick::default(), back_off_ms: FIRST_BACK_OFF_MS });
     }
@@ -96,6 +97,7 @@ impl WriterStep {
         self.next = first_position;
         self.open = Some(writer);
         let generation = self.shared.generation();
+        self.shared.readers.open(reader.again()?);
         let _ = self.shared.reader.put(ToReader::Opened { reader, next_serial });
         let _ = self.shared.checkpointer.put(ToCheckpointer::Opened(checkpointer));
         let installed = Position(first_position.0.saturating_sub(1));

@@ -5,11 +5,13 @@ use crate::engine::Handle;
 use crate::error::{Error, Result};
 use crate::event::{EndReason, Event};
 use crate::messages::ToShard;
+use crate::options::Durability;
 use crate::queue::SessionQueue;
+use crate::readers::history_query;
 use crate::shared::Shared;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::{ChatState, Content};
-use rosterkit_core::id::{ClientId, Position, SessionId};
+use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
 use rosterkit_core::presence::{Activity, Presence};
 use rosterkit_core::roster::Op;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub struct Session {
 struct Inner {
     shared: Arc<Shared>,
     queue: Arc<SessionQueue>,
+    account: AddressId,
     address: Address,
     instance: Arc<str>,
 }
@@ -41,10 +44,11 @@ impl Session {
     pub(crate) fn new(
         shared: Arc<Shared>,
         queue: Arc<SessionQueue>,
+        account: AddressId,
         address: Address,
         instance: Arc<str>,
     ) -> Self {
-        Session { inner: Arc::new(Inner { shared, queue, address, instance }) }
+        Session { inner: Arc::new(Inner { shared, queue, account, address, instance }) }
     }
 
     /// Its number in this run of the engine.
@@ -92,8 +96,14 @@ impl Session {
         self.done(Command::Typing { recipient: recipient.clone(), state })
     }
 
-    /// Reads a page of history.
+    /// Reads a page of history, on this thread.
     pub fn history(&self, request: HistoryRequest) -> Result<crate::command::History> {
+        let Inner { shared, queue, account, .. } = &*self.inner;
+        if shared.options.durability == Durability::Full {
+            let (query, peer) = history_query(*account, request)?;
+            return Handle(shared).read(queue, |connection| connection.history(query, peer));
+        }
+        // What a relaxed engine has told and not written is written first.
         match self.call(Command::ReadHistory(request))? {
             Answer::History(history) => Ok(history),
             _ => Err(unexpected()),

@@ -9,6 +9,7 @@ use crate::mailbox::Mailbox;
 use crate::messages::{Domains, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::{Acks, Wake};
+use crate::readers::Readers;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rosterkit_core::address::Address;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) answers: Arc<Answers>,
     pub(crate) credits: Arc<Credits>,
     pub(crate) ready: Ready,
+    /// What plain calls read with.
+    pub(crate) readers: Readers,
     /// Raised each time the store is opened anew: what belongs to an older one is discarded.
     pub(crate) generation: AtomicU64,
     /// Whether the engine takes no more commands.

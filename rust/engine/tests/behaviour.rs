@@ -190,6 +190,35 @@ impl Listener for Stubborn {
     }
 }
 
+/// A listener that never deals with anything.
+struct Useless;
+
+impl Listener for Useless {
+    fn on_events(&self, _session: SessionId, _events: &[Event]) -> Result<(), ListenerError> {
+        Err(ListenerError("never".into()))
+    }
+}
+
+// behaviour: delivery.listener-fails
+#[test]
+fn a_listener_that_only_fails_is_let_go_with_its_session() {
+    let world = World::new();
+    let [alice] = world.sessions(["alice"]);
+    world.create("bob");
+    let useless = Arc::new(Useless);
+    let consumer = Consumer::Listener(Arc::clone(&useless) as Arc<_>);
+    let options = SessionOptions { reads_messages: true, consumer, ..SessionOptions::default() };
+    let bob = world.engine.open_session(&account("bob"), options).unwrap();
+    bob.set_presence(SetPresence::state(State::Online)).unwrap();
+    alice.send(&account("bob"), "one").unwrap();
+    alice.send(&account("bob"), "two").unwrap();
+    bob.close();
+    world.engine.advance(0).unwrap();
+    assert_eq!(Arc::strong_count(&useless), 1);
+    let [next] = world.sessions(["bob"]);
+    assert_eq!(texts(&world.drain(&next)), ["one", "two"], "what it did not deal with is there for the next");
+}
+
 // behaviour: delivery.parked, delivery.listener-fails
 #[test]
 fn a_message_that_fails_three_times_alone_is_parked() {

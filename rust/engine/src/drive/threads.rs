@@ -115,6 +115,7 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     }
     // What the steps had under way has been answered now, so nothing of it comes after `Closed`.
     shared.answers.close();
+    shared.readers.close();
     let mut state = lock(&joins.state);
     while state.dispatchers > 0 {
         state = wait(&joins.changed, state);

@@ -95,6 +95,7 @@ impl World {
         self.shared.checkpointer.close();
         self.shared.ready.close();
         self.shared.answers.close();
+        self.shared.readers.close();
         let steps = lock(&self.steps).take();
         drop(steps);
         if !lock(&self.inside).calling {

@@ -7,6 +7,7 @@ use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
 use crate::error::{Error, Result};
 use crate::event::EndReason;
 use crate::messages::{BuddiesFor, Fetch, FoundPeer, Job, RowAddresses, Signal};
+use crate::readers::history_query;
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, DeviceNumber, Position};
@@ -15,7 +16,7 @@ use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, Buddy};
 use rosterkit_core::row::Row;
 use rosterkit_core::write::{OWN, Pending, Write};
-use rosterkit_store::{HistoryQuery, Loaded};
+use rosterkit_store::Loaded;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -372,13 +373,9 @@ impl Shard {
     // ---- queries the reader answers -------------------------------------------------------------------------
 
     pub(super) fn read_history(&mut self, id: AddressId, request: HistoryRequest, reply: ReplyTo) {
-        const MAX_PAGE: usize = 1_000;
-        if request.limit == 0 || request.limit > MAX_PAGE {
-            let what = format!("a page has 1 to {MAX_PAGE} messages, not {}", request.limit);
-            return reply.answer(Err(Refusal::InvalidArgument(what).into()));
+        match history_query(id, request) {
+            Ok((query, peer)) => self.fetch(Fetch::History { query, peer, reply }),
+            Err(error) => reply.answer(Err(error)),
         }
-        let HistoryRequest { peer, anchor, direction, limit } = request;
-        let query = HistoryQuery { account: id, peer: None, anchor, direction, limit };
-        self.fetch(Fetch::History { query, peer: peer.map(|p| p.bare()), reply });
     }
 }

@@ -176,7 +176,7 @@ impl Shard {
             }),
         );
         self.shared.ready.register(&queue, options.consumer);
-        let handle = Session::new(Arc::clone(&self.shared), queue, address, instance);
+        let handle = Session::new(Arc::clone(&self.shared), queue, id, address, instance);
         reply.answer(Ok(Answer::Session(handle)));
         self.start_feed(session);
     }

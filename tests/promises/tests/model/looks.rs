@@ -107,7 +107,13 @@ impl Run {
         loop {
             let request =
                 HistoryRequest { peer: peer.cloned(), anchor, direction: Direction::Newer, limit: 100 };
-            match self.engine().call(&actor, Command::ReadHistory(request)) {
+            // A session reads on its own thread, an account's page comes by way of the engine's.
+            let session = self.live.values().find(|live| live.session.account() == account);
+            let answer = match session {
+                Some(live) => live.session.history(request).map(Answer::History),
+                None => self.engine().call(&actor, Command::ReadHistory(request)),
+            };
+            match answer {
                 Ok(Answer::History(page)) => {
                     let texts =
                         page.messages.iter().map(|m| (m.position, m.content.as_text().unwrap().to_owned()));
