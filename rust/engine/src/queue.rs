@@ -81,6 +81,15 @@ struct Inner {
     failures_in_a_row: u32,
 }
 
+impl Inner {
+    fn has_more(&self) -> bool {
+        let anything = !self.rows.is_empty()
+            || self.slots.as_ref().is_some_and(|s| !s.is_empty())
+            || self.ended.is_some() && !self.end_told;
+        anything && self.handed.len() < MAX_HANDED
+    }
+}
+
 struct QueuedRow {
     position: Position,
     body: EventBody,
@@ -192,13 +201,13 @@ impl SessionQueue {
             || inner.handed.iter().any(|h| h.place.row() == Some(position))
     }
 
-    /// Whether there is something to hand out.
+    /// Whether there is something to hand out. When there is not, whoever was told so has come, and is told again of what
+    /// comes next: what was announced may be gone by now.
     pub(crate) fn has_more(&self) -> bool {
-        let inner = lock(&self.inner);
-        let anything = !inner.rows.is_empty()
-            || inner.slots.as_ref().is_some_and(|s| !s.is_empty())
-            || inner.ended.is_some() && !inner.end_told;
-        anything && inner.handed.len() < MAX_HANDED
+        let mut inner = lock(&self.inner);
+        let has_more = inner.has_more();
+        inner.announced &= has_more;
+        has_more
     }
 
     /// How many batches failed in a row.
@@ -212,7 +221,7 @@ impl SessionQueue {
     }
 
     fn announce(&self, mut inner: crate::sync::MutexGuard<'_, Inner>, wake: &dyn Wake) {
-        if inner.announced {
+        if inner.announced || !inner.has_more() {
             return;
         }
         inner.announced = true;

@@ -190,6 +190,26 @@ impl Listener for Stubborn {
     }
 }
 
+// behaviour: delivery.copies
+#[test]
+fn a_listener_that_went_offline_is_told_of_messages_still() {
+    let world = World::new();
+    let [alice] = world.sessions(["alice"]);
+    world.create("bob");
+    let stubborn =
+        Arc::new(Stubborn { fails_for: "nothing", failures: AtomicU32::new(0), got: Mutex::default() });
+    let consumer = Consumer::Listener(Arc::clone(&stubborn) as Arc<_>);
+    let options = SessionOptions { reads_messages: true, consumer, ..SessionOptions::default() };
+    let bob = world.engine.open_session(&account("bob"), options).unwrap();
+    // What was announced is gone before anybody looks at it: the presence that the session does not show any more.
+    bob.set_presence(SetPresence::state(State::Busy)).unwrap();
+    bob.go_offline().unwrap();
+    world.engine.advance(0).unwrap();
+    alice.send(&account("bob"), "hello").unwrap();
+    world.engine.advance(0).unwrap();
+    assert_eq!(*stubborn.got.lock().unwrap(), ["hello"]);
+}
+
 /// A listener that never deals with anything.
 struct Useless;
 
