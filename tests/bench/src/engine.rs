@@ -242,28 +242,3 @@ pub fn reading(directory: &Path) -> Vec<Row> {
         Row::rate("history_page", median(ours), "pages/s, CPU", median(theirs)),
     ]
 }
-
-/// The cost of a message when few of many accounts stay in memory, against a thousand that all do.
-pub fn many_accounts(directory: &Path) -> Vec<Row> {
-    let cost = |accounts: usize, idle: usize, name: &str| {
-        let path = directory.join(name);
-        let mut load = Load::open(&path, accounts, idle, Durability::Full);
-        load.make_accounts();
-        load.messages(2 * accounts, 1_024);
-        let mut cpu = vec![];
-        for _ in 0..5 {
-            let before = cpu_seconds();
-            load.messages(40_000, 1_024);
-            cpu.push((cpu_seconds() - before) * 1e6 / 40_000.0);
-        }
-        load.engine.shutdown(true).expect("down");
-        median(cpu)
-    };
-    let few = cost(1_000, 2_000, "few.db");
-    let many = cost(100_000, 10_000, "many.db");
-    let room = cost(100_000, 200_000, "room.db");
-    vec![
-        Row::cost("message_cost_100k_10k_resident", many, "µs", few),
-        Row::cost("message_cost_100k_all_resident", room, "µs", few),
-    ]
-}

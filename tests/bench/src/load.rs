@@ -36,17 +36,22 @@ pub struct Load {
     pub counters: Arc<Counters>,
     pub random: fastrand::Rng,
     addresses: Vec<Address>,
-    sent: u64,
+    /// How many were sent: the next client id. Who opens a file again goes on from there.
+    pub sent: u64,
     pub client_ids: bool,
 }
 
 impl Load {
     pub fn open(path: &Path, accounts: usize, idle: usize, durability: Durability) -> Load {
+        Load::among(path, (0..accounts).map(address).collect(), idle, durability)
+    }
+
+    /// A load of these accounts.
+    pub fn among(path: &Path, addresses: Vec<Address>, idle: usize, durability: Durability) -> Load {
         let counters = Arc::new(Counters::default());
         let sqlite = SqliteOptions { disk: Disk::through(counters.clone()), ..SqliteOptions::default() };
         let options = EngineOptions { durability, ..options(idle) };
         let engine = Engine::open(SqliteStore::new(path, sqlite), options).expect("an engine");
-        let addresses = (0..accounts).map(address).collect();
         Load { engine, counters, random: fastrand::Rng::with_seed(1), addresses, sent: 0, client_ids: true }
     }
 
@@ -73,12 +78,27 @@ impl Load {
 
     /// A message from anybody to anybody.
     fn send_command(&mut self) -> (Actor, Command) {
+        let mut any = || self.random.usize(0..self.addresses.len());
+        let (sender, recipient) = (any(), any());
+        self.send_between(sender, recipient)
+    }
+
+    fn send_between(&mut self, sender: usize, recipient: usize) -> (Actor, Command) {
         self.sent += 1;
-        let mut any = || &self.addresses[self.random.usize(0..self.addresses.len())];
-        let (sender, recipient) = (as_account(any()), any().clone());
+        let (sender, recipient) = (as_account(&self.addresses[sender]), self.addresses[recipient].clone());
         let client_id =
             self.client_ids.then(|| ClientId::new(&format!("c{:015}", self.sent)).expect("an id"));
         (sender, Command::Send(Send { recipient, content: Content::text(BODY), client_id }))
+    }
+
+    /// A message from each account to the next: from then on all are in memory, if there is room.
+    pub fn everybody_sends(&mut self) {
+        let count = self.addresses.len();
+        for first in (0..count).step_by(1_024) {
+            let senders = first..count.min(first + 1_024);
+            let sends: Vec<_> = senders.map(|s| self.send_between(s, (s + 1) % count)).collect();
+            self.run(sends.into_iter());
+        }
     }
 
     /// `count` messages, `in_flight` under way at once, each sender with one.

@@ -6,7 +6,9 @@
 mod baseline;
 mod engine;
 mod load;
+mod many;
 mod measure;
+mod population;
 
 use measure::{Row, json, table};
 use std::path::Path;
@@ -20,7 +22,7 @@ const ENGINE: [Measurement; 5] = [
     ("relaxed", engine::relaxed),
     ("presence", engine::presence),
     ("reading", engine::reading),
-    ("many_accounts", engine::many_accounts),
+    ("many_accounts", many::many_accounts),
 ];
 
 fn main() -> ExitCode {
