@@ -5,9 +5,11 @@
 
 mod baseline;
 mod engine;
+mod heap;
 mod load;
 mod many;
 mod measure;
+mod memory;
 mod population;
 
 use measure::{Row, json, table};
@@ -17,12 +19,13 @@ use std::process::ExitCode;
 /// A measurement: its name, and what makes its rows in a folder of its own.
 type Measurement = (&'static str, fn(&Path) -> Vec<Row>);
 
-const ENGINE: [Measurement; 5] = [
+const ENGINE: [Measurement; 6] = [
     ("durable_accept", engine::durable_accept),
     ("relaxed", engine::relaxed),
     ("presence", engine::presence),
     ("reading", engine::reading),
     ("many_accounts", many::many_accounts),
+    ("bytes_per_account", memory::bytes_per_account),
 ];
 
 fn main() -> ExitCode {
