@@ -79,6 +79,8 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
     let connection = connection.map_err(|e| StoreError::of(doing, e))?;
     let set = || -> rusqlite::Result<()> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        // A plan does not depend on what is bound: otherwise a statement is prepared anew for each value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.busy_timeout(Duration::from_millis(options.busy_ms))?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "synchronous", "FULL")?;
