@@ -66,9 +66,8 @@ pub(crate) struct SessionQueue {
 
 #[derive(Default)]
 struct Inner {
-    rows: VecDeque<QueuedRow>,
-    slots: Option<Box<Slots<Slot, EventBody>>>,
-    handed: VecDeque<Handed>,
+    /// Nearly all queues are empty nearly always, and there are many: an empty one keeps no room.
+    held: Option<Box<Held>>,
     next_seq: u64,
     ended: Option<EndReason>,
     end_told: bool,
@@ -81,12 +80,34 @@ struct Inner {
     failures_in_a_row: u32,
 }
 
+/// What is in a queue.
+#[derive(Default)]
+struct Held {
+    rows: VecDeque<QueuedRow>,
+    slots: Slots<Slot, EventBody>,
+    handed: VecDeque<Handed>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.slots.is_empty() && self.handed.is_empty()
+    }
+}
+
 impl Inner {
+    fn held(&mut self) -> &mut Held {
+        self.held.get_or_insert_default()
+    }
+
+    /// How many events the consumer has in hand.
+    fn in_hand(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.handed.len())
+    }
+
     fn has_more(&self) -> bool {
-        let anything = !self.rows.is_empty()
-            || self.slots.as_ref().is_some_and(|s| !s.is_empty())
+        let anything = self.held.as_ref().is_some_and(|h| !h.rows.is_empty() || !h.slots.is_empty())
             || self.ended.is_some() && !self.end_told;
-        anything && self.handed.len() < MAX_HANDED
+        anything && self.in_hand() < MAX_HANDED
     }
 }
 
@@ -131,18 +152,19 @@ impl SessionQueue {
     /// Puts a row at the end. The shard keeps to [`room`](Self::room).
     pub(crate) fn put_row(&self, position: Position, body: EventBody, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        let end = inner.rows.len();
+        let rows = &mut inner.held().rows;
+        let end = rows.len();
         let at = if planted(Bug::Reorder) { end.saturating_sub(1) } else { end };
-        inner.rows.insert(at, QueuedRow { position, body, failures: 0 });
+        rows.insert(at, QueuedRow { position, body, failures: 0 });
         self.announce(inner, wake);
     }
 
     /// Puts state into its slot, in place of what stood there.
     pub(crate) fn put_slot(&self, slot: Slot, body: EventBody, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        let slots = inner.slots.get_or_insert_default();
+        let slots = &mut inner.held().slots;
         if slots.len() >= MAX_SLOTS && !slots.contains(&slot) {
-            **slots = Slots::default();
+            *slots = Slots::default();
             slots.put(Slot::Resync, EventBody::Resync);
         } else {
             slots.put(slot, body);
@@ -154,9 +176,9 @@ impl SessionQueue {
     pub(crate) fn forget_presence(&self, wake: &dyn Wake) {
         let of_presence = |slot: &Slot| matches!(slot, Slot::Presence(_) | Slot::SnapshotEnd);
         let mut inner = lock(&self.inner);
-        inner.handed.retain(|h| !matches!(&h.place, Place::Slot(slot) if of_presence(slot)));
-        if let Some(slots) = &mut inner.slots {
-            slots.retain(|slot| !of_presence(slot));
+        if let Some(held) = &mut inner.held {
+            held.handed.retain(|h| !matches!(&h.place, Place::Slot(slot) if of_presence(slot)));
+            held.slots.retain(|slot| !of_presence(slot));
         }
         // The consumer may have had as many in hand as it gets.
         self.announce(inner, wake);
@@ -169,16 +191,20 @@ impl SessionQueue {
             inner.ended = Some(reason);
         }
         // What was not handed out stays in the log for the next session; the slots die with this one.
-        inner.rows.clear();
-        inner.slots = None;
+        if let Some(held) = &mut inner.held {
+            held.rows.clear();
+            held.slots = Slots::default();
+        }
         self.announce(inner, wake);
     }
 
     /// Starts over, for the same session in a new attachment: rows come again from the log.
     pub(crate) fn reattach(&self, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        inner.rows.clear();
-        inner.handed.clear();
+        if let Some(held) = &mut inner.held {
+            held.rows.clear();
+            held.handed.clear();
+        }
         self.attachment.fetch_add(1, Ordering::Relaxed);
         self.announce(inner, wake);
     }
@@ -190,15 +216,18 @@ impl SessionQueue {
     /// How many more rows it takes.
     pub(crate) fn room(&self) -> usize {
         let inner = lock(&self.inner);
-        let handed = inner.handed.iter().filter(|h| h.place.row().is_some()).count();
-        ROOM.saturating_sub(inner.rows.len() + handed)
+        let Some(held) = &inner.held else { return ROOM };
+        let handed = held.handed.iter().filter(|h| h.place.row().is_some()).count();
+        ROOM.saturating_sub(held.rows.len() + handed)
     }
 
     /// Whether this row waits here, handed out or not.
     pub(crate) fn holds(&self, position: Position) -> bool {
         let inner = lock(&self.inner);
-        inner.rows.iter().any(|r| r.position == position)
-            || inner.handed.iter().any(|h| h.place.row() == Some(position))
+        inner.held.as_ref().is_some_and(|held| {
+            held.rows.iter().any(|r| r.position == position)
+                || held.handed.iter().any(|h| h.place.row() == Some(position))
+        })
     }
 
     /// Whether there is something to hand out. When there is not, whoever was told so has come, and is told again of what
@@ -245,10 +274,13 @@ impl SessionQueue {
         let mut positions = Vec::new();
         {
             let mut inner = lock(&self.inner);
-            let was_full = inner.handed.len() >= MAX_HANDED;
-            while inner.handed.front().is_some_and(|h| h.seq <= seq) {
-                positions.extend(inner.handed.pop_front().and_then(|h| h.place.row()));
+            let was_full = inner.in_hand() >= MAX_HANDED;
+            if let Some(held) = &mut inner.held {
+                while held.handed.front().is_some_and(|h| h.seq <= seq) {
+                    positions.extend(held.handed.pop_front().and_then(|h| h.place.row()));
+                }
             }
+            inner.held.take_if(|held| held.is_empty());
             inner.singly = inner.singly.saturating_sub(positions.len());
             inner.failures_in_a_row = 0;
             if was_full {
@@ -267,9 +299,10 @@ impl SessionQueue {
         let failures = {
             let mut inner = lock(&self.inner);
             // Only a row that failed alone is to blame; a failed batch is tried again in ones first.
-            let failed = inner.handed.iter().filter(|handed| handed.place.row().is_some()).count();
+            let in_hand = inner.held.as_ref().map(|held| held.handed.iter());
+            let failed = in_hand.into_iter().flatten().filter(|h| h.place.row().is_some()).count();
             let over = inner.ended.is_some();
-            while let Some(handed) = inner.handed.pop_back() {
+            while let Some(handed) = inner.held.as_mut().and_then(|held| held.handed.pop_back()) {
                 match handed.place {
                     Place::End => inner.end_told = false,
                     // Of a session that has ended only the end comes again; its rows are in the log for the next one.
@@ -279,11 +312,11 @@ impl SessionQueue {
                         if failures >= MAX_FAILURES {
                             parked.push((position, handed.body));
                         } else {
-                            inner.rows.push_front(QueuedRow { position, body: handed.body, failures });
+                            inner.held().rows.push_front(QueuedRow { position, body: handed.body, failures });
                         }
                     }
                     // State comes again as it is by then.
-                    Place::Slot(slot) => inner.slots.get_or_insert_default().give_back(slot, handed.body),
+                    Place::Slot(slot) => inner.held().slots.give_back(slot, handed.body),
                 }
             }
             inner.singly = if over { 0 } else { inner.singly.max(failed) - parked.len() };
@@ -336,10 +369,11 @@ impl Reading<'_> {
         inner.announced = false;
         let max = if inner.singly > 0 { 1 } else { max };
         let mut events = Vec::new();
-        while events.len() < max && inner.handed.len() < MAX_HANDED {
-            let (body, place) = if let Some(QueuedRow { position, body, failures }) = inner.rows.pop_front() {
+        while events.len() < max && inner.in_hand() < MAX_HANDED {
+            let row = inner.held.as_mut().and_then(|held| held.rows.pop_front());
+            let (body, place) = if let Some(QueuedRow { position, body, failures }) = row {
                 (body, Place::Row { position, failures })
-            } else if let Some((slot, body)) = inner.slots.as_mut().and_then(|s| s.pop_front()) {
+            } else if let Some((slot, body)) = inner.held.as_mut().and_then(|held| held.slots.pop_front()) {
                 (body, Place::Slot(slot))
             } else if let (Some(reason), false) = (inner.ended, inner.end_told) {
                 inner.end_told = true;
@@ -349,7 +383,7 @@ impl Reading<'_> {
             };
             let seq = inner.next_seq;
             inner.next_seq += 1;
-            inner.handed.push_back(Handed { seq, body: body.clone(), place });
+            inner.held().handed.push_back(Handed { seq, body: body.clone(), place });
             events.push(Event { seq, body });
         }
         if events.is_empty() && inner.end_told {

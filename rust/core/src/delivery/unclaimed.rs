@@ -40,6 +40,10 @@ impl Unclaimed {
         let removed = self.find(position).ok().and_then(|at| self.rows.remove(at));
         if let Some(waiting) = removed {
             self.bytes -= u64::from(waiting.size);
+            if self.rows.is_empty() {
+                // Where all is claimed, as nearly everywhere, no room is kept.
+                self.rows = VecDeque::new();
+            }
         }
         removed.is_some()
     }

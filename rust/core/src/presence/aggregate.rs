@@ -1,6 +1,5 @@
 //! The aggregate: one presence out of those of all sessions.
 
-use crate::id::SessionId;
 use crate::presence::State;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -9,8 +8,6 @@ use std::sync::Arc;
 /// What one session shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
-    /// Whose.
-    pub session: SessionId,
     /// The state.
     pub state: State,
     /// The note.
@@ -118,7 +115,6 @@ mod tests {
 
     fn contribution(session: u64, state: State, since: u64) -> Contribution {
         Contribution {
-            session: SessionId(session),
             state,
             note: Some(format!("note {session}").into()),
             priority: 0,

@@ -1,7 +1,7 @@
 //! Changes: what alters the durable half of an account. While one is on its way to the disk the account takes no
 //! other input; when it fails it is dropped, and memory is as it was.
 
-use super::{Gate, Ring, Shard, Work};
+use super::{Gate, Ring, Shard, Waiting, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
 use crate::error::{Error, Result};
@@ -17,7 +17,6 @@ use rosterkit_core::roster::{self, Buddy};
 use rosterkit_core::row::Row;
 use rosterkit_core::write::{OWN, Pending, Write};
 use rosterkit_store::Loaded;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A change under way.
@@ -240,7 +239,7 @@ impl Shard {
         id: AddressId,
         address: Address,
         reply: ReplyTo,
-        waiting: VecDeque<Work>,
+        waiting: Box<Waiting>,
     ) {
         if !self.hosts(&address) {
             let what = format!("the domain {} is not hosted here", address.domain());
@@ -264,7 +263,7 @@ impl Shard {
             return;
         };
         self.accounts.remove(&resident.record.address);
-        for work in resident.waiting {
+        for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
             self.cannot(work, error);
         }
     }
@@ -329,7 +328,7 @@ impl Shard {
         }
         self.fetch(Fetch::Needed { account: id, after: Position::ZERO, upto: position });
         // What waited finds no account; a creation among it makes a new one.
-        for work in resident.waiting {
+        for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
             self.work(address.clone(), work);
         }
     }

@@ -27,8 +27,16 @@ pub(super) enum Feed {
     None,
     /// As they are installed.
     Live,
-    /// From the log: first these rows, then everything above `after`.
-    Log { backlog: VecDeque<Position>, after: Position, reading: bool },
+    /// From the log.
+    Log(Box<FromLog>),
+}
+
+/// First the rows of the backlog, then everything above `after`.
+#[derive(Debug)]
+pub(super) struct FromLog {
+    backlog: VecDeque<Position>,
+    after: Position,
+    reading: bool,
 }
 
 impl Feed {
@@ -36,8 +44,12 @@ impl Feed {
     pub(super) fn next(&self) -> Option<Position> {
         match self {
             Feed::None | Feed::Live => None,
-            Feed::Log { backlog, after, .. } => backlog.iter().copied().chain([after.next()]).min(),
+            Feed::Log(log) => log.backlog.iter().copied().chain([log.after.next()]).min(),
         }
+    }
+
+    fn from_log(backlog: VecDeque<Position>, after: Position) -> Feed {
+        Feed::Log(Box::new(FromLog { backlog, after, reading: false }))
     }
 }
 
@@ -59,7 +71,7 @@ impl Shard {
             // An anonymous session gets what nobody claimed and nobody has in hand.
             None => (resident.unclaimed.assign_all(session), resident.last),
         };
-        attached.feed = Feed::Log { backlog, after, reading: false };
+        attached.feed = Feed::from_log(backlog, after);
         self.read_on(session);
     }
 
@@ -68,9 +80,10 @@ impl Shard {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
-        let Feed::Log { backlog, after, reading } = &mut attached.feed else {
+        let Feed::Log(log) = &mut attached.feed else {
             return;
         };
+        let FromLog { backlog, after, reading } = &mut **log;
         if *reading {
             return;
         }
@@ -104,9 +117,10 @@ impl Shard {
         if attached.queue.attachment() != attachment {
             return;
         }
-        let Feed::Log { backlog, after, reading } = &mut attached.feed else {
+        let Feed::Log(log) = &mut attached.feed else {
             return;
         };
+        let FromLog { backlog, after, reading } = &mut **log;
         *reading = false;
         let rows = match result {
             Ok(rows) => rows,
@@ -140,11 +154,11 @@ impl Shard {
             };
             match &attached.feed {
                 Feed::None => {}
-                Feed::Log { .. } => self.read_on(session),
+                Feed::Log(_) => self.read_on(session),
                 Feed::Live if attached.outstanding as usize >= crate::queue::ROOM => {
                     // Too slow: from here on it reads the log, at its own pace.
                     let after = Position(row.position.0 - 1);
-                    attached.feed = Feed::Log { backlog: VecDeque::new(), after, reading: false };
+                    attached.feed = Feed::from_log(VecDeque::new(), after);
                     self.read_on(session);
                 }
                 Feed::Live => self.offer(id, session, row, addresses),
@@ -258,12 +272,12 @@ impl Shard {
             .filter(|&p| !attached.queue.holds(p))
             .collect();
         match &mut attached.feed {
-            Feed::Log { backlog, .. } => {
-                let also: Vec<Position> = missing.into_iter().filter(|p| !backlog.contains(p)).collect();
-                backlog.extend(also);
+            Feed::Log(log) => {
+                let also: Vec<Position> = missing.into_iter().filter(|p| !log.backlog.contains(p)).collect();
+                log.backlog.extend(also);
             }
             feed => {
-                *feed = Feed::Log { backlog: missing.into(), after: resident.last, reading: false };
+                *feed = Feed::from_log(missing.into(), resident.last);
             }
         }
         self.read_on(heir);

@@ -12,7 +12,7 @@ mod roster;
 mod send;
 mod sessions;
 
-pub(crate) use resident::{Gate, InFlight, Resident, Ring, Work};
+pub(crate) use resident::{Gate, InFlight, Resident, Ring, Waiting, Work};
 
 use crate::answers::{ReplyTo, Untaken};
 use crate::command::{Answer, Command};
@@ -72,7 +72,7 @@ pub(crate) struct Shard {
 enum Residency {
     Here(AddressId),
     /// It is being read; this waits for it.
-    Loading(VecDeque<Work>),
+    Loading(Box<Waiting>),
 }
 
 /// What falls due by itself.
@@ -275,10 +275,11 @@ impl Shard {
                 let id = *id;
                 self.work_on(id, work);
             }
-            Some(Residency::Loading(waiting)) => waiting.push_back(work),
+            Some(Residency::Loading(waiting)) => waiting.0.push_back(work),
             None => {
                 let mint = makes_account(&work);
-                self.accounts.insert(account.clone(), Residency::Loading(VecDeque::from([work])));
+                self.accounts
+                    .insert(account.clone(), Residency::Loading(Box::new(Waiting(VecDeque::from([work])))));
                 self.fetch(Fetch::Account { address: account, mint });
             }
         }
@@ -288,11 +289,11 @@ impl Shard {
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
-        if matches!(resident.gate, Gate::Open) && resident.waiting.is_empty() {
+        if matches!(resident.gate, Gate::Open) && resident.nobody_waits() {
             self.perform(id, work);
             self.maybe_idle(id);
         } else {
-            resident.waiting.push_back(work);
+            resident.waiting.get_or_insert_default().0.push_back(work);
         }
     }
 
@@ -304,7 +305,8 @@ impl Shard {
         while let Some(resident) = self.residents.get_mut(&id)
             && matches!(resident.gate, Gate::Open)
         {
-            let Some(work) = resident.waiting.pop_front() else {
+            let Some(work) = resident.waiting.as_mut().and_then(|waiting| waiting.0.pop_front()) else {
+                resident.waiting = None;
                 break;
             };
             self.perform(id, work);
@@ -373,14 +375,14 @@ impl Shard {
             }
             Ok(FoundAccount::Absent(id)) => self.absent(address, id, waiting),
             Err(error) => {
-                for work in waiting {
+                for work in waiting.0 {
                     self.cannot(work, &error);
                 }
             }
         }
     }
 
-    fn reside(&mut self, loaded: Loaded, waiting: VecDeque<Work>) {
+    fn reside(&mut self, loaded: Loaded, waiting: Box<Waiting>) {
         let Loaded { record, progress, unclaimed: rows, last } = loaded;
         let mut unclaimed = rosterkit_core::delivery::unclaimed::Unclaimed::default();
         for row in rows {
@@ -396,7 +398,7 @@ impl Shard {
             in_flight: Vec::new(),
             arriving: 0,
             gate: Gate::Open,
-            waiting,
+            waiting: Some(waiting),
             sessions: Vec::new(),
             shown: Presence::offline(),
             swept: Position::ZERO,
@@ -421,8 +423,8 @@ impl Shard {
     }
 
     /// There is no such account. The first who wants to make it does; what came before that is refused.
-    fn absent(&mut self, address: &Address, id: Option<AddressId>, mut waiting: VecDeque<Work>) {
-        while let Some(work) = waiting.pop_front() {
+    fn absent(&mut self, address: &Address, id: Option<AddressId>, mut waiting: Box<Waiting>) {
+        while let Some(work) = waiting.0.pop_front() {
             match (work, id) {
                 (Work::Command { command, reply, .. }, Some(id))
                     if matches!(*command, Command::CreateAccount) =>
@@ -430,7 +432,7 @@ impl Shard {
                     return self.create_account(id, address.clone(), reply, waiting);
                 }
                 (work, None) if makes_account(&work) => {
-                    waiting.push_front(work);
+                    waiting.0.push_front(work);
                     self.accounts.insert(address.clone(), Residency::Loading(waiting));
                     return self.fetch(Fetch::Account { address: address.clone(), mint: true });
                 }
@@ -462,7 +464,7 @@ impl Shard {
         self.generation = generation;
         for (_, state) in self.accounts.drain() {
             if let Residency::Loading(waiting) = state {
-                for work in waiting {
+                for work in waiting.0 {
                     answer_unknown(work);
                 }
             }
@@ -478,7 +480,7 @@ impl Shard {
                 Gate::Fetching(work) => answer_unknown(*work),
                 Gate::Changing(changing) => changing.answer_unknown(),
             }
-            for work in resident.waiting {
+            for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
                 answer_unknown(work);
             }
         }

@@ -51,7 +51,6 @@ impl Shard {
             lease.renew(self.now.tick);
         }
         attached.contribution = Some(Contribution {
-            session,
             state: presence.state,
             note: presence.note.map(Into::into),
             priority: presence.priority,

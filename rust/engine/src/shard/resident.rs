@@ -31,8 +31,8 @@ pub(crate) struct Resident {
     /// Rows to it under way.
     pub(crate) arriving: u32,
     pub(crate) gate: Gate,
-    /// What came while the gate was closed.
-    pub(crate) waiting: VecDeque<Work>,
+    /// What came while the gate was closed. Boxed, as it is seldom there.
+    pub(crate) waiting: Option<Box<Waiting>>,
     /// Its sessions, oldest first.
     pub(crate) sessions: Vec<SessionId>,
     /// What its watchers were last told.
@@ -62,6 +62,10 @@ pub(crate) enum Gate {
     Changing(Box<Changing>),
 }
 
+/// What waits for an account, in order.
+#[derive(Default)]
+pub(crate) struct Waiting(pub(crate) VecDeque<Work>);
+
 /// Something that concerns one account.
 pub(crate) enum Work {
     Command {
@@ -80,7 +84,7 @@ pub(crate) enum Ring {
     /// Nothing was read yet.
     Unread,
     /// The hashes of all that are remembered on disk. One that is not here was never used.
-    Known(FxHashSet<u64>),
+    Known(Box<FxHashSet<u64>>),
 }
 
 /// A send of this account that was not answered yet.
@@ -98,13 +102,17 @@ impl Resident {
         self.record.id
     }
 
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.waiting.as_ref().is_none_or(|waiting| waiting.0.is_empty())
+    }
+
     /// Whether nothing holds it in memory.
     pub(crate) fn is_idle(&self) -> bool {
         self.sessions.is_empty()
             && self.in_flight.is_empty()
             && self.arriving == 0
             && matches!(self.gate, Gate::Open)
-            && self.waiting.is_empty()
+            && self.nobody_waits()
             && !self.sweeping
             && !self.dirty
     }

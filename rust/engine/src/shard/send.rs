@@ -126,7 +126,7 @@ impl Shard {
         match result {
             Ok(hashes) => {
                 if let Some(resident) = self.residents.get_mut(&id) {
-                    resident.ring = Ring::Known(hashes.into_iter().collect());
+                    resident.ring = Ring::Known(Box::new(hashes.into_iter().collect()));
                 }
                 self.perform(id, work);
             }
@@ -305,6 +305,10 @@ impl Shard {
             return;
         };
         let in_flight = resident.in_flight.swap_remove(at);
+        if resident.in_flight.is_empty() {
+            // Most accounts send seldom: none keeps room for it.
+            resident.in_flight = Vec::new();
+        }
         let answer = match result {
             Ok(row) => {
                 if let (Ring::Known(hashes), Some(client_id)) = (&mut resident.ring, &in_flight.client_id) {

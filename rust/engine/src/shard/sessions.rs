@@ -35,7 +35,7 @@ pub(super) struct Attached {
     /// Rows in the queue or in the consumer's hands.
     pub(super) outstanding: u32,
     pub(super) contribution: Option<Contribution>,
-    pub(super) lease: Option<Lease>,
+    pub(super) lease: Option<Box<Lease>>,
     /// Presence answers still expected before the snapshot is whole.
     pub(super) snapshot: Option<u32>,
     /// When what somebody types ends by itself.
@@ -149,8 +149,10 @@ impl Shard {
         if let Some(cursor) = device.and_then(|d| resident.progress.cursor_mut(d)) {
             cursor.seen = self.now.wall;
         }
+        // Most have one session.
+        resident.sessions.reserve_exact(1);
         resident.sessions.push(session);
-        let lease = options.lease_ms.map(|ms| Lease::new(ms, self.now.tick));
+        let lease = options.lease_ms.map(|ms| Box::new(Lease::new(ms, self.now.tick)));
         if let Some(lease) = &lease {
             self.schedule(lease.deadline(), Deadline::Lease(session));
         }
