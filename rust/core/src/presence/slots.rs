@@ -1,7 +1,8 @@
 //! Newest-wins slots: a queue in which a key stands once.
 
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// A queue of values by key. Putting a key that waits already replaces its value and leaves it where it stands, so a
@@ -9,12 +10,12 @@ use std::hash::Hash;
 #[derive(Debug)]
 pub struct Slots<K, V> {
     order: VecDeque<K>,
-    values: HashMap<K, V>,
+    values: FxHashMap<K, V>,
 }
 
 impl<K, V> Default for Slots<K, V> {
     fn default() -> Self {
-        Slots { order: VecDeque::new(), values: HashMap::new() }
+        Slots { order: VecDeque::new(), values: FxHashMap::default() }
     }
 }
 
