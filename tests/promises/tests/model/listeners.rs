@@ -70,6 +70,10 @@ impl Host {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&position)
     }
 
+    pub(crate) fn was_called(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn stand_still(&self) {
         *self.go_on.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }

@@ -119,6 +119,10 @@ impl Run {
         live.session.set_presence(presence.clone()).map_err(|e| e.to_string())?;
         self.say(format!("session {} {presence:?}", id.0));
         self.model.show(id, Some(shown));
+        // One that takes messages again is attached anew, and takes what nobody has before another session comes.
+        if self.drive == Drive::Threads && presence.priority >= 0 {
+            return self.take_in_hand(id);
+        }
         self.settle();
         Ok(())
     }

@@ -114,15 +114,25 @@ impl Run {
         self.live.insert(id, Live { session, host, seen: BTreeMap::new() });
         // What it is owed is in its hands before another session comes and takes what nobody has.
         match self.drive {
-            Drive::Threads if manner.is_none() => self.eventually(|run| {
-                run.read_once(id, 10_000)?;
-                if run.model.sessions[&id].queue.is_empty() { Ok(()) } else { Err("rows are missing".into()) }
+            Drive::Threads if manner.is_none() => self.take_in_hand(id),
+            Drive::Threads if manner == Some(Manner::Blocks) => self.eventually(|run| {
+                let called = run.live[&id].host.as_ref().is_some_and(|host| host.was_called());
+                let owed = !run.model.sessions[&id].queue.is_empty();
+                if called || !owed { Ok(()) } else { Err("the listener that blocks was not called".into()) }
             }),
             _ => {
                 self.settle();
                 Ok(())
             }
         }
+    }
+
+    /// Everything a session is owed is in its hands.
+    pub(crate) fn take_in_hand(&mut self, id: SessionId) -> Step {
+        self.eventually(|run| {
+            run.read_once(id, 10_000)?;
+            if run.model.sessions[&id].queue.is_empty() { Ok(()) } else { Err("rows are missing".into()) }
+        })
     }
 
     pub(crate) fn close(&mut self) -> Step {
