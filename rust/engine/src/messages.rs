@@ -129,13 +129,35 @@ pub(crate) enum BuddiesFor {
 
 /// What the reader found. An error is about the disk; what waits for it is answered with it.
 pub(crate) enum Fetched {
-    Account { address: Address, result: Result<FoundAccount, Error> },
-    Peer { account: AddressId, result: Result<FoundPeer, Error> },
-    Buddies { account: AddressId, purpose: BuddiesFor, result: Result<Vec<Buddy>, Error> },
-    Ring { account: AddressId, result: Result<Vec<u64>, Error> },
-    ClientId { account: AddressId, result: Result<Option<ClientIdEntry>, Error> },
+    Account {
+        address: Address,
+        result: Result<FoundAccount, Error>,
+    },
+    Peer {
+        account: AddressId,
+        result: Result<FoundPeer, Error>,
+    },
+    Buddies {
+        account: AddressId,
+        purpose: BuddiesFor,
+        result: Result<Vec<Buddy>, Error>,
+    },
+    Ring {
+        account: AddressId,
+        result: Result<Vec<u64>, Error>,
+    },
+    ClientId {
+        account: AddressId,
+        result: Result<Option<ClientIdEntry>, Error>,
+    },
     Rows(FetchedRows),
-    Needed { account: AddressId, upto: Position, rows: Vec<(Position, Side)>, complete: bool },
+    /// No rows when they cannot be read.
+    Needed {
+        account: AddressId,
+        upto: Position,
+        rows: Option<Vec<(Position, Side)>>,
+        complete: bool,
+    },
 }
 
 pub(crate) enum FoundAccount {
@@ -189,6 +211,7 @@ pub(crate) enum ToReader {
     Opened {
         reader: Box<dyn Reader>,
         next_serial: u64,
+        generation: u64,
     },
 }
 

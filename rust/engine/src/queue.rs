@@ -275,8 +275,11 @@ impl SessionQueue {
     /// Acknowledges every event up to `seq`. Cumulative and idempotent.
     pub(crate) fn ack(&self, seq: u64, wake: &dyn Wake) {
         let mut positions = Vec::new();
+        let attachment;
         {
             let mut inner = lock(&self.inner);
+            // Of the attachment in which they were handed out: behind the lock there may be another.
+            attachment = self.attachment();
             let was_full = inner.in_hand() >= MAX_HANDED;
             if let Some(held) = &mut inner.held {
                 while held.handed.front().is_some_and(|h| h.seq <= seq) {
@@ -292,7 +295,7 @@ impl SessionQueue {
             }
         }
         if !positions.is_empty() {
-            wake.acknowledged(self.session, Acks { attachment: self.attachment(), positions });
+            wake.acknowledged(self.session, Acks { attachment, positions });
         }
     }
 
@@ -300,8 +303,10 @@ impl SessionQueue {
     /// failed three times is parked: acknowledged, and told. Returns how many batches failed in a row.
     pub(crate) fn fail(&self, wake: &dyn Wake) -> u32 {
         let mut parked = Vec::new();
+        let attachment;
         let failures = {
             let mut inner = lock(&self.inner);
+            attachment = self.attachment();
             // Only a row that failed alone is to blame; a failed batch is tried again in ones first.
             let in_hand = inner.held.as_ref().map(|held| held.handed.iter());
             let failed = in_hand.into_iter().flatten().filter(|h| h.place.row().is_some()).count();
@@ -332,10 +337,7 @@ impl SessionQueue {
                 let slot = Slot::Parked(message.id.0.as_u128());
                 self.put_slot(slot, EventBody::Parked { message_id: message.id }, wake);
             }
-            wake.acknowledged(
-                self.session,
-                Acks { attachment: self.attachment(), positions: vec![position] },
-            );
+            wake.acknowledged(self.session, Acks { attachment, positions: vec![position] });
         }
         self.announce(lock(&self.inner), wake);
         failures

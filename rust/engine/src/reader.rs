@@ -34,6 +34,8 @@ pub(crate) struct ReaderStep {
     connection: Option<ReadConnection>,
     inbox: VecDeque<ToReader>,
     next_serial: u64,
+    /// Of the store that is open here: ids given out belong to it.
+    generation: u64,
     /// Ids given out since the store was opened; some are on disk by now, some never will be.
     minted: FxHashMap<Address, AddressId>,
     /// What was read for each shard and not handed out yet.
@@ -48,6 +50,7 @@ impl ReaderStep {
             connection: None,
             inbox: VecDeque::new(),
             next_serial: 0,
+            generation: 0,
             minted: FxHashMap::default(),
         }
     }
@@ -89,7 +92,8 @@ impl ReaderStep {
                     self.minted.clear();
                     countdown.count();
                 }
-                ToReader::Opened { reader, next_serial } => {
+                ToReader::Opened { reader, next_serial, generation } => {
+                    self.generation = generation;
                     self.connection = Some(ReadConnection::new(reader));
                     self.next_serial = next_serial;
                 }
@@ -162,10 +166,12 @@ impl ReaderStep {
                 Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, result })
             }
             Fetch::Needed { account, after, upto } => {
-                // A sweep that cannot read goes on the next time; nothing waits for it.
-                let rows =
-                    self.store().and_then(|s| Ok(s.needed(account, after, upto, SWEEP_SLICE)?)).ok()?;
-                let complete = rows.len() < SWEEP_SLICE;
+                let rows = self.store().and_then(|s| Ok(s.needed(account, after, upto, SWEEP_SLICE)?));
+                if let Err(error) = &rows {
+                    tracing::warn!(%error, "a sweep cannot read; it goes on with the next change");
+                }
+                let rows = rows.ok();
+                let complete = rows.as_ref().is_some_and(|rows| rows.len() < SWEEP_SLICE);
                 Fetched::Needed { account, upto, rows, complete }
             }
             Fetch::History { query, peer, reply } => {
@@ -230,7 +236,7 @@ impl ReaderStep {
         let now = self.shared.clock.now().wall;
         match plan.check(self).and_then(|()| plan.writes(self, now)) {
             Ok(writes) => {
-                let generation = self.shared.generation();
+                let generation = self.generation;
                 let _ = self.shared.writer.put(ToWrite { generation, job: Job::Import { writes, reply } });
             }
             Err(error) => reply.answer(Err(error)),

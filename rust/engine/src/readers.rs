@@ -19,6 +19,8 @@ const MAX_NAMES: usize = 16_384;
 const MAX_PAGE: usize = 1_000;
 /// How many connections wait for the next plain call. Each has a page cache of its own.
 const MAX_IDLE: usize = 2;
+/// How many are lent at once; who comes then waits for one of these short reads.
+const MAX_LENT: usize = 4;
 
 /// A connection that reads, and what it remembers.
 pub(crate) struct ReadConnection {
@@ -148,6 +150,9 @@ impl Readers {
 
     fn lend(&self) -> Result<(Lent<'_>, ReadConnection)> {
         let mut guard = lock(&self.inner);
+        while guard.lent >= MAX_LENT {
+            guard = wait(&self.returned, guard);
+        }
         let inner = &mut *guard;
         let Some(source) = &inner.source else {
             return Err(Error::storage("the store is being opened again after a failure of the disk"));

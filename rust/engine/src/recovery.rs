@@ -98,7 +98,7 @@ impl WriterStep {
         self.open = Some(writer);
         let generation = self.shared.generation();
         self.shared.readers.open(reader.again()?);
-        let _ = self.shared.reader.put(ToReader::Opened { reader, next_serial });
+        let _ = self.shared.reader.put(ToReader::Opened { reader, next_serial, generation });
         let _ = self.shared.checkpointer.put(ToCheckpointer::Opened(checkpointer));
         let installed = Position(first_position.0.saturating_sub(1));
         for shard in &self.shared.shards {

@@ -189,7 +189,10 @@ impl WriterStep {
         // A position that was not reserved on disk must not be shown before its commit, not even here.
         let reserved = self.open.as_ref().is_some_and(|open| self.next < open.reserved());
         self.place(&mut writes);
-        if relaxed && reserved {
+        // Told is in the order of positions: behind something that waits for its commit everything does. So does what
+        // comes when too much waits to be written.
+        let at_once = self.batch.is_empty() && self.unwritten_bytes < RELAXED_BYTES;
+        if relaxed && reserved && at_once {
             if let Some(Write::Append(row)) = writes.first() {
                 self.unwritten_bytes += row.entry.size() + AROUND_A_ROW;
                 let done = Done::Row { row: Arc::clone(row), addresses, flight };
@@ -234,9 +237,11 @@ impl WriterStep {
         self.tell();
         self.drop_what_nobody_needs();
         let waiting: Vec<Write> = self.unwritten.drain(..).chain(self.lazy.drain(..)).collect();
+        // First: rows that were told have lower positions than those of the batch, and an account's progress as it was
+        // when it was handed over must not undo what a change of the batch says of it.
         if !waiting.is_empty() {
-            self.items.push(Item { writes: waiting });
-            self.batch.push(Taken::Silent);
+            self.items.insert(0, Item { writes: waiting });
+            self.batch.insert(0, Taken::Silent);
         }
         self.due = None;
         self.unwritten_bytes = 0;
@@ -256,9 +261,12 @@ impl WriterStep {
                 Err(CommitError::RolledBack(source)) => {
                     tracing::warn!(error = %source, "nothing was written");
                     let error = Error::storage(&source);
-                    self.items.clear();
-                    for taken in std::mem::take(&mut self.batch) {
-                        self.failed(taken, &error);
+                    let items = std::mem::take(&mut self.items);
+                    for (taken, item) in std::mem::take(&mut self.batch).into_iter().zip(items) {
+                        match taken {
+                            Taken::Silent => self.wait_again(item.writes),
+                            taken => self.failed(taken, &error),
+                        }
                     }
                 }
                 Err(CommitError::Unknown(source)) => {
@@ -273,6 +281,19 @@ impl WriterStep {
         }
         self.tell();
         self.index();
+    }
+
+    /// What was told, or counts in memory, is to be written still when the disk takes nothing at the moment.
+    fn wait_again(&mut self, writes: Vec<Write>) {
+        for write in writes {
+            if let Write::Append(row) = &write {
+                self.unwritten_bytes += row.entry.size() + AROUND_A_ROW;
+                self.unwritten.push(write);
+            } else {
+                self.lazy.push(write);
+            }
+        }
+        self.be_due_in(LAZY_MS);
     }
 
     /// A row that both sides have cleared before it was written is never written; only its client id is.

@@ -55,6 +55,24 @@ fn a_named_device_gets_every_message_whoever_claimed_it() {
     assert!(world.drain(&phone).is_empty(), "once");
 }
 
+// behaviour: delivery.devices
+#[test]
+fn a_new_device_has_its_cursor_whatever_was_acknowledged_right_before() {
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    alice.send(&account("bob"), "one").unwrap();
+    world.drain(&bob);
+    // The acknowledgement is handed to the writer, and waits there for company: the new device is that.
+    world.engine.advance(600).unwrap();
+    let _phone = world.device("bob", "phone");
+    let world = world.killed();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    world.drain(&bob);
+    alice.send(&account("bob"), "two").unwrap();
+    assert_eq!(texts(&world.drain(&bob)), ["two"]);
+    assert_eq!(texts(&world.drain(&world.device("bob", "phone"))), ["two"]);
+}
+
 // behaviour: delivery.own-rows-pass
 #[test]
 fn a_device_passes_what_it_sent_and_others_get_copies() {
@@ -380,6 +398,25 @@ fn a_removed_buddy_sees_the_account_go_offline() {
     }
     assert_eq!(bob.roster().unwrap().buddies[0].status(), Status::None);
     assert!(alice.roster().unwrap().buddies.is_empty());
+}
+
+// behaviour: presence.who-sees
+#[test]
+fn who_is_blocked_sees_nothing_from_the_moment_the_block_is_answered_and_after_a_restart() {
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    world.befriend(&alice, &bob);
+    bob.block(&account("alice"), true).unwrap();
+    assert_eq!(alice.presence_of(&account("bob")).unwrap().state, State::Offline);
+    let world = world.reopen();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    alice.set_presence(SetPresence::state(State::Online)).unwrap();
+    bob.set_presence(SetPresence::state(State::Busy)).unwrap();
+    let seen = world.drain(&alice).into_iter().filter_map(|event| match event.body {
+        EventBody::Presence { subject, presence } if subject == account("bob") => Some(presence.state),
+        _ => None,
+    });
+    assert!(seen.into_iter().all(|state| state == State::Offline));
 }
 
 // behaviour: presence.blocked-sees-offline

@@ -153,8 +153,7 @@ impl Shard {
                 self.roster_changed(id, &before, *buddy);
             }
             After::Blocked { reply } => {
-                reply.answer(Ok(Answer::Done));
-                self.block_changed(id);
+                self.block_changed(id, Some(reply));
             }
             After::PreferencesSet { reply } => {
                 let record = Arc::clone(&resident.record);
@@ -169,10 +168,12 @@ impl Shard {
             After::DeviceAdded { number, progress, options, reply } => {
                 // Acknowledgements that came meanwhile are not undone: only the new cursor is taken over.
                 resident.progress.cursors.extend(progress.cursor(number));
+                self.mark_dirty(id);
                 self.attach(id, Some(number), *options, reply);
             }
             After::DeviceRetired { progress, reply } => {
                 resident.progress.cursors.retain(|c| progress.cursor(c.device).is_some());
+                self.mark_dirty(id);
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);
             }

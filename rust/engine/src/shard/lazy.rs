@@ -44,6 +44,11 @@ impl Shard {
                     continue;
                 };
                 resident.dirty = false;
+                if matches!(resident.gate, super::Gate::Changing(_)) {
+                    // The change may say something else of its progress: written behind it, this would undo that.
+                    self.mark_dirty(id);
+                    continue;
+                }
                 resident.unsaved = 0;
                 writes.push(Write::Progress(id, resident.progress.clone()));
                 self.sweep(id);
@@ -92,9 +97,16 @@ impl Shard {
         &mut self,
         id: AddressId,
         upto: Position,
-        rows: Vec<(Position, Side)>,
+        rows: Option<Vec<(Position, Side)>>,
         complete: bool,
     ) {
+        let Some(rows) = rows else {
+            if let Some(resident) = self.residents.get_mut(&id) {
+                resident.sweeping = false;
+                self.maybe_idle(id);
+            }
+            return;
+        };
         let reached = if complete { Some(upto) } else { rows.last().map(|(position, _)| *position) };
         let writes: Vec<Write> =
             rows.into_iter().map(|(position, side)| Write::ClearSide { position, side }).collect();

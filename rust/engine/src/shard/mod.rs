@@ -58,6 +58,8 @@ pub(crate) struct Shard {
     /// The highest position installed by this shard.
     mark: Position,
     deadlines: BTreeMap<(Tick, u64), Deadline>,
+    /// When each deadline falls due: it stands among them once.
+    armed: FxHashMap<Deadline, (Tick, u64)>,
     next_deadline: u64,
     /// Numbers what is told apart or put in order within the shard: sends under way, presences set.
     next_token: u64,
@@ -68,6 +70,9 @@ pub(crate) struct Shard {
     out: Outgoing,
 }
 
+/// The furthest that a deadline is ahead, in ms: one of a session that has ended is gone after that.
+const LONGEST_MS: u64 = 60 * 60 * 1_000;
+
 /// Whether an account is in memory.
 enum Residency {
     Here(AddressId),
@@ -76,7 +81,7 @@ enum Residency {
 }
 
 /// What falls due by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Deadline {
     Lease(SessionId),
     PresenceEnds(SessionId),
@@ -129,6 +134,7 @@ impl Shard {
             blocked_watchers: FxHashMap::default(),
             mark: Position::ZERO,
             deadlines: BTreeMap::new(),
+            armed: FxHashMap::default(),
             next_deadline: 0,
             next_token: 0,
             dirty: Vec::new(),
@@ -174,6 +180,7 @@ impl Shard {
         {
             busy = true;
             if let Some(deadline) = self.deadlines.remove(&key) {
+                self.armed.remove(&deadline);
                 self.fall_due(deadline);
             }
         }
@@ -371,7 +378,7 @@ impl Shard {
             Ok(FoundAccount::Here(loaded)) => {
                 let id = loaded.record.id;
                 self.reside(*loaded, waiting);
-                self.open_gate(id);
+                self.continue_gate(id);
             }
             Ok(FoundAccount::Absent(id)) => self.absent(address, id, waiting),
             Err(error) => {
@@ -418,7 +425,7 @@ impl Shard {
         let (id, blocks) = (resident.id(), !resident.record.blocked.is_empty());
         self.residents.insert(id, Box::new(resident));
         if blocks {
-            self.block_changed(id);
+            self.block_changed(id, None);
         }
     }
 
@@ -479,6 +486,9 @@ impl Shard {
                 Gate::Open => {}
                 Gate::Fetching(work) => answer_unknown(*work),
                 Gate::Changing(changing) => changing.answer_unknown(),
+                // The change is on disk; what it makes others see follows when the account is read again.
+                Gate::Blocking(Some(reply)) => reply.answer(Ok(Answer::Done)),
+                Gate::Blocking(None) => {}
             }
             for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
                 answer_unknown(work);
@@ -523,9 +533,19 @@ impl Shard {
         self.domains.contains_key(address.domain())
     }
 
+    /// Has a deadline looked at then, or earlier: whatever falls due looks whether its time has come, and comes again.
     fn schedule(&mut self, at: Tick, deadline: Deadline) {
+        let at = at.min(self.now.tick.after(LONGEST_MS));
+        if let Some(armed) = self.armed.get(&deadline) {
+            if armed.0 <= at {
+                return;
+            }
+            self.deadlines.remove(armed);
+        }
         self.next_deadline += 1;
-        self.deadlines.insert((at, self.next_deadline), deadline);
+        let key = (at, self.next_deadline);
+        self.deadlines.insert(key, deadline);
+        self.armed.insert(deadline, key);
     }
 
     /// Asks the reader. In a relaxed engine rows are told before they are written: there the writer first writes what it

@@ -4,7 +4,7 @@
 //! there into one slot for each session and subject.
 
 use super::sessions::needs_session;
-use super::{Deadline, Shard};
+use super::{Deadline, Gate, Shard};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, SetPresence};
 use crate::error::Result;
@@ -59,7 +59,7 @@ impl Shard {
             invisible: presence.invisible,
         });
         if let Some(until) = presence.until {
-            let millis = u64::try_from(until.0 - self.now.wall.0).unwrap_or(0);
+            let millis = u64::try_from(until.0.saturating_sub(self.now.wall.0)).unwrap_or(0);
             self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
         }
         self.priority_changed(id, session);
@@ -101,7 +101,7 @@ impl Shard {
             self.presence_changed(id);
         } else {
             // Wall time went back, or the end was moved.
-            let millis = u64::try_from(until.0 - self.now.wall.0).unwrap_or(0);
+            let millis = u64::try_from(until.0.saturating_sub(self.now.wall.0)).unwrap_or(0);
             self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
         }
     }
@@ -339,22 +339,33 @@ impl Shard {
     }
 
     /// A block was set or lifted: the blocked see the account go offline, or come back.
-    pub(super) fn block_changed(&mut self, id: AddressId) {
+    pub(super) fn block_changed(&mut self, id: AddressId, reply: Option<ReplyTo>) {
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.gate = Gate::Blocking(reply);
+        }
         self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Blocking });
     }
 
     /// Who of the watchers is blocked is worked out when the block changes or the account is loaded, not with every
     /// change of presence: addresses are on disk, ids in memory.
     pub(super) fn take_blocking(&mut self, id: AddressId, result: Result<Vec<Buddy>>) {
-        let Some(resident) = self.residents.get(&id) else {
+        let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
-        let Ok(buddies) = result else { return };
-        let blocked: Vec<AddressId> = buddies
-            .iter()
-            .filter(|b| b.halves.from() && resident.record.blocks(&b.address))
-            .map(|b| b.peer)
-            .collect();
+        let Gate::Blocking(reply) = std::mem::replace(&mut resident.gate, Gate::Open) else {
+            return;
+        };
+        let blocked: Vec<AddressId> = match result {
+            Ok(buddies) => buddies
+                .iter()
+                .filter(|b| b.halves.from() && resident.record.blocks(&b.address))
+                .map(|b| b.peer)
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "who is blocked cannot be read: until it can, nobody sees the account");
+                resident.record.roster.watchers().collect()
+            }
+        };
         let before = self.blocked_watchers.remove(&id).unwrap_or_default();
         let newly: Vec<AddressId> = blocked.iter().copied().filter(|w| !before.contains(w)).collect();
         let lifted: Vec<AddressId> = before.into_iter().filter(|w| !blocked.contains(w)).collect();
@@ -367,6 +378,10 @@ impl Shard {
         for watcher in lifted {
             self.tell_watcher(id, watcher, true);
         }
+        if let Some(reply) = reply {
+            reply.answer(Ok(Answer::Done));
+        }
+        self.open_gate(id);
     }
 
     // ---- chat states ----------------------------------------------------------------------------------------
@@ -440,8 +455,13 @@ impl Shard {
         let Some(typing) = &mut attached.typing else {
             return;
         };
-        let over = typing.get(&sender).is_some_and(|(_, until)| *until <= now);
-        if over && let Some((address, _)) = typing.remove(&sender) {
+        let Some(until) = typing.get(&sender).map(|(_, until)| *until) else {
+            return;
+        };
+        if until > now {
+            return self.schedule(until, Deadline::TypingEnds(session, sender));
+        }
+        if let Some((address, _)) = typing.remove(&sender) {
             let body = EventBody::Typing { sender: address, state: ChatState::Paused };
             attached.queue.put_slot(Slot::Typing(sender), body, &self.out.readable);
         }

@@ -58,6 +58,8 @@ pub(crate) enum Gate {
     Open,
     /// What this work needs is being read.
     Fetching(Box<Work>),
+    /// Who of the watchers is blocked is being read: until then nobody is told what it shows.
+    Blocking(Option<ReplyTo>),
     /// A change is on its way to the disk.
     Changing(Box<Changing>),
 }

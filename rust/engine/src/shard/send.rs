@@ -15,6 +15,9 @@ use rosterkit_core::row::{Entry, Kind, Row, Side, Sides, Word};
 use rosterkit_core::write::{ClientIdEntry, Write};
 use std::sync::Arc;
 
+/// How many client ids of an account that stays in memory are known before they are read anew.
+const MOST_KNOWN: usize = 4_096;
+
 impl Shard {
     // ---- the sender's side ----------------------------------------------------------------------------------
 
@@ -196,7 +199,7 @@ impl Shard {
         // What a session sent to its own account it has: that is a copy for the others, and nobody needs to claim it.
         match (to_oneself, deliver.sender_needs) {
             (true, true) if deliver.entry.instance.is_some() => sides = sides.cleared(Side::Recipient),
-            (false, false) => sides = sides.cleared(Side::Sender),
+            (_, false) => sides = sides.cleared(Side::Sender),
             _ => {}
         }
         let flight = Flight { sender: deliver.entry.sender, recipient: id, token: deliver.token };
@@ -260,7 +263,11 @@ impl Shard {
         if row.sides.needed_by(Side::Recipient) {
             let size = u32::try_from(row.entry.size()).unwrap_or(u32::MAX);
             resident.unclaimed.insert(row.position, row.entry.sender, size);
-        } else if resident.unclaimed.is_empty() {
+        }
+        if row.entry.sender == id && row.sides.needed_by(Side::Sender) {
+            resident.to_sweep = row.position;
+        }
+        if !row.sides.needed_by(Side::Recipient) && resident.unclaimed.is_empty() {
             resident.advance_claims();
         }
         self.offer_to_sessions(id, row, addresses);
@@ -313,6 +320,10 @@ impl Shard {
             Ok(row) => {
                 if let (Ring::Known(hashes), Some(client_id)) = (&mut resident.ring, &in_flight.client_id) {
                     hashes.insert(client_id.hash64());
+                    // The ring on disk forgets; read anew it is as long as it has to be.
+                    if hashes.len() > MOST_KNOWN && resident.in_flight.is_empty() {
+                        resident.ring = Ring::Unread;
+                    }
                 }
                 Ok(Answer::Receipt(Receipt {
                     id: in_flight.message_id,

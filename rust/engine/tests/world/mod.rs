@@ -61,6 +61,16 @@ impl World {
         World::in_directory(directory, options)
     }
 
+    /// What the next process finds when this one is killed now.
+    pub fn killed(&self) -> World {
+        let directory = tempfile::tempdir().unwrap();
+        for suffix in ["", "-wal"] {
+            let name = format!("im.db{suffix}");
+            std::fs::copy(self.directory.path().join(&name), directory.path().join(&name)).unwrap();
+        }
+        World::in_directory(directory, self.options.clone())
+    }
+
     pub fn path(&self) -> std::path::PathBuf {
         self.directory.path().join("im.db")
     }

@@ -4,6 +4,7 @@ use super::open::{Parts, connect};
 use crate::{Checkpointer, CommitError, StoreError};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub(super) struct SqliteCheckpointer {
@@ -27,7 +28,11 @@ impl Checkpointer for SqliteCheckpointer {
         if self.wal_pages()? < self.parts.options.checkpoint_pages {
             return Ok(false);
         }
-        let ran = run(&self.connection, "PASSIVE")?;
+        let ran = run(&self.connection, "PASSIVE").inspect_err(|error| {
+            // The writer learns it before its next commit counts, however long the engine takes to stop it.
+            let unknown = matches!(error, CommitError::Unknown(_));
+            self.parts.suspect.fetch_or(unknown, Ordering::SeqCst);
+        })?;
         Ok(!ran.prevented && ran.pages == ran.moved)
     }
 }

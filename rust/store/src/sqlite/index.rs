@@ -57,6 +57,7 @@ impl SqliteWriter {
                 return Ok(false);
             }
             drop(tail);
+            self.passes += 1;
             self.pass = Some(self.begin_pass());
         }
         let Some(mut pass) = self.pass.take() else {
@@ -104,7 +105,7 @@ impl SqliteWriter {
         // Sorted by table and key, so that a slice touches few pages.
         entries.sort_unstable();
         entries.dedup();
-        let turn = position.0 % TRIM_EVERY;
+        let turn = self.passes % TRIM_EVERY;
         let mut trims = Vec::new();
         for sent in entries.chunk_by(|a, b| a.of_ring().is_some() && a.of_ring() == b.of_ring()) {
             if let Some(account) = sent[0].of_ring()

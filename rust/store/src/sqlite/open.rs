@@ -23,6 +23,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(super) struct Parts {
     pub(super) path: std::path::PathBuf,
     pub(super) options: SqliteOptions,
     pub(super) tail: RwLock<Tail>,
+    /// A sync failed outside of a commit: a commit that succeeds behind it may not be on disk.
+    pub(super) suspect: AtomicBool,
     _lock: Lock,
 }
 
@@ -53,6 +56,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
         path: path.to_owned(),
         options: options.clone(),
         tail: RwLock::new(tail),
+        suspect: AtomicBool::new(false),
         _lock: lock,
     });
     let reader = SqliteReader::open(&parts)?;

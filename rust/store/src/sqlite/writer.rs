@@ -13,6 +13,7 @@ use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::{Row, Side, Sides};
 use rosterkit_core::write::{ClientIdEntry, Write};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 pub(super) struct SqliteWriter {
@@ -22,6 +23,8 @@ pub(super) struct SqliteWriter {
     /// The mark of the indexes: below it they are whole.
     pub(super) indexed: Position,
     pub(super) pass: Option<Pass>,
+    /// How many passes were begun, from somewhere: whose ring is trimmed goes by turns.
+    pub(super) passes: u64,
     /// How many entries the indexes are behind their pace.
     pub(super) behind: usize,
     keep_short: KeepShort,
@@ -42,6 +45,7 @@ impl SqliteWriter {
             reserved,
             indexed,
             pass: None,
+            passes: indexed.0,
             behind: 0,
             keep_short: KeepShort::new(),
             broken: false,
@@ -53,7 +57,8 @@ impl SqliteWriter {
         &mut self,
         write: impl FnOnce(&Connection) -> Result<(), CommitError>,
     ) -> Result<(), CommitError> {
-        if self.broken {
+        if self.broken || self.parts.suspect.load(Ordering::SeqCst) {
+            self.broken = true;
             let source = StoreError::Io {
                 doing: "writing after a failure",
                 source: std::io::Error::other("the store is to be opened again"),
@@ -80,6 +85,11 @@ impl SqliteWriter {
             })
         });
         match result {
+            Ok(()) if self.parts.suspect.load(Ordering::SeqCst) => {
+                self.broken = true;
+                let source = std::io::Error::other("a checkpoint could not sync");
+                Err(CommitError::Unknown(StoreError::Io { doing: "committing", source }))
+            }
             Err(CommitError::Unknown(source)) => {
                 self.broken = true;
                 Err(CommitError::Unknown(source))
@@ -302,6 +312,25 @@ fn put_client_id(connection: &Connection, account: AddressId, entry: &ClientIdEn
     Ok(())
 }
 
+/// What became of a send whose row goes. One that the index had reached has its entry in the ring, or had it and was
+/// forgotten; a deleted account has no ring.
+fn leave_client_id(
+    connection: &Connection,
+    account: AddressId,
+    entry: &ClientIdEntry,
+    indexed: bool,
+) -> rusqlite::Result<()> {
+    let (id, position) = (sql(account.to_bits()), sql(entry.position.0));
+    let changed = connection
+        .prepare_cached("UPDATE client_id SET value = ?3 WHERE account = ?1 AND position = ?2")?
+        .execute(params![id, position, encode_client_id(entry)])?;
+    let has_ring = || connection.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([id]);
+    if changed == 0 && !indexed && has_ring()? {
+        put_client_id(connection, account, entry)?;
+    }
+    Ok(())
+}
+
 /// One side needs the row no more. Its entries in the indexes go with it, and when it was the last side the row
 /// itself goes, leaving its client id in the ring.
 fn clear_side(
@@ -368,7 +397,8 @@ fn clear_side(
     }
     let row = take_row(connection, parts, position)?;
     if let Some(entry) = row.as_ref().and_then(ClientIdEntry::of) {
-        put_client_id(connection, sender, &entry).map_err(failed)?;
+        let indexed = parts.tail.read().unwrap_or_else(PoisonError::into_inner).at(position).is_none();
+        leave_client_id(connection, sender, &entry, indexed).map_err(failed)?;
     }
     Ok(())
 }
