@@ -171,9 +171,11 @@ fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     let _ = shared.more_dispatchers.set(Box::new(start_one));
 }
 
+/// Starts a thread in the span of its starter, so that a host can tell by it which engine logs.
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let span = tracing::Span::current();
     thread::Builder::new()
         .name(name.into())
-        .spawn(run)
+        .spawn(move || span.in_scope(run))
         .map_err(|error| Error::storage(format!("the system gives no thread: {error}")))
 }
