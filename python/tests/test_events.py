@@ -243,6 +243,29 @@ def test_a_server_reads_its_sessions_in_one_place(world: rosterkit.Engine) -> No
     assert world.open_session(BOB).next_events(timeout=0) == []
 
 
+def test_who_reads_through_the_engine_is_told_the_end() -> None:
+    for _ in range(50):
+        told: list[rosterkit.Event] = []
+        engine = rosterkit.Engine.in_memory(["example.org"])
+        engine.create_account(ALICE)
+
+        def reads(engine: rosterkit.Engine = engine, told: list[rosterkit.Event] = told) -> None:
+            while True:
+                try:
+                    batches = engine.next_batches()
+                except rosterkit.Closed:
+                    return
+                told.extend(event for batch in batches for event in batch.events)
+
+        reader = threading.Thread(target=reads)
+        reader.start()
+        session = engine.open_session(ALICE, read_by_engine=True)
+        engine.shutdown()
+        reader.join()
+        assert told == [rosterkit.SessionEnded(0, "shutdown")]
+        del session
+
+
 def test_typing_and_blocking(world: rosterkit.Engine) -> None:
     alice, bob = world.open_session(ALICE), world.open_session(BOB)
     alice.typing(BOB)

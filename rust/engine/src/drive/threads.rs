@@ -107,14 +107,15 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     shared.writer.close();
     shared.reader.close();
     shared.checkpointer.close();
-    shared.ready.close();
     let steps = std::mem::take(&mut lock(&joins.state).steps);
     for step in steps {
         // A step that panicked is down as well.
         let _ = step.join();
     }
-    // What the steps had under way has been answered now, so nothing of it comes after `Closed`.
+    // What the steps had under way has been answered now, so nothing of it comes after `Closed`; and a step wakes the
+    // readers of what it told them when it is over, the ends of sessions too.
     shared.answers.close();
+    shared.ready.close();
     let mut state = lock(&joins.state);
     while state.dispatchers > 0 {
         state = wait(&joins.changed, state);
