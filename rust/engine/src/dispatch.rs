@@ -274,9 +274,12 @@ impl Ready {
         self.for_engine.notify_all();
     }
 
-    /// Lets go of every listener.
+    /// Lets go of every listener. Who reads through the engine may still come for the ends of its sessions.
     pub(crate) fn forget_all(&self) {
         let all = std::mem::take(&mut lock(&self.inner).consumers);
-        drop(all);
+        let (listeners, read): (FxHashMap<_, _>, _) =
+            all.into_iter().partition(|(_, r)| r.listener.is_some());
+        lock(&self.inner).consumers = read;
+        drop(listeners);
     }
 }

@@ -1,8 +1,10 @@
 //! One entry for people and for CI: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
 
 mod behaviour;
+mod bindings;
 mod mutants;
 mod needs;
+mod python;
 mod run;
 mod test;
 
@@ -12,6 +14,8 @@ const HELP: &str = "\
 cargo xtask demo                      runs the main job on real accounts, and checks itself
 cargo xtask test [--all]              runs every test; --all also format, lints and licences, and fails on SKIPPED
 cargo xtask behaviour [--check]       writes docs/behaviour-tests.md: which test proves which sentence
+cargo xtask bindings [--check]        generates bindings/ from the built library, and checks what it exports
+cargo xtask python                    the Python package: wheel, mypy, pytest
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
 cargo xtask bench engine [--json F]   measures the engine against raw SQLite
 cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
@@ -30,6 +34,12 @@ fn main() -> ExitCode {
         ["behaviour", "--check"] => {
             behaviour::check().map(|count| println!("{count} sentences, each with its test"))
         }
+        ["bindings"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| bindings::write()),
+        ["bindings", "--check"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| bindings::check()),
+        ["python"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| match python::test()? {
+            (true, _) => Ok(()),
+            (false, _) => Err("the tests failed".into()),
+        }),
         ["mutants"] => mutants::run(),
         ["bench", rest @ ..] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
             let mut command = vec!["run", "--release", "--quiet", "--package", "rosterkit-bench", "--"];

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
 use crate::needs::{self, C, GIT, PYTHON, RUST};
-use crate::{behaviour, run};
+use crate::{behaviour, bindings, python, run};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -64,6 +64,8 @@ const STEPS: &[Step] = &[
         budget: 2,
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "lifecycle"]),
     },
+    Step { name: "bindings are what the generator makes", budget: 3, run: || of(bindings::check()) },
+    Step { name: "Python: wheel, mypy, pytest", budget: 3, run: python_tests },
     Step {
         name: "demo",
         budget: 2,
@@ -163,6 +165,34 @@ fn cargo_test(arguments: &[&str]) -> (Outcome, Counts) {
     }
 }
 
+/// Runs the Python package's tests and reads pytest's last line.
+fn python_tests() -> (Outcome, Counts) {
+    match python::test() {
+        Err(error) => (Outcome::Failed(error), Counts::default()),
+        Ok((success, output)) => {
+            let counts = count_of_pytest(&output);
+            let outcome = match (success, counts.passed) {
+                (false, _) => Outcome::Failed("see above".into()),
+                (true, 0) => Outcome::Failed("no test ran".into()),
+                (true, _) => Outcome::Ran,
+            };
+            (outcome, counts)
+        }
+    }
+}
+
+/// As in `2 failed, 31 passed, 1 skipped in 12.34s`.
+fn count_of_pytest(output: &str) -> Counts {
+    let last = output.lines().rev().find(|line| line.contains(" passed") || line.contains(" failed"));
+    let words: Vec<&str> =
+        last.unwrap_or_default().split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    let number = |what: &str| {
+        let pair = words.windows(2).find(|pair| pair[1] == what)?;
+        pair[0].parse::<u64>().ok()
+    };
+    Counts { passed: number("passed").unwrap_or(0), failed: number("failed").unwrap_or(0) }
+}
+
 fn count(output: &str) -> Counts {
     let mut counts = Counts::default();
     for line in output.lines().filter_map(|line| line.strip_prefix("test result: ")) {
@@ -200,6 +230,14 @@ const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pytest_is_understood() {
+        let counts = count_of_pytest("....F\n1 failed, 4 passed, 2 skipped in 3.21s\n");
+        assert_eq!((counts.passed, counts.failed), (4, 1));
+        let counts = count_of_pytest("12 passed in 0.10s\n");
+        assert_eq!((counts.passed, counts.failed), (12, 0));
+    }
 
     #[test]
     fn closing_lines_are_added_up() {

@@ -107,15 +107,16 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     shared.writer.close();
     shared.reader.close();
     shared.checkpointer.close();
-    shared.ready.close();
     let steps = std::mem::take(&mut lock(&joins.state).steps);
     for step in steps {
         // A step that panicked is down as well.
         let _ = step.join();
     }
-    // What the steps had under way has been answered now, so nothing of it comes after `Closed`.
+    // What the steps had under way has been answered now, so nothing of it comes after `Closed`; and a step wakes the
+    // readers of what it told them when it is over, the ends of sessions too.
     shared.answers.close();
     shared.readers.close();
+    shared.ready.close();
     let mut state = lock(&joins.state);
     while state.dispatchers > 0 {
         state = wait(&joins.changed, state);
@@ -172,9 +173,11 @@ fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     let _ = shared.more_dispatchers.set(Box::new(start_one));
 }
 
+/// Starts a thread in the span of its starter, so that a host can tell by it which engine logs.
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let span = tracing::Span::current();
     thread::Builder::new()
         .name(name.into())
-        .spawn(run)
+        .spawn(move || span.in_scope(run))
         .map_err(|error| Error::storage(format!("the system gives no thread: {error}")))
 }

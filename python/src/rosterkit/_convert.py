@@ -1,0 +1,198 @@
+"""From the library's values to this package's, and back."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Any, Callable, Optional, TypeVar, Union
+
+from . import model
+from ._native import native
+from .errors import InvalidArgument
+
+E = TypeVar("E", bound=enum.Enum)
+
+
+def choice(kind: type[E], given: Union[E, str]) -> E:
+    """A case of an enum, by itself or by its text."""
+    try:
+        return kind(given)
+    except ValueError:
+        among = ", ".join(str(case.value) for case in kind)
+        raise InvalidArgument(f"{given!r} is none of {among}") from None
+
+
+def lowered(case: Optional[enum.Enum]) -> Any:
+    """The library's case of the same name."""
+    return None if case is None else getattr(native, _NATIVE_NAMES[type(case)])[case.name]
+
+
+_NATIVE_NAMES: dict[type[enum.Enum], str] = {
+    model.PresenceState: "PresenceState",
+    model.ChatState: "ChatState",
+    model.Activity: "Activity",
+    model.AcceptedSenders: "AcceptedSenders",
+}
+
+
+def millis(seconds: Optional[float]) -> Optional[int]:
+    """Seconds as Python has them, in milliseconds."""
+    if seconds is None:
+        return None
+    if not math.isfinite(seconds):
+        raise InvalidArgument(f"{seconds} is no time to wait")
+    return round(seconds * 1000)
+
+
+def receipt(given: Any) -> model.Receipt:
+    return model.Receipt(given.message_id, given.position, model.Outcome[given.outcome.name], given.time_ms)
+
+
+def presence(given: Any) -> model.Presence:
+    return model.Presence(model.PresenceState[given.state.name], given.note)
+
+
+def buddy(given: Any) -> model.Buddy:
+    return model.Buddy(
+        given.address,
+        given.name,
+        tuple(given.groups),
+        model.BuddyStatus[given.status.name],
+        given.sees_them,
+        given.sees_me,
+        given.is_listed,
+    )
+
+
+def roster(given: Any) -> model.Roster:
+    return model.Roster(tuple(buddy(b) for b in given.buddies), given.version)
+
+
+def message(given: Any) -> model.Message:
+    body: Union[str, model.Data]
+    if given.body.is_TEXT():
+        body = given.body.text
+    else:
+        body = model.Data(given.body.media_type, given.body.bytes)
+    return model.Message(
+        given.position,
+        given.id,
+        given.sender,
+        given.recipient,
+        given.time_ms,
+        given.is_copy,
+        body,
+        given.extensions,
+    )
+
+
+def page(given: Any) -> model.HistoryPage:
+    return model.HistoryPage(tuple(message(m) for m in given.messages), given.complete)
+
+
+def preferences(given: Any) -> model.Preferences:
+    return model.Preferences(
+        model.AcceptedSenders[given.accepted_senders.name],
+        given.offline_storage,
+        given.keep_history,
+        given.deliver_to_devices,
+        given.max_roster_items,
+    )
+
+
+def overrides(given: Any) -> model.PreferenceOverrides:
+    senders = given.accepted_senders
+    return model.PreferenceOverrides(
+        None if senders is None else model.AcceptedSenders[senders.name],
+        given.offline_storage,
+        given.keep_history,
+        given.deliver_to_devices,
+        given.max_roster_items,
+    )
+
+
+def lowered_overrides(given: model.PreferenceOverrides) -> Any:
+    senders = given.accepted_senders
+    return native.PreferenceOverrides(
+        accepted_senders=None if senders is None else lowered(choice(model.AcceptedSenders, senders)),
+        offline_storage=given.offline_storage,
+        keep_history=given.keep_history,
+        deliver_to_devices=given.deliver_to_devices,
+        max_roster_items=given.max_roster_items,
+    )
+
+
+def presence_update(
+    state: Union[model.PresenceState, str], note: Optional[str], priority: int, until_ms: Optional[int], invisible: bool
+) -> Any:
+    return native.PresenceUpdate(
+        state=lowered(choice(model.PresenceState, state)),
+        note=note,
+        priority=priority,
+        until_ms=until_ms,
+        invisible=invisible,
+    )
+
+
+def history_request(
+    peer: Optional[str], beside: Optional[int], at_time_ms: Optional[int], newer: bool, limit: int
+) -> Any:
+    return native.HistoryRequest(
+        peer=peer, beside_position=beside, at_time_ms=at_time_ms, newer=newer, limit=limit
+    )
+
+
+def send_options(client_id: Optional[str], extensions: bytes) -> Any:
+    return native.SendOptions(client_id=client_id, extensions=extensions or None)
+
+
+def _word(given: Any) -> str:
+    # A reason is a case, or a name that this version has no case for.
+    return str(given.name) if given.is_OTHER() else case_name(given).lower().replace("_", "-")
+
+
+def case_name(given: Any) -> str:
+    """What a case with fields is called: the generated classes have no better way to say so."""
+    return type(given).__name__.rsplit(".", 1)[-1]
+
+
+_EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
+    "MESSAGE_RECEIVED": lambda seq, b: model.MessageReceived(seq, message(b.message)),
+    "BUDDY_REQUESTED": lambda seq, b: model.BuddyRequested(seq, b.position, b.sender, b.note, b.time_ms),
+    "PRESENCE_CHANGED": lambda seq, b: model.PresenceChanged(seq, b.subject, presence(b.presence)),
+    "SNAPSHOT_ENDED": lambda seq, b: model.SnapshotEnded(seq),
+    "ROSTER_CHANGED": lambda seq, b: model.RosterChanged(seq, buddy(b.buddy)),
+    "TYPING_CHANGED": lambda seq, b: model.TypingChanged(seq, b.sender, model.ChatState[b.state.name]),
+    "MESSAGE_PARKED": lambda seq, b: model.MessageParked(seq, b.message_id),
+    "RESYNC_NEEDED": lambda seq, b: model.ResyncNeeded(seq),
+    "SESSION_ENDED": lambda seq, b: model.SessionEnded(seq, _word(b.reason)),
+    "OTHER": lambda seq, b: model.OtherEvent(seq, b.kind, b.json),
+}
+
+
+def event(given: Any) -> model.Event:
+    """An event. One that this package has no class for is an `OtherEvent`, never a failure."""
+    name = case_name(given.body)
+    make = _EVENTS.get(name)
+    return model.OtherEvent(given.seq, name, "{}") if make is None else make(given.seq, given.body)
+
+
+def answer(given: Any) -> Any:
+    """What a submitted command was answered with: a value, `None` when there is none, or an error."""
+    name = case_name(given)
+    if name == "FAILED":
+        from .errors import translated
+
+        return translated(given.error)
+    return _ANSWERS[name](given) if name in _ANSWERS else None
+
+
+_ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "SENT": lambda a: receipt(a.receipt),
+    "ROSTER_READ": lambda a: roster(a.roster),
+    "PRESENCE_READ": lambda a: presence(a.presence),
+    "HISTORY_READ": lambda a: page(a.page),
+    "BLOCKED_READ": lambda a: list(a.addresses),
+    "PREFERENCES_READ": lambda a: preferences(a.preferences),
+    "DEVICES_READ": lambda a: list(a.devices),
+}

@@ -1,0 +1,48 @@
+"""The generated module. It has no types that a checker reads, so everything of it is `Any`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Callable
+
+from . import _generated
+from .errors import Closed, translated
+
+native: Any = _generated.rosterkit
+
+_FAILURES = (native.RosterKitError, native.InternalError)
+
+
+class Owner:
+    """Something whose calls go to the library, in the process that opened it."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        # In a fork nothing may be touched that the parent's threads held a lock on at that moment.
+        if self._process != os.getpid():
+            raise Closed("this process is a fork of the one that opened the engine: open one after forking")
+        return call(function, *arguments)
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls the library, and raises its failures as this package's."""
+    try:
+        return function(*arguments)
+    except _FAILURES as error:
+        raise translated(error) from None
+
+
+def _in_child() -> None:
+    # A thread of the parent's may have held these, and no thread of the child's will ever give them back.
+    for converter in (
+        native._UniffiFfiConverterTypeSessionListener,
+        native._UniffiFfiConverterTypeLogSink,
+    ):
+        converter._handle_map._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,415 @@
+"""RosterKit for asyncio.
+
+    async with rosterkit.aio.Engine.open("im.db", domains=["example.org"]) as engine:
+        await engine.create_account("alice@example.org")
+        async with await engine.open_session("alice@example.org") as alice:
+            await alice.send("bob@example.org", "hello")
+            async for event in alice.events(timeout=1):
+                ...
+
+Nothing in the library is async: commands are submitted and answered by ticket, events are read through the engine, and two
+threads of the engine's bring both to the loop. A thousand sends in flight need no more. Cancelling abandons the wait and
+never the operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from typing import Any, Callable, Optional, Union
+
+from . import _convert, _logging, commands, engine as _sync, model
+from ._native import Owner, call, native
+from .errors import Closed, Misuse, RosterKitError
+from .session import session_options
+
+#: How long one look waits. The threads end by themselves within it when nobody has the engine any more.
+_LOOK_MS = 500
+
+
+class _Opening:
+    """An engine that is being opened: `async with` it, or `await` it."""
+
+    def __init__(self, open_it: Callable[[], Any]) -> None:
+        self._open_it = open_it
+        self._engine: Optional[Engine] = None
+
+    async def _opened(self) -> Engine:
+        loop = asyncio.get_running_loop()
+        _logging.start()
+        return Engine(await loop.run_in_executor(None, lambda: call(self._open_it)), loop)
+
+    def __await__(self) -> Generator[Any, None, Engine]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> Engine:
+        self._engine = await self._opened()
+        return self._engine
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._engine is not None:
+            try:
+                await self._engine.shutdown()
+            except Closed:
+                pass
+
+
+class Engine(Owner):
+    """A running engine, as one event loop has it. Open one by `open` or `in_memory`."""
+
+    def __init__(self, handle: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._handle = handle
+        self._loop = loop
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        # Held while a ticket is taken and put down, so that no answer comes before its place is there.
+        self._tickets = threading.Lock()
+        self._sessions: dict[int, Session] = {}
+        self._early: dict[int, list[model.Event]] = {}
+        self._threads: set[str] = set()
+        _sync.shut_down_at_exit(self)
+
+    @classmethod
+    def open(cls, path: Union[str, os.PathLike[str]], domains: Iterable[str] = (), **options: Any) -> _Opening:
+        """Opens an engine on a file. The options are those of `rosterkit.Engine.open`."""
+        given = _sync.engine_options(domains, **options)
+        return _Opening(lambda: native.Engine.open_file(os.fspath(path), given))
+
+    @classmethod
+    def in_memory(cls, domains: Iterable[str] = (), **options: Any) -> _Opening:
+        """Opens an engine that keeps everything in memory and nothing beyond its end."""
+        given = _sync.engine_options(domains, **options)
+        return _Opening(lambda: native.Engine.open_in_memory(given))
+
+    # ---- asking ----
+
+    async def ask(self, command: commands.Command) -> Any:
+        """Submits a command and waits for its answer."""
+        return await self._submit(command)
+
+    async def create_account(self, address: str) -> None:
+        """Makes an account in a hosted domain."""
+        await self._submit(commands.create_account(address))
+
+    async def delete_account(self, address: str) -> None:
+        """Deletes an account: its buddies are told, its sessions end."""
+        await self._submit(commands.delete_account(address))
+
+    async def open_session(
+        self,
+        address: str,
+        *,
+        device: Optional[str] = None,
+        instance: Optional[str] = None,
+        lease: Optional[float] = None,
+        reads_messages: bool = True,
+    ) -> Session:
+        """Opens a session of an account."""
+        self._run("events", _bring_events)
+        options = session_options(device, instance, lease, reads_messages, read_by_engine=True)
+        handle = await self._in_thread(self._handle.open_session, address, options, None)
+        session = Session(self, handle, address)
+        self._sessions[session.id] = session
+        session._arrived(self._early.pop(session.id, []))
+        return session
+
+    async def shutdown(self) -> None:
+        """Shuts the engine down and waits until everything is written and the file let go. Idempotent."""
+        await self._in_thread(self._handle.shutdown, True)
+        # The last events are on their way to the loop before this returns.
+        while self._threads:
+            await asyncio.sleep(0.01)
+
+    def _submit(self, command: commands.Command) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._run("answers", _bring_answers)
+        with self._tickets:
+            [ticket] = self._call(self._handle.submit, [command.lowered()])
+            self._waiting[ticket] = future
+        return future
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._loop.run_in_executor(None, lambda: self._call(function, *arguments))
+
+    # ---- what the threads bring, on the loop ----
+
+    def _run(self, what: str, bring: Callable[[weakref.ref[Engine], str], None]) -> None:
+        if what not in self._threads:
+            self._threads.add(what)
+            # It must not keep the engine alive.
+            arguments = (weakref.ref(self), what)
+            threading.Thread(target=bring, args=arguments, name=f"rosterkit-{what}", daemon=True).start()
+
+    def _answered(self, answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+        for future, result in answers:
+            if future.done():
+                continue
+            if isinstance(result, RosterKitError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+    def _happened(self, batches: Sequence[tuple[int, list[model.Event]]]) -> None:
+        for session_id, events in batches:
+            session = self._sessions.get(session_id)
+            if session is None:
+                self._early.setdefault(session_id, []).extend(events)
+            else:
+                session._arrived(events)
+
+    def _over(self, what: str) -> None:
+        self._threads.discard(what)
+        if what == "answers":
+            with self._tickets:
+                left, self._waiting = self._waiting, {}
+            self._answered([(future, Closed("the engine is shut down")) for future in left.values()])
+        else:
+            # Whoever was not told is told now: the engine is down, and a stream must not wait for ever.
+            for session in list(self._sessions.values()):
+                session._arrived([model.SessionEnded(session._last_seq, "shutdown")])
+
+
+def _bring_answers(engine: weakref.ref[Engine], what: str) -> None:
+    def look(here: Engine) -> None:
+        answers = here._call(here._handle.next_answers, 1_024, _LOOK_MS)
+        with here._tickets:
+            found = [(here._waiting.pop(a.ticket, None), a) for a in answers]
+        here._loop.call_soon_threadsafe(
+            here._answered, [(future, _convert.answer(a.answer)) for future, a in found if future is not None]
+        )
+
+    _bring(engine, what, look)
+
+
+def _bring_events(engine: weakref.ref[Engine], what: str) -> None:
+    def look(here: Engine) -> None:
+        batches = here._call(here._handle.next_batches, 1_024, _LOOK_MS)
+        happened = [(b.session_id, [_convert.event(e) for e in b.events]) for b in batches]
+        here._loop.call_soon_threadsafe(here._happened, happened)
+
+    _bring(engine, what, look)
+
+
+def _bring(engine: weakref.ref[Engine], what: str, look: Callable[[Engine], None]) -> None:
+    while True:
+        here = engine()
+        if here is None:
+            return
+        try:
+            look(here)
+        except RosterKitError:
+            try:
+                here._loop.call_soon_threadsafe(here._over, what)
+            except RuntimeError:
+                pass
+            return
+        except RuntimeError:
+            # The loop is closed: nobody waits on it.
+            return
+        del here
+
+
+class Session:
+    """One connected client of an account, as one event loop has it."""
+
+    def __init__(self, engine: Engine, handle: Any, account: str) -> None:
+        self._engine = engine
+        self._handle = handle
+        self._in_hand: deque[model.Event] = deque()
+        self._wake = asyncio.Event()
+        self._last_seq = 0
+        self._reader: Optional[object] = None
+        #: The account's address.
+        self.account = account
+        #: The session's number in this run of the engine.
+        self.id: int = engine._call(handle.session_id)
+        #: The session's full address.
+        self.address: str = engine._call(handle.address)
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    async def ask(self, what: Any) -> Any:
+        """Submits one of the library's commands for this session and waits for its answer."""
+        return await self._engine._submit(commands.Command(self.account, self.id, what))
+
+    async def send(
+        self,
+        recipient: str,
+        body: Union[str, model.Data],
+        *,
+        client_id: Optional[str] = None,
+        extensions: bytes = b"",
+    ) -> model.Receipt:
+        """Sends a text, or data. Returns when it is on disk, and raises what refuses it."""
+        receipt: model.Receipt = await self.ask(commands.send_command(recipient, body, client_id, extensions))
+        return receipt
+
+    async def typing(
+        self, recipient: str, state: Union[model.ChatState, str] = model.ChatState.COMPOSING
+    ) -> None:
+        """Tells somebody what the person does in the conversation."""
+        lowered = _convert.lowered(_convert.choice(model.ChatState, state))
+        await self.ask(native.Command.TELL_TYPING(recipient=recipient, state=lowered))
+
+    async def history(
+        self,
+        peer: Optional[str] = None,
+        *,
+        beside: Optional[int] = None,
+        at_time_ms: Optional[int] = None,
+        newer: bool = False,
+        limit: int = 50,
+    ) -> model.HistoryPage:
+        """Reads a page of history."""
+        request = _convert.history_request(peer, beside, at_time_ms, newer, limit)
+        page: model.HistoryPage = await self.ask(native.Command.READ_HISTORY(request=request))
+        return page
+
+    async def add_buddy(
+        self, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None, note: str = ""
+    ) -> None:
+        """Asks somebody to be a buddy, both ways; confirms who asked already."""
+        in_groups = None if groups is None else list(groups)
+        await self.ask(native.Command.ADD_BUDDY(peer=peer, name=name, groups=in_groups, note=note))
+
+    async def confirm_buddy(self, peer: str) -> None:
+        """Confirms who asked."""
+        await self.add_buddy(peer)
+
+    async def decline_buddy(self, peer: str) -> None:
+        """Declines who asked: both directions end."""
+        await self.remove_buddy(peer)
+
+    async def remove_buddy(self, peer: str) -> None:
+        """Removes a buddy: both directions end."""
+        await self.ask(native.Command.REMOVE_BUDDY(peer=peer))
+
+    async def update_buddy(
+        self, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None
+    ) -> None:
+        """Changes a buddy's name or groups; they are not told."""
+        in_groups = None if groups is None else list(groups)
+        await self.ask(native.Command.UPDATE_BUDDY(peer=peer, name=name, groups=in_groups))
+
+    async def roster(self, since: Optional[int] = None) -> model.Roster:
+        """The roster; or what changed in it since a version."""
+        roster: model.Roster = await self.ask(native.Command.READ_ROSTER(since=since))
+        return roster
+
+    async def block(self, peer: str, blocked: bool = True) -> None:
+        """Blocks an address or a domain, or lifts the block."""
+        await self.ask(native.Command.BLOCK(peer=peer, blocked=blocked))
+
+    async def blocked(self) -> list[str]:
+        """Who is blocked."""
+        addresses: list[str] = await self.ask(native.Command.READ_BLOCKED())
+        return addresses
+
+    async def set_presence(
+        self,
+        state: Union[model.PresenceState, str],
+        *,
+        note: Optional[str] = None,
+        priority: int = 0,
+        until_ms: Optional[int] = None,
+        invisible: bool = False,
+    ) -> None:
+        """Shows a presence."""
+        presence = _convert.presence_update(state, note, priority, until_ms, invisible)
+        await self.ask(native.Command.SET_PRESENCE(presence=presence))
+
+    async def go_offline(self) -> None:
+        """Shows nothing and sees nothing any more; messages still come."""
+        await self.ask(native.Command.GO_OFFLINE())
+
+    async def presence(self, buddy: str) -> model.Presence:
+        """What a buddy shows, or the account itself."""
+        presence: model.Presence = await self.ask(native.Command.READ_PRESENCE(buddy=buddy))
+        return presence
+
+    async def set_activity(self, activity: Union[model.Activity, str]) -> None:
+        """What the person does with the app."""
+        lowered = _convert.lowered(_convert.choice(model.Activity, activity))
+        await self.ask(native.Command.SET_ACTIVITY(activity=lowered))
+
+    async def preferences(self) -> model.Preferences:
+        """What is in force for the account."""
+        preferences: model.Preferences = await self.ask(native.Command.READ_PREFERENCES())
+        return preferences
+
+    async def set_preferences(self, overrides: model.PreferenceOverrides) -> None:
+        """Replaces what the account set for itself."""
+        lowered = _convert.lowered_overrides(overrides)
+        await self.ask(native.Command.SET_PREFERENCES(overrides=lowered))
+
+    async def devices(self) -> list[str]:
+        """The account's named devices."""
+        devices: list[str] = await self.ask(native.Command.READ_DEVICES())
+        return devices
+
+    async def retire_device(self, device: str) -> None:
+        """Forgets a named device."""
+        await self.ask(native.Command.RETIRE_DEVICE(device=device))
+
+    def events(self, timeout: Optional[float] = None) -> AsyncIterator[model.Event]:
+        """The session's events: asking for the next one acknowledges the one before. See `rosterkit.Session.events`."""
+        return _Stream(self, timeout)
+
+    def close(self) -> None:
+        """Ends the session. Idempotent."""
+        try:
+            self._engine._call(self._handle.shutdown)
+        except Closed:
+            pass
+
+    def _arrived(self, events: Sequence[model.Event]) -> None:
+        self._in_hand.extend(events)
+        if events:
+            self._last_seq = events[-1].seq
+        if events and isinstance(events[-1], model.SessionEnded):
+            self._engine._sessions.pop(self.id, None)
+        if events:
+            self._wake.set()
+
+
+class _Stream(AsyncIterator[model.Event]):
+    """Reads a session. What was not finished stays with the session, so that whoever reads next begins with it."""
+
+    def __init__(self, session: Session, timeout: Optional[float]) -> None:
+        self._session = session
+        self._timeout = timeout
+        self._given: Optional[model.Event] = None
+        self._over = False
+        session._reader = self
+
+    def __aiter__(self) -> _Stream:
+        return self
+
+    async def __anext__(self) -> model.Event:
+        session = self._session
+        if session._reader is not self:
+            raise Misuse("somebody else reads this session's events")
+        given, self._given = self._given, None
+        if given is not None:
+            session._in_hand.popleft()
+            self._over = isinstance(given, model.SessionEnded)
+            if not self._over:
+                session._engine._call(session._engine._handle.ack, session.id, given.seq)
+        while not session._in_hand:
+            if self._over or "events" not in session._engine._threads:
+                raise StopAsyncIteration
+            session._wake.clear()
+            try:
+                await asyncio.wait_for(session._wake.wait(), self._timeout)
+            except asyncio.TimeoutError:
+                raise StopAsyncIteration from None
+        self._given = session._in_hand[0]
+        return self._given

@@ -1,0 +1,165 @@
+"""Commands as values: `Engine.submit` takes them by the thousand, and their answers come by ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+from . import _convert, model
+from ._native import native
+from .errors import RosterKitError
+from .session import Session
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to do for an account, and for the session of it that speaks. Made by the functions of this module."""
+
+    account: str
+    session_id: Optional[int]
+    _what: Any
+
+    def lowered(self) -> Any:
+        """As the library has it."""
+        return native.SubmittedCommand(account=self.account, session_id=self.session_id, command=self._what)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer to a submitted command: a value, `None` when it is only done, or the error that refused it."""
+
+    ticket: int
+    result: Any
+
+    @classmethod
+    def of(cls, given: Any) -> Answered:
+        """From the library's."""
+        return cls(given.ticket, _convert.answer(given.answer))
+
+    def value(self) -> Any:
+        """The value; raises what refused the command."""
+        if isinstance(self.result, RosterKitError):
+            raise self.result
+        return self.result
+
+
+#: Who speaks: a session, or an account by its address.
+Actor = Union[Session, str]
+
+
+def _of(actor: Actor, what: Any) -> Command:
+    if isinstance(actor, Session):
+        return Command(actor.account, actor.id, what)
+    return Command(actor, None, what)
+
+
+def create_account(address: str) -> Command:
+    """Answered by nothing."""
+    return _of(address, native.Command.CREATE_ACCOUNT())
+
+
+def delete_account(address: str) -> Command:
+    """Answered by nothing."""
+    return _of(address, native.Command.DELETE_ACCOUNT())
+
+
+def send(
+    actor: Actor,
+    recipient: str,
+    body: Union[str, model.Data],
+    *,
+    client_id: Optional[str] = None,
+    extensions: bytes = b"",
+) -> Command:
+    """Answered by a `Receipt`."""
+    return _of(actor, send_command(recipient, body, client_id, extensions))
+
+
+def send_command(
+    recipient: str, body: Union[str, model.Data], client_id: Optional[str], extensions: bytes
+) -> Any:
+    """A send as the library has it."""
+    options = _convert.send_options(client_id, extensions)
+    if isinstance(body, str):
+        return native.Command.SEND_TEXT(recipient=recipient, text=body, options=options)
+    return native.Command.SEND_DATA(
+        recipient=recipient, media_type=body.media_type, bytes=body.content, options=options
+    )
+
+
+def add_buddy(
+    actor: Actor,
+    peer: str,
+    *,
+    name: Optional[str] = None,
+    groups: Optional[Sequence[str]] = None,
+    note: str = "",
+) -> Command:
+    """Asks or confirms. Answered by nothing."""
+    in_groups = None if groups is None else list(groups)
+    return _of(actor, native.Command.ADD_BUDDY(peer=peer, name=name, groups=in_groups, note=note))
+
+
+def remove_buddy(actor: Actor, peer: str) -> Command:
+    """Removes or declines. Answered by nothing."""
+    return _of(actor, native.Command.REMOVE_BUDDY(peer=peer))
+
+
+def update_buddy(
+    actor: Actor, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None
+) -> Command:
+    """Answered by nothing."""
+    in_groups = None if groups is None else list(groups)
+    return _of(actor, native.Command.UPDATE_BUDDY(peer=peer, name=name, groups=in_groups))
+
+
+def block(actor: Actor, peer: str, blocked: bool = True) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.BLOCK(peer=peer, blocked=blocked))
+
+
+def set_presence(
+    session: Session,
+    state: Union[model.PresenceState, str],
+    *,
+    note: Optional[str] = None,
+    priority: int = 0,
+    until_ms: Optional[int] = None,
+    invisible: bool = False,
+) -> Command:
+    """Answered by nothing."""
+    presence = _convert.presence_update(state, note, priority, until_ms, invisible)
+    return _of(session, native.Command.SET_PRESENCE(presence=presence))
+
+
+def typing(
+    session: Session, recipient: str, state: Union[model.ChatState, str] = model.ChatState.COMPOSING
+) -> Command:
+    """Answered by nothing."""
+    lowered = _convert.lowered(_convert.choice(model.ChatState, state))
+    return _of(session, native.Command.TELL_TYPING(recipient=recipient, state=lowered))
+
+
+def read_presence(actor: Actor, buddy: str) -> Command:
+    """Answered by a `Presence`."""
+    return _of(actor, native.Command.READ_PRESENCE(buddy=buddy))
+
+
+def read_history(
+    actor: Actor,
+    peer: Optional[str] = None,
+    *,
+    beside: Optional[int] = None,
+    at_time_ms: Optional[int] = None,
+    newer: bool = False,
+    limit: int = 50,
+) -> Command:
+    """Answered by a `HistoryPage`."""
+    request = _convert.history_request(peer, beside, at_time_ms, newer, limit)
+    return _of(actor, native.Command.READ_HISTORY(request=request))
+
+
+def read_roster(actor: Actor, since: Optional[int] = None) -> Command:
+    """Answered by a `Roster`."""
+    return _of(actor, native.Command.READ_ROSTER(since=since))

@@ -1,0 +1,279 @@
+"""The values that go in and come out. All of them are immutable."""
+
+from __future__ import annotations
+
+import enum
+import json as _json
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+
+
+class PresenceState(str, enum.Enum):
+    """A presence state. Wherever one is taken its text does too: `set_presence("on-phone")`."""
+
+    ONLINE = "online"
+    CHAT = "chat"
+    BUSY = "busy"
+    ON_PHONE = "on-phone"
+    IN_MEETING = "in-meeting"
+    AWAY = "away"
+    BE_BACK = "be-back"
+    OUT_TO_LUNCH = "out-to-lunch"
+    EXTENDED_AWAY = "extended-away"
+    OFFLINE = "offline"
+    UNKNOWN = "unknown"
+
+
+class BuddyStatus(str, enum.Enum):
+    """How two people stand, as one of them sees it."""
+
+    UNRELATED = "none"
+    REQUESTED = "requested"
+    ASKING = "asking"
+    CONFIRMED = "confirmed"
+
+
+class Outcome(str, enum.Enum):
+    """The word with which a send is answered. All of them mean: on disk."""
+
+    DELIVERED = "Delivered"
+    STORED = "Stored"
+    QUEUED = "Queued"
+
+
+class ChatState(str, enum.Enum):
+    """What somebody does in a conversation."""
+
+    COMPOSING = "composing"
+    PAUSED = "paused"
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    GONE = "gone"
+
+
+class Activity(str, enum.Enum):
+    """What the person does with the app."""
+
+    FOREGROUND = "foreground"
+    BACKGROUND = "background"
+    SUSPENDED = "suspended"
+
+
+class AcceptedSenders(str, enum.Enum):
+    """Whose messages an account takes when the sender is no confirmed buddy."""
+
+    EVERYBODY = "everybody"
+    AUTHENTICATED = "authenticated"
+    SAME_DOMAIN = "same-domain"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a send."""
+
+    message_id: str
+    position: int
+    outcome: Outcome
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data with its media type, as the body of a message."""
+
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as a session sees it. `id` is the same each time it comes; positions are opaque and only rise."""
+
+    position: int
+    id: str
+    sender: str
+    recipient: str
+    time_ms: int
+    is_copy: bool
+    body: Union[str, Data]
+    extensions: bytes = b""
+
+    @property
+    def text(self) -> Optional[str]:
+        """The text, when it is one."""
+        return self.body if isinstance(self.body, str) else None
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """A page of history, oldest first; `complete` when there is nothing further in the direction asked for."""
+
+    messages: tuple[Message, ...]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What watchers see of an account."""
+
+    state: PresenceState
+    note: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Buddy:
+    """A buddy. `name` is empty when the owner gave none."""
+
+    address: str
+    name: str
+    groups: tuple[str, ...]
+    status: BuddyStatus
+    sees_them: bool
+    sees_me: bool
+    is_listed: bool
+
+
+@dataclass(frozen=True)
+class Roster:
+    """A roster, or what changed in it: then those that are gone are there, not listed."""
+
+    buddies: tuple[Buddy, ...]
+    version: int
+
+
+@dataclass(frozen=True)
+class PreferenceOverrides:
+    """What is set on one level. What is `None` falls through to the level below."""
+
+    accepted_senders: Optional[AcceptedSenders] = None
+    offline_storage: Optional[bool] = None
+    keep_history: Optional[bool] = None
+    deliver_to_devices: Optional[bool] = None
+    max_roster_items: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What is in force for an account."""
+
+    accepted_senders: AcceptedSenders
+    offline_storage: bool
+    keep_history: bool
+    deliver_to_devices: bool
+    max_roster_items: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes, rates and counts. What is `None` is as the engine has it."""
+
+    message_bytes: Optional[int] = None
+    send_burst: Optional[int] = None
+    sends_per_minute: Optional[int] = None
+    request_burst: Optional[int] = None
+    requests_per_minute: Optional[int] = None
+    unclaimed_count: Optional[int] = None
+    unclaimed_bytes: Optional[int] = None
+    unclaimed_from_one_count: Optional[int] = None
+    unclaimed_from_one_bytes: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import brought."""
+
+    accounts: int
+    buddies: int
+    messages: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a session is told. `seq` rises with each event handed out; one that comes again has a new one."""
+
+    seq: int = field(compare=False)
+
+
+@dataclass(frozen=True)
+class MessageReceived(Event):
+    """A message to the account, or a copy of one that another session of it sent."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class BuddyRequested(Event):
+    """Somebody asks to be a buddy: confirm or decline."""
+
+    position: int
+    sender: str
+    note: str
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class PresenceChanged(Event):
+    """A buddy's presence, or the account's own as others see it."""
+
+    subject: str
+    presence: Presence
+
+
+@dataclass(frozen=True)
+class SnapshotEnded(Event):
+    """Every buddy's presence has been told since this session came online; from here on come changes."""
+
+
+@dataclass(frozen=True)
+class RosterChanged(Event):
+    """The roster changed: the buddy as it is now."""
+
+    buddy: Buddy
+
+
+@dataclass(frozen=True)
+class TypingChanged(Event):
+    """Somebody is typing, or stopped. Ends by itself after 30 s."""
+
+    sender: str
+    state: ChatState
+
+
+@dataclass(frozen=True)
+class MessageParked(Event):
+    """A message failed three times in this session's hands. It is kept, and delivery has moved on."""
+
+    message_id: str
+
+
+@dataclass(frozen=True)
+class ResyncNeeded(Event):
+    """Something was left out: read roster and presence again. Messages are not affected."""
+
+
+@dataclass(frozen=True)
+class SessionEnded(Event):
+    """The session has ended; nothing follows. `reason` is a word such as `shutdown` or `replaced`."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class OtherEvent(Event):
+    """A kind that this version has no class for. Ignore it, or look at `kind` and `json`."""
+
+    kind: str
+    json: str
+
+    def data(self) -> Any:
+        """The JSON, read."""
+        return _json.loads(self.json)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events of one session, for who reads many sessions in one place."""
+
+    session_id: int
+    events: tuple[Event, ...]

@@ -1,0 +1,257 @@
+"""Sessions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional, Union
+
+from . import _convert, model
+from ._native import Owner, native
+from ._waiting import in_slices
+from .errors import Closed, Misuse
+
+
+class Session(Owner):
+    """One connected client of an account.
+
+    It ends by `close`, at the end of a `with`, when nothing refers to it any more, or as a `SessionEnded` event says.
+    """
+
+    def __init__(self, handle: Any, account: str, is_virtual: bool) -> None:
+        super().__init__()
+        self._handle = handle
+        self._is_virtual = is_virtual
+        self._in_hand: deque[model.Event] = deque()
+        self._reader: Optional[object] = None
+        self._reading = threading.Lock()
+        #: The account's address.
+        self.account = account
+        #: The session's number in this run of the engine.
+        self.id: int = self._call(handle.session_id)
+        #: The session's full address.
+        self.address: str = self._call(handle.address)
+
+    def __repr__(self) -> str:
+        return f"<rosterkit.Session {self.address}>"
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- messages ----
+
+    def send(
+        self,
+        recipient: str,
+        body: Union[str, model.Data],
+        *,
+        client_id: Optional[str] = None,
+        extensions: bytes = b"",
+    ) -> model.Receipt:
+        """Sends a text, or data. Returns when it is on disk, and raises what refuses it.
+
+        Repeating a send with the same `client_id` sends nothing twice.
+        """
+        options = _convert.send_options(client_id, extensions)
+        if isinstance(body, str):
+            given = self._call(self._handle.send, recipient, body, options)
+        else:
+            given = self._call(self._handle.send_data, recipient, body.media_type, body.content, options)
+        return _convert.receipt(given)
+
+    def typing(self, recipient: str, state: Union[model.ChatState, str] = model.ChatState.COMPOSING) -> None:
+        """Tells somebody what the person does in the conversation. Goes to sessions that are there now."""
+        self._call(self._handle.tell_typing, recipient, _convert.lowered(_convert.choice(model.ChatState, state)))
+
+    def history(
+        self,
+        peer: Optional[str] = None,
+        *,
+        beside: Optional[int] = None,
+        at_time_ms: Optional[int] = None,
+        newer: bool = False,
+        limit: int = 50,
+    ) -> model.HistoryPage:
+        """Reads a page of history: the newest, or next to a message's position, or at a time."""
+        request = _convert.history_request(peer, beside, at_time_ms, newer, limit)
+        return _convert.page(self._call(self._handle.history, request))
+
+    # ---- roster ----
+
+    def add_buddy(
+        self, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None, note: str = ""
+    ) -> None:
+        """Asks somebody to be a buddy, both ways; confirms who asked already. What is left out stays as it is."""
+        self._call(self._handle.add_buddy, peer, name, None if groups is None else list(groups), note)
+
+    def confirm_buddy(self, peer: str) -> None:
+        """Confirms who asked."""
+        self._call(self._handle.confirm_buddy, peer)
+
+    def decline_buddy(self, peer: str) -> None:
+        """Declines who asked: both directions end."""
+        self._call(self._handle.decline_buddy, peer)
+
+    def remove_buddy(self, peer: str) -> None:
+        """Removes a buddy: both directions end."""
+        self._call(self._handle.remove_buddy, peer)
+
+    def update_buddy(
+        self, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None
+    ) -> None:
+        """Changes a buddy's name or groups; they are not told. What is left out stays as it is."""
+        self._call(self._handle.update_buddy, peer, name, None if groups is None else list(groups))
+
+    def roster(self, since: Optional[int] = None) -> model.Roster:
+        """The roster; or what changed in it since a version."""
+        return _convert.roster(self._call(self._handle.roster, since))
+
+    def block(self, peer: str, blocked: bool = True) -> None:
+        """Blocks an address or a domain, or lifts the block."""
+        self._call(self._handle.block, peer, blocked)
+
+    def blocked(self) -> list[str]:
+        """Who is blocked: addresses and domains."""
+        return list(self._call(self._handle.blocked))
+
+    # ---- presence ----
+
+    def set_presence(
+        self,
+        state: Union[model.PresenceState, str],
+        *,
+        note: Optional[str] = None,
+        priority: int = 0,
+        until_ms: Optional[int] = None,
+        invisible: bool = False,
+    ) -> None:
+        """Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes."""
+        self._call(
+            self._handle.set_presence, _convert.presence_update(state, note, priority, until_ms, invisible)
+        )
+
+    def go_offline(self) -> None:
+        """Shows nothing and sees nothing any more; messages still come."""
+        self._call(self._handle.go_offline)
+
+    def presence(self, buddy: str) -> model.Presence:
+        """What a buddy shows, or the account itself."""
+        return _convert.presence(self._call(self._handle.presence, buddy))
+
+    def set_activity(self, activity: Union[model.Activity, str]) -> None:
+        """What the person does with the app."""
+        self._call(self._handle.set_activity, _convert.lowered(_convert.choice(model.Activity, activity)))
+
+    def touch(self) -> None:
+        """A sign of life, for sessions with a lease."""
+        self._call(self._handle.touch)
+
+    # ---- the account ----
+
+    def preferences(self) -> model.Preferences:
+        """What is in force for the account."""
+        return _convert.preferences(self._call(self._handle.preferences))
+
+    def set_preferences(self, overrides: model.PreferenceOverrides) -> None:
+        """Replaces what the account set for itself."""
+        self._call(self._handle.set_preferences, _convert.lowered_overrides(overrides))
+
+    def devices(self) -> list[str]:
+        """The account's named devices."""
+        return list(self._call(self._handle.devices))
+
+    def retire_device(self, device: str) -> None:
+        """Forgets a named device."""
+        self._call(self._handle.retire_device, device)
+
+    # ---- events ----
+
+    def events(self, timeout: Optional[float] = None) -> Iterator[model.Event]:
+        """The session's events: asking for the next one acknowledges the one before.
+
+        Ends when none came for `timeout` seconds, and after the last event of a session that has ended. An element that
+        was not finished, because the loop was left, is the first that the next call gives.
+        """
+        return _Stream(self, timeout)
+
+    def next_events(self, max_events: int = 64, timeout: Optional[float] = None) -> list[model.Event]:
+        """Takes events, waiting for the first; empty when none came. Acknowledges nothing: `ack` does."""
+        taken = in_slices(
+            lambda ms: list(self._call(self._handle.next_events, max_events, ms)), timeout, self._is_virtual
+        )
+        return [_convert.event(event) for event in taken]
+
+    def ack(self, seq: int) -> None:
+        """Acknowledges every event up to this number."""
+        self._call(self._handle.ack, seq)
+
+    def fail(self) -> None:
+        """What was handed out and not acknowledged could not be dealt with: it comes again, one by one."""
+        self._in_hand.clear()
+        self._call(self._handle.fail)
+
+    def close(self) -> None:
+        """Ends the session. Idempotent."""
+        try:
+            self._call(self._handle.shutdown)
+        except Closed:
+            pass
+
+
+class _Stream(Iterator[model.Event]):
+    """Reads a session. What it holds stays with the session, so that whoever reads next begins with it."""
+
+    #: As many as one look brings. What waits here does not learn of newer presence.
+    AT_ONCE = 32
+
+    def __init__(self, session: Session, timeout: Optional[float]) -> None:
+        self._session = session
+        self._timeout = timeout
+        self._given: Optional[model.Event] = None
+        session._reader = self
+
+    def __iter__(self) -> _Stream:
+        return self
+
+    def __next__(self) -> model.Event:
+        session = self._session
+        if session._reader is not self or not session._reading.acquire(blocking=False):
+            raise Misuse("somebody else reads this session's events")
+        try:
+            given, self._given = self._given, None
+            if given is not None:
+                session.ack(given.seq)
+                if session._in_hand and session._in_hand[0] is given:
+                    session._in_hand.popleft()
+                if isinstance(given, model.SessionEnded):
+                    raise StopIteration
+            if not session._in_hand:
+                session._in_hand.extend(session.next_events(self.AT_ONCE, self._timeout))
+            if not session._in_hand:
+                raise StopIteration
+            self._given = session._in_hand[0]
+            return self._given
+        finally:
+            session._reading.release()
+
+
+def session_options(
+    device: Optional[str],
+    instance: Optional[str],
+    lease: Optional[float],
+    reads_messages: bool,
+    read_by_engine: bool,
+) -> Any:
+    """The library's options of a session."""
+    consumer = native.EventConsumer.THROUGH_ENGINE if read_by_engine else native.EventConsumer.HOLDER
+    return native.SessionOptions(
+        device=device,
+        instance=instance,
+        lease_ms=_convert.millis(lease),
+        reads_messages=reads_messages,
+        consumer=consumer,
+    )

@@ -1,0 +1,49 @@
+"""What the tests have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+import rosterkit
+
+ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "im.db"
+
+
+@pytest.fixture
+def engine(file: Path) -> Iterator[rosterkit.Engine]:
+    """An engine on a file, with three accounts."""
+    with rosterkit.Engine.open(file, domains=["example.org"]) as engine:
+        for account in (ALICE, BOB, CAROL):
+            engine.create_account(account)
+        yield engine
+
+
+@pytest.fixture
+def world() -> Iterator[rosterkit.Engine]:
+    """The same in virtual time."""
+    with rosterkit.Engine.virtual(["example.org"]) as engine:
+        for account in (ALICE, BOB, CAROL):
+            engine.create_account(account)
+        yield engine
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Waits for what another thread brings about."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it did not come about"
+        time.sleep(0.005)
+
+
+def texts(events: list[rosterkit.Event]) -> list[object]:
+    return [event.message.body for event in events if isinstance(event, rosterkit.MessageReceived)]

@@ -1,0 +1,264 @@
+//! Commands as values: `submit` takes them in batches, and their answers come by ticket.
+
+use crate::convert::{account, address, position, session_id, signed};
+use crate::error::RosterKitError;
+use crate::options::{PreferenceOverrides, Preferences};
+use crate::roster::{Presence, PresenceUpdate, Roster};
+use crate::session::{Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, edit, message};
+use rosterkit::{Actor, Body, Op, RosterEdit};
+
+type Result<T> = std::result::Result<T, RosterKitError>;
+
+/// A command and whom it is for.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct SubmittedCommand {
+    /// The account.
+    pub account: String,
+    /// The session of it that speaks, when one does.
+    #[uniffi(default)]
+    pub session_id: Option<i64>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Something to do for an account. Each is what the function of the same name does.
+#[derive(Clone, Debug, uniffi::Enum)]
+pub enum Command {
+    /// Answered by `Done`.
+    CreateAccount,
+    /// Answered by `Done`.
+    DeleteAccount,
+    /// Answered by `Sent`.
+    SendText {
+        /// Whom to.
+        recipient: String,
+        /// What.
+        text: String,
+        /// How.
+        options: SendOptions,
+    },
+    /// Answered by `Sent`.
+    SendData {
+        /// Whom to.
+        recipient: String,
+        /// For instance `image/png`.
+        media_type: String,
+        /// What.
+        bytes: Vec<u8>,
+        /// How.
+        options: SendOptions,
+    },
+    /// Answered by `Done`.
+    TellTyping {
+        /// Whom.
+        recipient: String,
+        /// What.
+        state: ChatState,
+    },
+    /// Answered by `Done`. For a session.
+    SetPresence {
+        /// What to show.
+        presence: PresenceUpdate,
+    },
+    /// Answered by `Done`. For a session.
+    GoOffline,
+    /// Answered by `Done`. For a session.
+    SetActivity {
+        /// What the person does.
+        activity: Activity,
+    },
+    /// Asks or confirms. Answered by `Done`.
+    AddBuddy {
+        /// Whom.
+        peer: String,
+        /// Their display name; left out it stays.
+        name: Option<String>,
+        /// Their groups; left out they stay.
+        groups: Option<Vec<String>>,
+        /// What to say with it.
+        note: String,
+    },
+    /// Removes or declines. Answered by `Done`.
+    RemoveBuddy {
+        /// Whom.
+        peer: String,
+    },
+    /// Answered by `Done`.
+    UpdateBuddy {
+        /// Whom.
+        peer: String,
+        /// Their display name; left out it stays.
+        name: Option<String>,
+        /// Their groups; left out they stay.
+        groups: Option<Vec<String>>,
+    },
+    /// Answered by `RosterRead`.
+    ReadRoster {
+        /// Only changes since this version.
+        since: Option<i64>,
+    },
+    /// Answered by `PresenceRead`.
+    ReadPresence {
+        /// Whose.
+        buddy: String,
+    },
+    /// Answered by `HistoryRead`.
+    ReadHistory {
+        /// Which page.
+        request: HistoryRequest,
+    },
+    /// Answered by `Done`.
+    Block {
+        /// Whom.
+        peer: String,
+        /// Whether to block or to lift.
+        blocked: bool,
+    },
+    /// Answered by `BlockedRead`.
+    ReadBlocked,
+    /// Answered by `Done`.
+    SetPreferences {
+        /// What the account sets for itself.
+        overrides: PreferenceOverrides,
+    },
+    /// Answered by `PreferencesRead`.
+    ReadPreferences,
+    /// Answered by `Done`.
+    RetireDevice {
+        /// Which.
+        device: String,
+    },
+    /// Answered by `DevicesRead`.
+    ReadDevices,
+}
+
+/// The answer to a submitted command.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Answered {
+    /// Which command.
+    pub ticket: i64,
+    /// What became of it.
+    pub answer: Answer,
+}
+
+/// What became of a submitted command.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Answer {
+    /// It is done, and on disk when it is durable.
+    Done,
+    /// A send.
+    Sent {
+        /// What became of it.
+        receipt: Receipt,
+    },
+    /// A roster.
+    RosterRead {
+        /// What it is.
+        roster: Roster,
+    },
+    /// A presence.
+    PresenceRead {
+        /// What it is.
+        presence: Presence,
+    },
+    /// History.
+    HistoryRead {
+        /// A page of it.
+        page: HistoryPage,
+    },
+    /// Who is blocked.
+    BlockedRead {
+        /// Addresses and domains.
+        addresses: Vec<String>,
+    },
+    /// Preferences.
+    PreferencesRead {
+        /// What is in force.
+        preferences: Preferences,
+    },
+    /// Named devices.
+    DevicesRead {
+        /// Their names.
+        devices: Vec<String>,
+    },
+    /// It was not done.
+    Failed {
+        /// Why.
+        error: RosterKitError,
+    },
+}
+
+impl TryFrom<SubmittedCommand> for (Actor, rosterkit::Command) {
+    type Error = RosterKitError;
+
+    fn try_from(submitted: SubmittedCommand) -> Result<Self> {
+        let session = submitted.session_id.map(session_id).transpose()?;
+        Ok((Actor { account: account(&submitted.account)?, session }, submitted.command.try_into()?))
+    }
+}
+
+impl TryFrom<Command> for rosterkit::Command {
+    type Error = RosterKitError;
+
+    fn try_from(command: Command) -> Result<Self> {
+        use rosterkit::Command as Engine;
+        Ok(match command {
+            Command::CreateAccount => Engine::CreateAccount,
+            Command::DeleteAccount => Engine::DeleteAccount,
+            Command::SendText { recipient, text, options } => {
+                Engine::Send(message(&recipient, Body::Text(text.into()), options)?)
+            }
+            Command::SendData { recipient, media_type, bytes, options } => {
+                let body = Body::Data { media_type: media_type.into(), bytes: bytes.into() };
+                Engine::Send(message(&recipient, body, options)?)
+            }
+            Command::TellTyping { recipient, state } => {
+                Engine::Typing { recipient: address(&recipient)?, state: state.into() }
+            }
+            Command::SetPresence { presence } => Engine::SetPresence(presence.try_into()?),
+            Command::GoOffline => Engine::GoOffline,
+            Command::SetActivity { activity } => Engine::SetActivity(activity.into()),
+            Command::AddBuddy { peer, name, groups, note } => {
+                Engine::Roster(RosterEdit { note, ..edit(&peer, Op::Add, name, groups)? })
+            }
+            Command::RemoveBuddy { peer } => Engine::Roster(edit(&peer, Op::Remove, None, None)?),
+            Command::UpdateBuddy { peer, name, groups } => {
+                Engine::Roster(edit(&peer, Op::Update, name, groups)?)
+            }
+            Command::ReadRoster { since } => Engine::ReadRoster { since: position(since.unwrap_or(0))? },
+            Command::ReadPresence { buddy } => Engine::ReadPresence(address(&buddy)?),
+            Command::ReadHistory { request } => Engine::ReadHistory(request.try_into()?),
+            Command::Block { peer, blocked } => Engine::Block { address: address(&peer)?, blocked },
+            Command::ReadBlocked => Engine::ReadBlocked,
+            Command::SetPreferences { overrides } => Engine::SetPreferences(overrides.try_into()?),
+            Command::ReadPreferences => Engine::ReadPreferences,
+            Command::RetireDevice { device } => Engine::RetireDevice(crate::convert::device(&device)?),
+            Command::ReadDevices => Engine::ReadDevices,
+        })
+    }
+}
+
+impl From<rosterkit::Answered> for Answered {
+    fn from(answered: rosterkit::Answered) -> Self {
+        use rosterkit::Answer as Engine;
+        let answer = match answered.result {
+            Err(error) => Answer::Failed { error: error.into() },
+            Ok(Engine::Receipt(receipt)) => Answer::Sent { receipt: receipt.into() },
+            Ok(Engine::Roster(roster)) => Answer::RosterRead { roster: roster.into() },
+            Ok(Engine::Presence(presence)) => Answer::PresenceRead { presence: (&presence).into() },
+            Ok(Engine::History(history)) => Answer::HistoryRead { page: history.into() },
+            Ok(Engine::Blocked(all)) => {
+                Answer::BlockedRead { addresses: all.iter().map(ToString::to_string).collect() }
+            }
+            Ok(Engine::Preferences(preferences)) => {
+                Answer::PreferencesRead { preferences: preferences.into() }
+            }
+            Ok(Engine::Devices(all)) => {
+                Answer::DevicesRead { devices: all.iter().map(|d| d.as_str().to_owned()).collect() }
+            }
+            // Whatever else there is answers commands that cannot be submitted here.
+            Ok(_) => Answer::Done,
+        };
+        Answered { ticket: signed(answered.ticket.0), answer }
+    }
+}

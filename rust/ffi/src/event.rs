@@ -1,0 +1,223 @@
+//! What a session is told.
+
+use crate::convert::signed;
+use crate::roster::{Buddy, Presence};
+use crate::session::ChatState;
+use rosterkit::SessionId;
+
+/// Events of one session, in order.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct EventBatch {
+    /// Whose.
+    pub session_id: i64,
+    /// What. Acknowledged by the last one's number.
+    pub events: Vec<Event>,
+}
+
+/// An event and its number in its session.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Event {
+    /// Rises with each event handed out. One that comes again has a new one.
+    pub seq: i64,
+    /// What happened.
+    pub body: EventBody,
+}
+
+/// What happened. Kinds that are added come as `Other`: nothing that was compiled before breaks by them.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum EventBody {
+    /// A message to the account, or a copy of one that another session of it sent. Comes until acknowledged.
+    MessageReceived {
+        /// The message.
+        message: Message,
+    },
+    /// Somebody asks to be a buddy: confirm or decline. Comes until acknowledged.
+    BuddyRequested {
+        /// Its place, for display in order.
+        position: i64,
+        /// Who asks.
+        sender: String,
+        /// What they said with it.
+        note: String,
+        /// When, in Unix milliseconds.
+        time_ms: i64,
+    },
+    /// A buddy's presence, or the account's own as others see it.
+    PresenceChanged {
+        /// Whose.
+        subject: String,
+        /// What it is now.
+        presence: Presence,
+    },
+    /// Every buddy's presence has been told since this session came online; from here on come changes.
+    SnapshotEnded,
+    /// The roster changed: the buddy as it is now. One that is gone is `Unrelated` and not listed.
+    RosterChanged {
+        /// Who.
+        buddy: Buddy,
+    },
+    /// Somebody is typing, or stopped. Ends by itself after 30 s.
+    TypingChanged {
+        /// Who.
+        sender: String,
+        /// What they do.
+        state: ChatState,
+    },
+    /// A message failed three times in this session's hands. It is kept in the log, and delivery has moved on.
+    MessageParked {
+        /// Which.
+        message_id: String,
+    },
+    /// Something was left out: read roster and presence again. Messages are not affected.
+    ResyncNeeded,
+    /// The session has ended; nothing follows.
+    SessionEnded {
+        /// Why.
+        reason: EndReason,
+    },
+    /// Something that this interface has no case for.
+    Other {
+        /// What sort of event.
+        kind: String,
+        /// What it carries.
+        json: String,
+    },
+}
+
+/// A message as a session sees it.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Message {
+    /// Its place in the log: opaque, rising.
+    pub position: i64,
+    /// Its id, the same each time it comes and in every place it is shown.
+    pub id: String,
+    /// Who sent it; with an instance when the sending session had one.
+    pub sender: String,
+    /// Whom it was sent to.
+    pub recipient: String,
+    /// When it was accepted, in Unix milliseconds. An offline message has its original time.
+    pub time_ms: i64,
+    /// Whether this is the account's own message, sent from another of its sessions or devices.
+    pub is_copy: bool,
+    /// What it says.
+    pub body: MessageBody,
+    /// An opaque payload of the host's or a gateway's. Empty when there is none.
+    pub extensions: Vec<u8>,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum MessageBody {
+    /// Text in any language; line breaks are kept.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// Data with its media type.
+    Data {
+        /// For instance `image/png`.
+        media_type: String,
+        /// The data.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum EndReason {
+    /// The host ended it.
+    Requested,
+    /// The engine was shut down.
+    Shutdown,
+    /// Its lease ran out.
+    LeaseExpired,
+    /// A newer session of the same device took over.
+    Replaced,
+    /// The account was deleted.
+    AccountDeleted,
+    /// Its listener failed too many times in a row.
+    ListenerFailed,
+    /// The disk failed, and the account could not be read again.
+    StorageFailed,
+    /// One that this interface has no case for.
+    Other {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl EventBatch {
+    pub(crate) fn new(session: SessionId, events: &[rosterkit::Event]) -> Self {
+        EventBatch { session_id: signed(session.0), events: events.iter().map(Event::from).collect() }
+    }
+}
+
+impl From<&rosterkit::Event> for Event {
+    fn from(event: &rosterkit::Event) -> Self {
+        Event { seq: signed(event.seq), body: EventBody::from(&event.body) }
+    }
+}
+
+impl From<&rosterkit::EventBody> for EventBody {
+    fn from(body: &rosterkit::EventBody) -> Self {
+        use rosterkit::EventBody as Body;
+        match body {
+            Body::Message(message) => EventBody::MessageReceived { message: message.into() },
+            Body::BuddyRequest { position, sender, note, time } => EventBody::BuddyRequested {
+                position: signed(position.0),
+                sender: sender.to_string(),
+                note: note.to_string(),
+                time_ms: time.0,
+            },
+            Body::Presence { subject, presence } => {
+                EventBody::PresenceChanged { subject: subject.to_string(), presence: presence.into() }
+            }
+            Body::SnapshotEnd => EventBody::SnapshotEnded,
+            Body::RosterChanged { buddy, .. } => EventBody::RosterChanged { buddy: (&**buddy).into() },
+            Body::Typing { sender, state } => {
+                EventBody::TypingChanged { sender: sender.to_string(), state: (*state).into() }
+            }
+            Body::Parked { message_id } => EventBody::MessageParked { message_id: message_id.to_string() },
+            Body::Resync => EventBody::ResyncNeeded,
+            Body::Ended(reason) => EventBody::SessionEnded { reason: (*reason).into() },
+            // A kind is given its name and its JSON here when the engine gets it.
+            _ => EventBody::Other { kind: "unknown".into(), json: "{}".into() },
+        }
+    }
+}
+
+impl From<&rosterkit::Message> for Message {
+    fn from(message: &rosterkit::Message) -> Self {
+        Message {
+            position: signed(message.position.0),
+            id: message.id.to_string(),
+            sender: message.sender.to_string(),
+            recipient: message.recipient.to_string(),
+            time_ms: message.time.0,
+            is_copy: message.copy,
+            body: match &message.content.body {
+                rosterkit::Body::Text(text) => MessageBody::Text { text: text.to_string() },
+                rosterkit::Body::Data { media_type, bytes } => {
+                    MessageBody::Data { media_type: media_type.to_string(), bytes: bytes.to_vec() }
+                }
+            },
+            extensions: message.content.extensions.to_vec(),
+        }
+    }
+}
+
+impl From<rosterkit::EndReason> for EndReason {
+    fn from(reason: rosterkit::EndReason) -> Self {
+        use rosterkit::EndReason as Reason;
+        match reason {
+            Reason::Closed => EndReason::Requested,
+            Reason::Shutdown => EndReason::Shutdown,
+            Reason::LeaseExpired => EndReason::LeaseExpired,
+            Reason::Replaced => EndReason::Replaced,
+            Reason::AccountDeleted => EndReason::AccountDeleted,
+            Reason::ListenerFailed => EndReason::ListenerFailed,
+            Reason::StorageFailed => EndReason::StorageFailed,
+            other => EndReason::Other { name: format!("{other:?}") },
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! RosterKit for other languages, by UniFFI.
+//!
+//! A thin face over the crate `rosterkit`: it checks and converts values, keeps panics in, and decides nothing. Its rules
+//! (every function returns a `Result`, no async, signed numbers and milliseconds, names that no language reserves) are
+//! held by `rosterkit-bindgen lint`, which reads UniFFI's own metadata of the built library.
+
+mod boundary;
+mod command;
+mod convert;
+mod engine;
+mod error;
+mod event;
+mod listener;
+mod logging;
+mod options;
+mod roster;
+mod session;
+
+pub use command::{Answer, Answered, Command, SubmittedCommand};
+pub use engine::{Engine, HostedDomain, ImportSummary};
+pub use error::{CallbackError, RosterKitError};
+pub use event::{EndReason, Event, EventBatch, EventBody, Message, MessageBody};
+pub use listener::SessionListener;
+pub use logging::{LogLevel, LogRecord, LogSink, add_log_sink, remove_log_sink};
+pub use options::{
+    EngineOptions, EventConsumer, LimitOptions, PreferenceOverrides, Preferences, SessionOptions,
+};
+pub use roster::{AcceptedSenders, Buddy, BuddyStatus, Presence, PresenceState, PresenceUpdate, Roster};
+pub use session::{
+    Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, SendOutcome, Session,
+};
+
+uniffi::setup_scaffolding!("rosterkit");
+
+/// The version of the library.
+#[uniffi::export]
+pub fn version() -> Result<String, RosterKitError> {
+    Ok(env!("CARGO_PKG_VERSION").into())
+}
+
+/// The revision of the sources that the library was built from; `unknown` when they were in no repository.
+#[uniffi::export]
+pub fn git_revision() -> Result<String, RosterKitError> {
+    Ok(env!("ROSTERKIT_GIT_REVISION").into())
+}

@@ -1,0 +1,184 @@
+//! Rosters and presence.
+
+use crate::convert::{same_cases, signed};
+use crate::error::RosterKitError;
+
+/// A roster, or what changed in it.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Roster {
+    /// In the order of their addresses. When only changes were asked for, those that are gone are there, not listed.
+    pub buddies: Vec<Buddy>,
+    /// The version: give it back to get only what changes from here on.
+    pub version: i64,
+}
+
+/// A buddy.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Buddy {
+    /// Their address.
+    pub address: String,
+    /// What the owner calls them. Empty when they gave no name.
+    pub name: String,
+    /// The groups they stand in, sorted.
+    pub groups: Vec<String>,
+    /// As a person sees it.
+    pub status: BuddyStatus,
+    /// The owner sees their presence.
+    pub sees_them: bool,
+    /// They see the owner's presence.
+    pub sees_me: bool,
+    /// Whether the owner put them there.
+    pub is_listed: bool,
+}
+
+/// How two people stand, as one of them sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum BuddyStatus {
+    /// Nothing is between them.
+    Unrelated,
+    /// The owner asked.
+    Requested,
+    /// They asked.
+    Asking,
+    /// At least one direction is confirmed.
+    Confirmed,
+}
+
+same_cases!(BuddyStatus = rosterkit::Status {
+    Unrelated = None,
+    Requested = Requested,
+    Asking = Asking,
+    Confirmed = Confirmed,
+});
+
+/// What watchers see of an account.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Presence {
+    /// The state.
+    pub state: PresenceState,
+    /// A note.
+    pub note: Option<String>,
+}
+
+/// A presence state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum PresenceState {
+    /// Here.
+    Online,
+    /// Here and wishing to talk.
+    Chat,
+    /// Not to be disturbed.
+    Busy,
+    /// In a call.
+    OnPhone,
+    /// In a meeting.
+    InMeeting,
+    /// Away for a while.
+    Away,
+    /// Away, and back soon.
+    BeBack,
+    /// At lunch.
+    OutToLunch,
+    /// Away for long.
+    ExtendedAway,
+    /// Not here, or not shown.
+    Offline,
+    /// A buddy outside of whom nobody has heard. It is not offline.
+    Unknown,
+}
+
+same_cases!(PresenceState = rosterkit::State {
+    Online = Online,
+    Chat = Chat,
+    Busy = Busy,
+    OnPhone = OnPhone,
+    InMeeting = InMeeting,
+    Away = Away,
+    BeBack = BeBack,
+    OutToLunch = OutToLunch,
+    ExtendedAway = ExtendedAway,
+    Offline = Offline,
+    Unknown = Unknown,
+});
+
+/// Presence to show.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct PresenceUpdate {
+    /// The state; neither `Offline`, which is going offline, nor `Unknown`.
+    pub state: PresenceState,
+    /// A note, at most 1,024 bytes.
+    #[uniffi(default)]
+    pub note: Option<String>,
+    /// From -128 to 127. A session with a negative one gets no messages.
+    #[uniffi(default = 0)]
+    pub priority: i32,
+    /// When it ends by itself and the session is plainly online again, in Unix milliseconds.
+    #[uniffi(default)]
+    pub until_ms: Option<i64>,
+    /// Receive presence and messages, and show nothing.
+    #[uniffi(default = false)]
+    pub invisible: bool,
+}
+
+/// Whose messages an account takes when the sender is no confirmed buddy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum AcceptedSenders {
+    /// Anybody who is not blocked.
+    Everybody,
+    /// Accounts of this system.
+    Authenticated,
+    /// Accounts of the same domain.
+    SameDomain,
+    /// Confirmed buddies only.
+    Nobody,
+}
+
+same_cases!(AcceptedSenders = rosterkit::AcceptedSenders {
+    Everybody = Everybody,
+    Authenticated = Authenticated,
+    SameDomain = SameDomain,
+    Nobody = Nobody,
+});
+
+impl From<&rosterkit::Buddy> for Buddy {
+    fn from(buddy: &rosterkit::Buddy) -> Self {
+        Buddy {
+            address: buddy.address.to_string(),
+            name: buddy.name.clone(),
+            groups: buddy.groups.clone(),
+            status: buddy.status().into(),
+            sees_them: buddy.halves.to(),
+            sees_me: buddy.halves.from(),
+            is_listed: buddy.listed,
+        }
+    }
+}
+
+impl From<&rosterkit::Presence> for Presence {
+    fn from(presence: &rosterkit::Presence) -> Self {
+        Presence { state: presence.state.into(), note: presence.note.as_deref().map(str::to_owned) }
+    }
+}
+
+impl From<rosterkit::Roster> for Roster {
+    fn from(roster: rosterkit::Roster) -> Self {
+        Roster {
+            buddies: roster.buddies.iter().map(Buddy::from).collect(),
+            version: signed(roster.version.0),
+        }
+    }
+}
+
+impl TryFrom<PresenceUpdate> for rosterkit::SetPresence {
+    type Error = RosterKitError;
+
+    fn try_from(update: PresenceUpdate) -> Result<Self, RosterKitError> {
+        Ok(rosterkit::SetPresence {
+            state: update.state.into(),
+            note: update.note,
+            priority: crate::convert::number("a priority", update.priority.into())?,
+            until: update.until_ms.map(rosterkit::Timestamp),
+            invisible: update.invisible,
+        })
+    }
+}

@@ -1,0 +1,407 @@
+//! Sessions, and what goes through them.
+
+use crate::boundary::{Boundary, Owned};
+use crate::convert::{address, count, number, position, same_cases, signed, timeout};
+use crate::error::RosterKitError;
+use crate::event::{Event, Message};
+use crate::options::{PreferenceOverrides, Preferences};
+use crate::roster::{Presence, PresenceUpdate, Roster};
+use rosterkit::{Anchor, Body, ClientId, Command, Content, Direction, Op, RosterEdit, Send, Timestamp};
+use std::sync::Arc;
+
+type Result<T> = std::result::Result<T, RosterKitError>;
+
+/// How a message is sent.
+#[derive(Clone, Debug, Default, uniffi::Record)]
+pub struct SendOptions {
+    /// A name of the client's own: repeating a send with the same one sends nothing twice.
+    #[uniffi(default)]
+    pub client_id: Option<String>,
+    /// An opaque payload, stored and forwarded unread.
+    #[uniffi(default)]
+    pub extensions: Option<Vec<u8>>,
+}
+
+/// What became of a send.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Receipt {
+    /// The id it was given.
+    pub message_id: String,
+    /// Its place in the log.
+    pub position: i64,
+    /// All of them mean: on disk.
+    pub outcome: SendOutcome,
+    /// When it was accepted, in Unix milliseconds.
+    pub time_ms: i64,
+}
+
+/// The word with which a send is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum SendOutcome {
+    /// On disk, and forked to at least one live session.
+    Delivered,
+    /// On disk; nobody is there, or the sender may not know.
+    Stored,
+    /// On disk; a relay carries it and the final outcome follows.
+    Queued,
+}
+
+same_cases!(SendOutcome = rosterkit::Word { Delivered = Delivered, Stored = Stored, Queued = Queued });
+
+/// What somebody does in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum ChatState {
+    /// Typing.
+    Composing,
+    /// Stopped typing for now.
+    Paused,
+    /// In the conversation, not typing.
+    Active,
+    /// Away from the conversation.
+    Inactive,
+    /// Has left the conversation.
+    Gone,
+}
+
+same_cases!(ChatState = rosterkit::ChatState {
+    Composing = Composing,
+    Paused = Paused,
+    Active = Active,
+    Inactive = Inactive,
+    Gone = Gone,
+});
+
+/// What the person does with the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Activity {
+    /// Looked at.
+    Foreground,
+    /// Running, not looked at.
+    Background,
+    /// Not running.
+    Suspended,
+}
+
+same_cases!(Activity = rosterkit::Activity {
+    Foreground = Foreground,
+    Background = Background,
+    Suspended = Suspended,
+});
+
+/// Which page of history. Without a place to begin it is the newest page, or the oldest when going forward.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct HistoryRequest {
+    /// Only with this peer.
+    #[uniffi(default)]
+    pub peer: Option<String>,
+    /// Begin next to this message, which is not part of the page.
+    #[uniffi(default)]
+    pub beside_position: Option<i64>,
+    /// Begin at this time, in Unix milliseconds.
+    #[uniffi(default)]
+    pub at_time_ms: Option<i64>,
+    /// Go forward in time, not back.
+    #[uniffi(default = false)]
+    pub newer: bool,
+    /// How many messages, at most 1,000.
+    #[uniffi(default = 50)]
+    pub limit: i32,
+}
+
+/// A page of history.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct HistoryPage {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// Whether there is nothing further in the direction asked for.
+    pub complete: bool,
+}
+
+/// One connected client of an account. It ends by `shutdown`, when the last handle is dropped, or as a `SessionEnded`
+/// event says. Every call may be made from any thread, also from inside a listener.
+#[derive(uniffi::Object)]
+pub struct Session {
+    session: Owned<rosterkit::Session>,
+}
+
+impl Session {
+    pub(crate) fn new(session: rosterkit::Session, boundary: &Arc<Boundary>) -> Arc<Self> {
+        Arc::new(Session { session: Owned::new(session, boundary) })
+    }
+
+    fn call<T>(&self, work: impl FnOnce(&rosterkit::Session) -> Result<T>) -> Result<T> {
+        self.session.call(work)
+    }
+
+    fn ask(&self, command: Command) -> Result<rosterkit::Answer> {
+        self.call(|session| Ok(session.call(command)?))
+    }
+}
+
+#[uniffi::export]
+impl Session {
+    /// Its number in this run of the engine.
+    pub fn session_id(&self) -> Result<i64> {
+        self.call(|session| Ok(signed(session.id().0)))
+    }
+
+    /// Its full address.
+    pub fn address(&self) -> Result<String> {
+        self.call(|session| Ok(session.address().to_string()))
+    }
+
+    // ---- messages -------------------------------------------------------------------------------------------
+
+    /// Sends a text. Returns when it is on disk; a refusal is thrown.
+    pub fn send(&self, recipient: String, text: String, options: SendOptions) -> Result<Receipt> {
+        self.call(|session| {
+            let body = Body::Text(text.into());
+            Ok(session.send_message(message(&recipient, body, options)?)?.into())
+        })
+    }
+
+    /// Sends data. Returns when it is on disk; a refusal is thrown.
+    pub fn send_data(
+        &self,
+        recipient: String,
+        media_type: String,
+        bytes: &[u8],
+        options: SendOptions,
+    ) -> Result<Receipt> {
+        self.call(|session| {
+            let body = Body::Data { media_type: media_type.into(), bytes: bytes.into() };
+            Ok(session.send_message(message(&recipient, body, options)?)?.into())
+        })
+    }
+
+    /// Tells somebody what the person does in the conversation. Goes to sessions that are there now and nowhere else.
+    pub fn tell_typing(&self, recipient: String, state: ChatState) -> Result<()> {
+        self.call(|session| Ok(session.typing(&address(&recipient)?, state.into())?))
+    }
+
+    /// Reads a page of history.
+    pub fn history(&self, request: HistoryRequest) -> Result<HistoryPage> {
+        self.call(|session| Ok(session.history(request.try_into()?)?.into()))
+    }
+
+    // ---- roster ---------------------------------------------------------------------------------------------
+
+    /// Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
+    pub fn add_buddy(
+        &self,
+        peer: String,
+        name: Option<String>,
+        groups: Option<Vec<String>>,
+        note: Option<String>,
+    ) -> Result<()> {
+        self.call(|session| {
+            let note = note.unwrap_or_default();
+            Ok(session.edit_roster(RosterEdit { note, ..edit(&peer, Op::Add, name, groups)? })?)
+        })
+    }
+
+    /// Confirms who asked.
+    pub fn confirm_buddy(&self, peer: String) -> Result<()> {
+        self.call(|session| Ok(session.confirm_buddy(&address(&peer)?)?))
+    }
+
+    /// Declines who asked: both directions end.
+    pub fn decline_buddy(&self, peer: String) -> Result<()> {
+        self.call(|session| Ok(session.decline_buddy(&address(&peer)?)?))
+    }
+
+    /// Removes a buddy: both directions end.
+    pub fn remove_buddy(&self, peer: String) -> Result<()> {
+        self.call(|session| Ok(session.remove_buddy(&address(&peer)?)?))
+    }
+
+    /// Changes a buddy's name or groups; they are not told. What is left out stays.
+    pub fn update_buddy(
+        &self,
+        peer: String,
+        name: Option<String>,
+        groups: Option<Vec<String>>,
+    ) -> Result<()> {
+        self.call(|session| Ok(session.edit_roster(edit(&peer, Op::Update, name, groups)?)?))
+    }
+
+    /// The roster; or what changed in it since a version.
+    pub fn roster(&self, since: Option<i64>) -> Result<Roster> {
+        self.call(|session| Ok(session.roster_since(position(since.unwrap_or(0))?)?.into()))
+    }
+
+    /// Blocks an address or a domain, or lifts the block.
+    pub fn block(&self, peer: String, blocked: bool) -> Result<()> {
+        self.call(|session| Ok(session.block(&address(&peer)?, blocked)?))
+    }
+
+    /// Who is blocked: addresses and domains.
+    pub fn blocked(&self) -> Result<Vec<String>> {
+        match self.ask(Command::ReadBlocked)? {
+            rosterkit::Answer::Blocked(all) => Ok(all.iter().map(ToString::to_string).collect()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    // ---- presence -------------------------------------------------------------------------------------------
+
+    /// Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
+    pub fn set_presence(&self, presence: PresenceUpdate) -> Result<()> {
+        self.call(|session| Ok(session.set_presence(presence.try_into()?)?))
+    }
+
+    /// Shows nothing and sees nothing any more; messages still come.
+    pub fn go_offline(&self) -> Result<()> {
+        self.call(|session| Ok(session.go_offline()?))
+    }
+
+    /// What a buddy shows, or the account itself.
+    pub fn presence(&self, buddy: String) -> Result<Presence> {
+        self.call(|session| Ok((&session.presence_of(&address(&buddy)?)?).into()))
+    }
+
+    /// What the person does with the app.
+    pub fn set_activity(&self, activity: Activity) -> Result<()> {
+        self.call(|session| Ok(session.set_activity(activity.into())?))
+    }
+
+    /// A sign of life, for sessions with a lease.
+    pub fn touch(&self) -> Result<()> {
+        self.call(|session| {
+            session.touch();
+            Ok(())
+        })
+    }
+
+    // ---- the account ----------------------------------------------------------------------------------------
+
+    /// What is in force for the account.
+    pub fn preferences(&self) -> Result<Preferences> {
+        match self.ask(Command::ReadPreferences)? {
+            rosterkit::Answer::Preferences(preferences) => Ok(preferences.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Replaces what the account set for itself.
+    pub fn set_preferences(&self, overrides: PreferenceOverrides) -> Result<()> {
+        self.call(|session| Ok(session.call(Command::SetPreferences(overrides.try_into()?)).map(|_| ())?))
+    }
+
+    /// The account's named devices.
+    pub fn devices(&self) -> Result<Vec<String>> {
+        match self.ask(Command::ReadDevices)? {
+            rosterkit::Answer::Devices(all) => Ok(all.iter().map(|d| d.as_str().to_owned()).collect()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Forgets a named device.
+    pub fn retire_device(&self, device: String) -> Result<()> {
+        self.call(|session| {
+            let device = crate::convert::device(&device)?;
+            Ok(session.call(Command::RetireDevice(device)).map(|_| ())?)
+        })
+    }
+
+    // ---- events ---------------------------------------------------------------------------------------------
+
+    /// Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
+    /// time; after the last event of an ended session it is `Closed`.
+    pub fn next_events(&self, max: i32, timeout_ms: i64) -> Result<Vec<Event>> {
+        self.call(|session| {
+            let events = session.next_events(count("max", max)?, timeout(timeout_ms)?)?;
+            Ok(events.iter().map(Event::from).collect())
+        })
+    }
+
+    /// Acknowledges every event up to this number. Cumulative and idempotent.
+    pub fn ack(&self, seq: i64) -> Result<()> {
+        self.call(|session| {
+            session.ack(number("an event's number", seq)?);
+            Ok(())
+        })
+    }
+
+    /// The consumer could not deal with what it was handed: it comes again one by one, and a message that fails three
+    /// times is parked.
+    pub fn fail(&self) -> Result<()> {
+        self.call(|session| {
+            session.fail();
+            Ok(())
+        })
+    }
+
+    /// Ends the session. Idempotent.
+    pub fn shutdown(&self) -> Result<()> {
+        self.session.call_even_if_failed(|session| {
+            session.close();
+            Ok(())
+        })
+    }
+}
+
+pub(crate) fn unexpected() -> RosterKitError {
+    RosterKitError::internal("the answer is of another kind than the question")
+}
+
+/// A message to send.
+pub(crate) fn message(recipient: &str, body: Body, options: SendOptions) -> Result<Send> {
+    let client_id = options.client_id.map(|id| ClientId::new(&id)).transpose();
+    Ok(Send {
+        recipient: address(recipient)?,
+        content: Content { body, extensions: options.extensions.unwrap_or_default().into() },
+        client_id: client_id.map_err(crate::convert::refused)?,
+    })
+}
+
+/// A change of the roster.
+pub(crate) fn edit(
+    peer: &str,
+    op: Op,
+    name: Option<String>,
+    groups: Option<Vec<String>>,
+) -> Result<RosterEdit> {
+    Ok(RosterEdit { peer: address(peer)?, op, name, groups, note: String::new() })
+}
+
+impl From<rosterkit::Receipt> for Receipt {
+    fn from(receipt: rosterkit::Receipt) -> Self {
+        Receipt {
+            message_id: receipt.id.to_string(),
+            position: signed(receipt.position.0),
+            outcome: receipt.outcome.into(),
+            time_ms: receipt.time.0,
+        }
+    }
+}
+
+impl TryFrom<HistoryRequest> for rosterkit::HistoryRequest {
+    type Error = RosterKitError;
+
+    fn try_from(request: HistoryRequest) -> Result<Self> {
+        let anchor = match (request.beside_position, request.at_time_ms) {
+            (None, None) => Anchor::End,
+            (Some(at), None) => Anchor::Row(position(at)?),
+            (None, Some(time)) => Anchor::Time(Timestamp(time)),
+            (Some(_), Some(_)) => {
+                return Err(RosterKitError::invalid("a page begins beside a message or at a time, not both"));
+            }
+        };
+        Ok(rosterkit::HistoryRequest {
+            peer: request.peer.map(|peer| address(&peer)).transpose()?,
+            anchor,
+            direction: if request.newer { Direction::Newer } else { Direction::Older },
+            limit: count("limit", request.limit)?,
+        })
+    }
+}
+
+impl From<rosterkit::History> for HistoryPage {
+    fn from(history: rosterkit::History) -> Self {
+        HistoryPage {
+            messages: history.messages.iter().map(Message::from).collect(),
+            complete: history.complete,
+        }
+    }
+}
