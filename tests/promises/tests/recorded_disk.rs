@@ -1,10 +1,12 @@
 //! Durability and Delivery, on a disk that is cut at every exit, and on one of which every call fails once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::vfs::{Disk, Failure};
-use rosterkit::{MessageId, Position, Receipt};
+use rosterkit::{Durability, Engine, EngineOptions, MessageId, Position, Receipt};
+use rosterkit_promises::mortal::{Fate, Mortal};
 use rosterkit_promises::recorder::{Cut, Entry, Image, Recorder};
-use rosterkit_promises::workload::{Left, Run, Sent, USERS, drain, open};
+use rosterkit_promises::workload::{Left, Run, START, Sent, USERS, address, drain, open, options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -205,6 +207,30 @@ fn durability_a_failed_sync_then_a_power_cut() {
     println!("{failures:?}: {cuts} power cuts after a failed sync, nothing lost");
     let of = |file: &str| failures.keys().any(|what| what.ends_with(file));
     assert!(of("Main") && of("Wal") && cuts > 300, "{failures:?}, {cuts} cuts");
+}
+
+/// What a relaxed engine has told, and what is lazy, outlives a commit that was rolled back: a full disk, which has room again
+/// later.
+#[test]
+fn durability_what_was_told_is_written_when_the_disk_has_room_again() {
+    let store = Mortal::new(MemoryStore::new());
+    let options = EngineOptions { durability: Durability::Relaxed, ..options() };
+    let open = |seed| Engine::open_virtual(store.clone(), options.clone(), seed, START).unwrap();
+    let engine = open(1);
+    (0..USERS).for_each(|user| engine.create_account(&address(user)).unwrap());
+    engine.advance(3_000).unwrap();
+    store.decide(Fate::RolledBack);
+    let sent = Sent { number: 1, sender: 0, recipient: 1 };
+    let receipt = sent.repeat(&engine).unwrap();
+    engine.advance(300).unwrap();
+    assert_eq!(store.fate(), Fate::Written, "a commit was rolled back");
+    engine.advance(3_000).unwrap();
+    store.decide(Fate::Dead);
+    drop(engine);
+    store.decide(Fate::Written);
+    let engine = open(2);
+    assert_eq!(drain(&engine, 1), [(receipt.position, receipt.id)]);
+    assert_eq!(sent.repeat(&engine).unwrap(), receipt);
 }
 
 #[test]
