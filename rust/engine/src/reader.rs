@@ -24,8 +24,6 @@ use std::sync::Arc;
 const MAX_BYTES: usize = 1 << 20;
 /// How many ids that are not on disk yet are kept before those that are by now are forgotten.
 const MAX_MINTED: usize = 16_384;
-/// How many reads are of one state of the store, and handed out together: a few milliseconds' worth.
-const AT_ONCE: usize = 64;
 /// How many rows of a sweep are looked up at once.
 const SWEEP_SLICE: usize = 512;
 
@@ -38,14 +36,11 @@ pub(crate) struct ReaderStep {
     generation: u64,
     /// Ids given out since the store was opened; some are on disk by now, some never will be.
     minted: FxHashMap<Address, AddressId>,
-    /// What was read for each shard and not handed out yet.
-    found: Vec<Vec<ToShard>>,
 }
 
 impl ReaderStep {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         ReaderStep {
-            found: shared.shards.iter().map(|_| Vec::new()).collect(),
             shared,
             connection: None,
             inbox: VecDeque::new(),
@@ -65,25 +60,12 @@ impl ReaderStep {
         let shared = Arc::clone(&self.shared);
         shared.reader.take(&mut self.inbox);
         let mut busy = false;
-        let mut read = 0;
         while let Some(message) = self.inbox.pop_front() {
             busy = true;
             match message {
                 ToReader::Fetch { shard, generation, fetch } => {
-                    // Whoever asks does so after what it wants to see was committed, and has asked by now.
-                    if read == 0
-                        && let Ok(store) = self.store()
-                        && let Err(error) = store.hold()
-                    {
-                        tracing::warn!(%error, "reads are not joined");
-                    }
-                    read += 1;
                     if let Some(fetched) = self.fetch(fetch) {
-                        self.found[shard].push(ToShard::Fetched(generation, fetched));
-                    }
-                    if read == AT_ONCE || !matches!(self.inbox.front(), Some(ToReader::Fetch { .. })) {
-                        read = 0;
-                        self.hand_out();
+                        let _ = shared.shards[shard].put(ToShard::Fetched(generation, fetched));
                     }
                 }
                 ToReader::Import { plan, reply } => self.import(plan, reply),
@@ -100,15 +82,6 @@ impl ReaderStep {
             }
         }
         busy
-    }
-
-    fn hand_out(&mut self) {
-        if let Ok(store) = self.store() {
-            store.release();
-        }
-        for (shard, found) in self.shared.shards.iter().zip(&mut self.found) {
-            shard.put_all(found);
-        }
     }
 
     fn connection(&mut self) -> Result<&mut ReadConnection> {

@@ -81,20 +81,10 @@ pub trait Writer: Send {
     fn index(&mut self, all: bool) -> Result<bool, CommitError>;
 }
 
-/// A reader. Each call is one short read of a consistent state: what was committed before the call is in it, or, between
-/// [`hold`](Reader::hold) and [`release`](Reader::release), what was committed before the hold.
+/// A reader. Each call is one short read of a consistent state: what was committed before the call is in it.
 pub trait Reader: Send {
     /// Another reader of the same store.
     fn again(&self) -> Result<Box<dyn Reader>, StoreError>;
-
-    /// Reads to come may be of one state, which costs less than one for each. For a few reads in a row: while a state is
-    /// held, no checkpoint gets beyond it.
-    fn hold(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Each read is of a state of its own again.
-    fn release(&mut self) {}
 
     /// The live incarnation of an address, whether it has an account or is only known.
     fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError>;

@@ -1,8 +1,7 @@
 //! Reads: each a short transaction of its own, joined with the tail.
 //!
 //! The tail is looked at first and the file afterwards: a row that leaves the tail in between is in the indexes by
-//! then, so it is found twice at the worst and never not at all. A state that is held is let go of, for a newer one, when
-//! rows have left the tail since.
+//! then, so it is found twice at the worst and never not at all.
 
 use super::open::{Parts, connect, row_of};
 use super::tail::TailRow;
@@ -22,50 +21,26 @@ use std::sync::{Arc, PoisonError};
 pub(super) struct SqliteReader {
     connection: Connection,
     parts: Arc<Parts>,
-    /// Where the tail began before the state that is held.
-    held: Option<u64>,
 }
 
 impl SqliteReader {
     pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
-        let connection = connect(&parts.path, &parts.options)?;
-        Ok(SqliteReader { connection, parts: Arc::clone(parts), held: None })
-    }
-
-    fn run(&self, sql: &str) -> rusqlite::Result<usize> {
-        self.connection.prepare_cached(sql)?.execute([])
-    }
-
-    /// A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
-    fn end(&self) {
-        let _ = self.run("COMMIT").or_else(|_| self.run("ROLLBACK"));
+        Ok(SqliteReader { connection: connect(&parts.path, &parts.options)?, parts: Arc::clone(parts) })
     }
 
     /// Runs `read` on one state of the file.
     fn read<T>(&mut self, read: impl FnOnce(&Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let failed = |e| StoreError::of("reading", e);
-        if self.held.is_some() {
-            return read(self).map_err(failed);
-        }
-        let result = self.run("BEGIN").and_then(|_| read(self));
-        self.end();
-        result.map_err(failed)
+        let run = |sql: &str| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
+        let result = run("BEGIN").and_then(|_| read(self));
+        // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
+        let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
+        result.map_err(|e| StoreError::of("reading", e))
     }
 
     /// What the tail has of an account, newest first.
-    fn tail_of<T>(&mut self, account: AddressId, mut each: impl FnMut(&TailRow) -> Option<T>) -> Vec<T> {
+    fn tail_of<T>(&self, account: AddressId, mut each: impl FnMut(&TailRow) -> Option<T>) -> Vec<T> {
         let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
-        let found = tail.of(account).map_while(&mut each).collect();
-        let first = tail.first_number();
-        drop(tail);
-        if self.held.is_some_and(|held| held != first) {
-            // Without a newer one each read has its own.
-            self.release();
-            if self.run("BEGIN").is_ok() {
-                self.held = Some(first);
-            }
-        }
-        found
+        tail.of(account).map_while(&mut each).collect()
     }
 
     /// Looks rows up, one by one, with one statement.
@@ -155,20 +130,6 @@ impl RowLookUp<'_> {
 impl Reader for SqliteReader {
     fn again(&self) -> Result<Box<dyn Reader>, StoreError> {
         Ok(Box::new(SqliteReader::open(&self.parts)?))
-    }
-
-    fn hold(&mut self) -> Result<(), StoreError> {
-        self.release();
-        let first = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner).first_number();
-        self.run("BEGIN").map_err(|e| StoreError::of("reading", e))?;
-        self.held = Some(first);
-        Ok(())
-    }
-
-    fn release(&mut self) {
-        if self.held.take().is_some() {
-            self.end();
-        }
     }
 
     fn address_id(&mut self, address: &Address) -> Result<Option<AddressId>, StoreError> {
