@@ -85,7 +85,8 @@ pub(crate) enum Work {
 pub(crate) enum Ring {
     /// Nothing was read yet.
     Unread,
-    /// The hashes of all that are remembered on disk. One that is not here was never used.
+    /// The hashes of all that were remembered on disk when it was read, and of those used since. One that is not here is
+    /// remembered nowhere.
     Known(Box<FxHashSet<u64>>),
 }
 

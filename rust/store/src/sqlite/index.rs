@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError};
 const RING_MS: i64 = 24 * 60 * 60 * 1_000;
 const RING_LEAST: i64 = 256;
 const RING_MOST: i64 = 1_024;
-/// A pass trims the rings of so many accounts' part of those that sent, by turns; of who sent that many at once, always.
+/// Of the accounts that sent, a pass trims the rings of one in so many, by turns; and of each that sent as many in it.
 const TRIM_EVERY: u64 = 16;
 
 /// A pass starts when the tail is three quarters full: the longer it is, the fewer pages a row costs. While it goes on,
