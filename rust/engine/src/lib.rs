@@ -39,6 +39,7 @@ mod queue;
 mod reader;
 mod readers;
 mod recovery;
+mod relay;
 mod session;
 mod shard;
 mod shared;
@@ -56,6 +57,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{EndReason, Event, EventBody, Message};
 pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
+pub use relay::{Contents, Notice, Parcel, RelayedMessage, RosterSignal, Settlement};
 pub use session::Session;
 
 pub use rosterkit_core::address::{Address, Domain};
