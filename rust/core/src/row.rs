@@ -96,6 +96,26 @@ pub enum Kind {
         /// Empty when nothing was said.
         note: Arc<str>,
     },
+    /// What became of a message that a relay carried. It goes from the message's recipient to its sender, whose devices
+    /// pass it like any other row: that is how each of them is told.
+    Outcome {
+        /// The message's place; its id is the row's.
+        of: Position,
+        /// What became of it.
+        outcome: Outcome,
+    },
+}
+
+/// What became of a message in a relay's hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The other system has taken it.
+    Relayed,
+    /// It never will.
+    Failed {
+        /// For the sender to read.
+        reason: Arc<str>,
+    },
 }
 
 /// A row that has its place in the log. Rows are shared (`Arc<Row>`) between the sessions they are forked to.
@@ -132,6 +152,8 @@ pub struct Entry {
     pub word: Word,
     /// What it is about.
     pub kind: Kind,
+    /// Of a message that a relay carries: what became of it. `None` while it is under way, and for all others.
+    pub outcome: Option<Outcome>,
     /// Fields that a newer version wrote and this one does not know, as stored.
     pub unknown: Vec<u8>,
 }
@@ -142,7 +164,13 @@ impl Entry {
         match &self.kind {
             Kind::Message(content) => content.size(),
             Kind::BuddyRequest { note } => note.len(),
+            Kind::Outcome { .. } => 0,
         }
+    }
+
+    /// Whether a relay has it to carry. Its recipient's side is the relay's then: needed until it is settled.
+    pub fn is_queued(&self) -> bool {
+        self.word == Word::Queued
     }
 
     /// The sides on which this account stands. A message to oneself stands on both.

@@ -8,17 +8,20 @@ use crate::address::{Address, Domain};
 use crate::id::{AddressId, ClientId, MessageId, Position};
 use crate::preferences::Overrides;
 use crate::roster::{Buddy, Signal};
-use crate::row::{Entry, Row, Side, Sides, Word};
+use crate::row::{Entry, Outcome, Row, Side, Sides, Word};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// "The position of the item this stands in". [`Write::place`] puts the real one there.
 pub const OWN: Position = Position(u64::MAX);
 
+/// How long a relay's delivery is recognized, in ms: twice as long as its sender keeps trying.
+pub const DELIVERIES_ARE_KNOWN_MS: i64 = 48 * 60 * 60 * 1_000;
+
 /// One durable effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// A row at the end of the log.
+    /// A row at the end of the log. One whose word is [`Word::Queued`] stands in the outbox from then on.
     Append(Arc<Row>),
     /// An address gets its id.
     Address {
@@ -57,6 +60,24 @@ pub enum Write {
         position: Position,
         /// Whose side.
         side: Side,
+    },
+    /// A row in the outbox is settled: it leaves it, says what became of it, and the recipient's side needs it no more.
+    Relayed {
+        /// The row.
+        position: Position,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A relay's delivery was accepted, and is recognized for [`DELIVERIES_ARE_KNOWN_MS`].
+    Delivery {
+        /// Who it came from.
+        origin: AddressId,
+        /// Who it went to.
+        recipient: AddressId,
+        /// What the relay calls it.
+        delivery_id: Arc<str>,
+        /// When it was accepted.
+        time: Timestamp,
     },
     /// The client id of a send whose row was never written (relaxed mode) or is not indexed yet enters the ring.
     ClientId(AddressId, ClientIdEntry),

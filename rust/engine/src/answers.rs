@@ -2,6 +2,7 @@
 
 use crate::command::{Answer, Answered, Ticket};
 use crate::error::{Error, ErrorKind, Result};
+use crate::relay::queue::RelayQueue;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, until, wait, wait_for};
 use std::collections::VecDeque;
@@ -17,6 +18,12 @@ pub(crate) struct ReplyTo {
 enum To {
     Ticket(Ticket, Arc<Answers>),
     Call(Arc<Call>),
+    /// A parcel that came in, by its number in that connection of a relay.
+    Relay {
+        number: u64,
+        epoch: u64,
+        queue: Arc<RelayQueue>,
+    },
 }
 
 impl ReplyTo {
@@ -26,6 +33,10 @@ impl ReplyTo {
 
     pub(crate) fn call(call: Arc<Call>, credit: Credit) -> Self {
         ReplyTo { to: Some(To::Call(call)), credit: Some(credit) }
+    }
+
+    pub(crate) fn relay(number: u64, epoch: u64, queue: Arc<RelayQueue>, credit: Credit) -> Self {
+        ReplyTo { to: Some(To::Relay { number, epoch, queue }), credit: Some(credit) }
     }
 
     pub(crate) fn answer(mut self, result: Result<Answer>) {
@@ -55,6 +66,13 @@ impl ReplyTo {
                 // First: whoever has the answer may ask the next thing at once.
                 drop(self.credit.take());
                 call.put(result);
+            }
+            Some(To::Relay { number, epoch, queue }) => {
+                let result = result.and_then(|answer| match answer {
+                    Answer::Received(settlements) => Ok(settlements),
+                    _ => Err(Error::internal("a parcel was answered with something else")),
+                });
+                queue.put_received(epoch, number, result, self.credit.take());
             }
             None => {}
         }

@@ -208,6 +208,8 @@ pub enum Answer {
     Preferences(Preferences),
     /// Named devices.
     Devices(Vec<DeviceName>),
+    /// What became of the items of a parcel that a relay brought.
+    Received(Vec<crate::relay::Settlement>),
     /// Hosted domains.
     Domains(Vec<(Domain, Overrides)>),
 }

@@ -1,6 +1,6 @@
 //! The engine, as a host has it.
 
-use crate::answers::{Answers, Call, Credits, ReplyTo};
+use crate::answers::{Answers, Call, Credit, Credits, ReplyTo};
 use crate::clock::{Clock, SystemClock, VirtualClock};
 use crate::command::{Actor, Answer, Answered, Command, Receipt, Send, SessionOptions, Ticket};
 use crate::dispatch::{Batch, Ready, is_in_callback};
@@ -14,6 +14,7 @@ use crate::messages::{DomainChange, Job, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::SessionQueue;
 use crate::readers::{ReadConnection, Readers};
+use crate::relay::{Relay, Relays, Serves};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::sync::Mutex;
@@ -107,6 +108,12 @@ impl Engine {
 
     /// Hosts a domain, or changes what is set for it.
     pub fn set_domain(&self, domain: Domain, overrides: Overrides) -> Result<()> {
+        if self.inner.shared.relays.serving(domain.as_str()).is_some_and(|relay| relay.names(domain.as_str()))
+        {
+            return Err(
+                Refusal::Conflict(format!("a relay serves the domain {domain}: close it first")).into()
+            );
+        }
         let write = Write::Domain(domain.clone(), overrides.clone());
         self.change_domains(write, DomainChange::Set(domain, overrides))
     }
@@ -215,6 +222,17 @@ impl Engine {
         }
     }
 
+    /// Opens a relay to these addresses. They become reachable at once; what is sent to them waits for a connection.
+    ///
+    /// It may speak for them and for nobody else: that is decided here, never by what comes in. `Conflict` when one of the
+    /// domains is hosted, or served by another relay.
+    pub fn open_relay(&self, serves: Serves) -> Result<Relay> {
+        if self.inner.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        Relay::open(&self.inner.shared, serves)
+    }
+
     // ---- time and the end -----------------------------------------------------------------------------------
 
     /// Moves a virtual engine's time and does everything that falls due on the way.
@@ -268,7 +286,7 @@ impl Handle<'_> {
         self.wait_for(&call)
     }
 
-    fn prepare_call(&self, bytes: usize) -> Result<(Arc<Call>, ReplyTo)> {
+    pub(crate) fn prepare_call(&self, bytes: usize) -> Result<(Arc<Call>, ReplyTo)> {
         if self.0.closed.load(Ordering::Acquire) {
             return Err(Error::closed());
         }
@@ -278,11 +296,16 @@ impl Handle<'_> {
         Ok((call, reply))
     }
 
-    fn credit(&self, command: &Command) -> Result<crate::answers::Credit> {
+    fn credit(&self, command: &Command) -> Result<Credit> {
+        self.credit_for(size(command))
+    }
+
+    /// A credit for something that holds so many bytes.
+    pub(crate) fn credit_for(&self, bytes: usize) -> Result<Credit> {
         if self.0.closed.load(Ordering::Acquire) {
             return Err(Error::closed());
         }
-        self.0.credits.take(size(command))
+        self.0.credits.take(bytes)
     }
 
     fn put(&self, account: &Address, session: Option<SessionId>, command: Command, reply: ReplyTo) {
@@ -293,7 +316,7 @@ impl Handle<'_> {
             self.0.shards[shard].put(ToShard::Command { account: account.clone(), session, command, reply });
     }
 
-    fn wait_for(&self, call: &Call) -> Result<Answer> {
+    pub(crate) fn wait_for(&self, call: &Call) -> Result<Answer> {
         match self.world() {
             None => call.wait(),
             Some(world) => world.pump_until(|| call.take())?,
@@ -393,6 +416,7 @@ fn prepare(
         credits: Credits::new(options.max_in_flight, options.max_in_flight_bytes),
         ready: Ready::new(),
         readers: Readers::new(),
+        relays: Relays::new(),
         generation: AtomicU64::new(1),
         closed: AtomicBool::new(false),
         next_ticket: AtomicU64::new(1),

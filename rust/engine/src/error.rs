@@ -60,6 +60,10 @@ impl Error {
         Error::new(ErrorKind::Closed, "the session has ended: open a new one")
     }
 
+    pub(crate) fn relay_closed() -> Self {
+        Error::new(ErrorKind::Closed, "the relay is closed: open a new one")
+    }
+
     pub(crate) fn misuse(details: &str) -> Self {
         Error::new(ErrorKind::Misuse, details)
     }

@@ -5,6 +5,7 @@ use rosterkit_core::content::{ChatState, Content};
 use rosterkit_core::id::{MessageId, Position};
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::{Buddy, Status};
+use rosterkit_core::row::Outcome;
 use rosterkit_core::time::Timestamp;
 use std::sync::Arc;
 
@@ -35,6 +36,18 @@ pub enum EventBody {
         note: Arc<str>,
         /// When.
         time: Timestamp,
+    },
+    /// What became of a message that was answered with [`Queued`](crate::Word::Queued): the relay's last word. Comes until
+    /// acknowledged, once to each device; in the history it stands with the message.
+    Outcome {
+        /// The message's place.
+        position: Position,
+        /// The message's id.
+        message_id: MessageId,
+        /// Whom it was sent to.
+        recipient: Address,
+        /// What became of it.
+        outcome: Outcome,
     },
     /// A buddy's presence, or the account's own as others see it.
     Presence {
@@ -88,6 +101,8 @@ pub struct Message {
     pub copy: bool,
     /// What it carries.
     pub content: Content,
+    /// Of a message that a relay carries: what became of it; `None` while it is under way, and for all others.
+    pub outcome: Option<Outcome>,
 }
 
 /// Why a session ended.

@@ -57,7 +57,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{EndReason, Event, EventBody, Message};
 pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
-pub use relay::{Contents, Notice, Parcel, RelayedMessage, RosterSignal, Settlement};
+pub use relay::{
+    Contents, Notice, Outgoing, Parcel, Relay, RelayedMessage, RosterSignal, Serves, Settlement,
+};
 pub use session::Session;
 
 pub use rosterkit_core::address::{Address, Domain};
@@ -67,7 +69,7 @@ pub use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionI
 pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences};
 pub use rosterkit_core::presence::{Activity, Order, Presence, State};
 pub use rosterkit_core::roster::{Buddy, Op, Status, Subscription};
-pub use rosterkit_core::row::Word;
+pub use rosterkit_core::row::{Outcome, Word};
 pub use rosterkit_core::time::Timestamp;
 pub use rosterkit_store as store;
 pub use rosterkit_store::{Anchor, Direction};

@@ -5,6 +5,9 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::queue::Acks;
+use crate::relay::outbox::{DeliveryKey, PairKey};
+use crate::relay::queue::RelayQueue;
+use crate::relay::{Notice, Parcel, Settlement};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::ChatState;
@@ -12,7 +15,7 @@ use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::Buddy;
-use rosterkit_core::row::{Entry, Row, Side};
+use rosterkit_core::row::{Entry, Outcome, Row, Side};
 use rosterkit_core::write::{ClientIdEntry, Pending, Write};
 use rosterkit_store::{HistoryQuery, Loaded, Reader};
 use std::collections::BTreeMap;
@@ -33,6 +36,14 @@ pub(crate) enum ToShard {
     Done(u64, Done),
     /// A consumer acknowledged.
     Acknowledged(SessionId, Acks),
+    /// A relay brings a parcel.
+    Parcel(Box<Parcel>, ReplyTo),
+    /// A relay brings a notice.
+    Notice(Notice),
+    /// A relay says what became of something it carried.
+    Settled(DeliveryKey, Settlement),
+    /// Something about the relay itself.
+    Relay(RelayChange),
     /// A session gives a sign of life.
     Touch(SessionId),
     /// A host closes a session, or its listener failed too often.
@@ -45,6 +56,13 @@ pub(crate) enum ToShard {
     Shutdown(Arc<Countdown>),
 }
 
+/// What happens to a relay.
+pub(crate) enum RelayChange {
+    Connected(Arc<RelayQueue>),
+    /// With the epoch of the connection that ended.
+    Disconnected(Arc<RelayQueue>, u64),
+}
+
 /// From account to account.
 pub(crate) enum Signal {
     /// A message on its way to its recipient's shard.
@@ -53,6 +71,12 @@ pub(crate) enum Signal {
     Refused { flight: Flight, error: Error },
     /// A pending signal.
     Pending(Box<Pending>),
+    /// A row of the outbox, read when the store was opened.
+    Queued { row: Arc<Row>, addresses: RowAddresses },
+    /// What became of a message that a relay carried, to its sender's shard.
+    Outcome(Box<Settling>),
+    /// An outside address knows something newer than this signal of an account.
+    Superseded { pending: Box<Pending>, known: Position },
     /// A chat state.
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
     /// Somebody wants to know what an account shows.
@@ -75,6 +99,15 @@ pub(crate) struct Deliver {
     pub(crate) sender_history: bool,
     pub(crate) sender_needs: bool,
     pub(crate) token: u64,
+}
+
+/// A message that a relay carried, on its way to being settled on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    pub(crate) delivery: DeliveryKey,
+    /// The message's.
+    pub(crate) addresses: RowAddresses,
+    pub(crate) outcome: Outcome,
 }
 
 /// Which send of which account an answer is about.
@@ -110,6 +143,12 @@ pub(crate) enum Fetch {
     RowsAt { account: AddressId, session: SessionId, attachment: u64, positions: Vec<Position> },
     /// Rows that a side of the account still needs.
     Needed { account: AddressId, after: Position, upto: Position },
+    /// The id of an address outside, made when it has none.
+    Outside { address: Address },
+    /// Rows of the outbox.
+    Outbox { pair: PairKey, positions: Vec<Position> },
+    /// Who a parcel is from, and which of its deliveries are known.
+    Deliveries { account: AddressId, origin: Address, ids: Vec<Option<Arc<str>>> },
     /// Answered by the reader itself.
     History { query: HistoryQuery, peer: Option<Address>, reply: ReplyTo },
     /// Answered by the reader itself.
@@ -123,8 +162,8 @@ pub(crate) enum BuddiesFor {
     Snapshot(SessionId),
     /// The account is being deleted.
     Deletion,
-    /// Who of the watchers is blocked.
-    Blocking,
+    /// Who of the watchers is blocked, and who is outside.
+    Sight,
 }
 
 /// What the reader found. An error is about the disk; what waits for it is answered with it.
@@ -150,6 +189,19 @@ pub(crate) enum Fetched {
         account: AddressId,
         result: Result<Option<ClientIdEntry>, Error>,
     },
+    Outside {
+        address: Address,
+        /// The id, and whether it is not on disk yet.
+        result: Result<(AddressId, bool), Error>,
+    },
+    Outbox {
+        pair: PairKey,
+        result: Result<Vec<Arc<Row>>, Error>,
+    },
+    Deliveries {
+        account: AddressId,
+        result: Result<FoundOrigin, Error>,
+    },
     Rows(FetchedRows),
     /// No rows when they cannot be read.
     Needed {
@@ -173,6 +225,15 @@ pub(crate) struct FoundPeer {
     /// Whether an account of this file answers to the address.
     pub(crate) exists: bool,
     pub(crate) buddy: Option<Buddy>,
+}
+
+/// Who a parcel is from.
+pub(crate) struct FoundOrigin {
+    pub(crate) id: AddressId,
+    /// The id is new: its address is to be written with whatever uses it.
+    pub(crate) minted: bool,
+    /// Of each of the parcel's deliveries, whether it was accepted before.
+    pub(crate) known: Vec<bool>,
 }
 
 pub(crate) struct FetchedRows {
@@ -222,10 +283,12 @@ pub(crate) struct ToWrite {
 }
 
 pub(crate) enum Job {
-    /// A message: one row, two shards to tell.
-    Append { write: Write, addresses: RowAddresses, flight: Flight },
+    /// A message: one row, first among the writes; two shards to tell.
+    Append { writes: Vec<Write>, addresses: RowAddresses, flight: Flight },
     /// A change of an account; its shard is told.
     Change { account: AddressId, writes: Vec<Write> },
+    /// A message that a relay carried is settled; the shards of both its addresses are told.
+    Settle { writes: Vec<Write>, settling: Box<Settling> },
     /// A change of the domains; every shard is told.
     Domains { write: Write, table: DomainChange, reply: ReplyTo },
     /// Everything an import brings.
@@ -253,6 +316,8 @@ pub(crate) enum Done {
     RowFailed { flight: Flight, error: Error },
     /// A change is on disk at this position, with the rows that came with it; or is not.
     Change { account: AddressId, result: Result<(Position, Vec<Arc<Row>>), Error> },
+    /// What became of a relayed message is on disk, with the row that tells its sender; or is not.
+    Settled { settling: Box<Settling>, result: Result<Option<Arc<Row>>, Error> },
     /// The domains changed; the last shard to install them answers.
     Domains { table: Domains, installed: Arc<LastAnswers> },
 }

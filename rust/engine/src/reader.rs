@@ -7,7 +7,8 @@ use crate::command::{Answer, Roster};
 use crate::error::{Error, Result};
 use crate::import::{Ids, Plan};
 use crate::messages::{
-    Fetch, Fetched, FetchedRows, FoundAccount, FoundPeer, Job, RowAddresses, ToReader, ToShard, ToWrite,
+    Fetch, Fetched, FetchedRows, FoundAccount, FoundOrigin, FoundPeer, Job, RowAddresses, ToReader, ToShard,
+    ToWrite,
 };
 use crate::readers::ReadConnection;
 use crate::shared::Shared;
@@ -147,6 +148,18 @@ impl ReaderStep {
                 let complete = rows.as_ref().is_some_and(|rows| rows.len() < SWEEP_SLICE);
                 Fetched::Needed { account, upto, rows, complete }
             }
+            Fetch::Outside { address } => {
+                let result = self.id_of(&address);
+                Fetched::Outside { address, result }
+            }
+            Fetch::Outbox { pair, positions } => {
+                let result = self.store().and_then(|s| Ok(s.rows_at(&positions)?));
+                Fetched::Outbox { pair, result }
+            }
+            Fetch::Deliveries { account, origin, ids } => {
+                let result = self.deliveries(account, &origin, &ids);
+                Fetched::Deliveries { account, result }
+            }
             Fetch::History { query, peer, reply } => {
                 let result = self.connection().and_then(|connection| connection.history(query, peer));
                 reply.answer(result.map(Answer::History));
@@ -183,6 +196,21 @@ impl ReaderStep {
         Ok(FoundPeer { id, minted, exists, buddy })
     }
 
+    fn deliveries(
+        &mut self,
+        account: AddressId,
+        origin: &Address,
+        ids: &[Option<Arc<str>>],
+    ) -> Result<FoundOrigin> {
+        let (id, minted) = self.id_of(origin)?;
+        let store = self.store()?;
+        let known = ids.iter().map(|delivery| match delivery {
+            Some(delivery) => Ok(store.is_delivered(id, account, delivery)?),
+            None => Ok(false),
+        });
+        Ok(FoundOrigin { id, minted, known: known.collect::<Result<_>>()? })
+    }
+
     /// The id of an address, and whether it is not on disk yet.
     fn id_of(&mut self, address: &Address) -> Result<(AddressId, bool)> {
         if let Some(id) = self.store()?.address_id(address)? {
@@ -207,7 +235,9 @@ impl ReaderStep {
     /// One item for the writer: all of it or none.
     fn import(&mut self, plan: Plan, reply: ReplyTo) {
         let now = self.shared.clock.now().wall;
-        match plan.check(self).and_then(|()| plan.writes(self, now)) {
+        let domains = Arc::clone(&crate::sync::lock(&self.shared.domains));
+        let hosted = |domain: &str| domains.contains_key(domain);
+        match plan.check(self).and_then(|()| plan.writes(self, hosted, now)) {
             Ok(writes) => {
                 let generation = self.generation;
                 let _ = self.shared.writer.put(ToWrite { generation, job: Job::Import { writes, reply } });

@@ -5,13 +5,14 @@
 //! opening of an engine takes the second half of this path, so that there is one way to come up.
 
 use crate::checkpoint::ToCheckpointer;
-use crate::messages::{Countdown, Signal, ToReader, ToShard};
+use crate::messages::{Countdown, RowAddresses, Signal, ToReader, ToShard};
 use crate::sync::atomic::Ordering;
 use crate::writer::WriterStep;
 use rosterkit_core::id::Position;
 use rosterkit_core::planted::{Bug, planted};
+use rosterkit_core::row::Row;
 use rosterkit_core::time::Tick;
-use rosterkit_store::{Facts, Opened, StoreError};
+use rosterkit_store::{Facts, Opened, Reader, StoreError};
 use std::sync::Arc;
 
 const FIRST_BACK_OFF_MS: u64 = 50;
@@ -48,6 +49,7 @@ impl WriterStep {
         let _ = self.shared.reader.put(ToReader::Reset(Arc::clone(&letting_go)));
         let _ = self.shared.checkpointer.put(ToCheckpointer::Reset(Arc::clone(&letting_go)));
         self.shared.readers.close();
+        self.shared.relays.start_over();
         self.recovery =
             Some(Recovery { letting_go, next_try: Tick::default(), back_off_ms: FIRST_BACK_OFF_MS });
     }
@@ -91,6 +93,7 @@ impl WriterStep {
                 pending.extend(page);
             }
         }
+        let outbox = read_outbox(reader.as_mut())?;
         let Facts { first_position, next_serial, domains, .. } = facts;
         self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
@@ -104,10 +107,38 @@ impl WriterStep {
         for shard in &self.shared.shards {
             let _ = shard.put(ToShard::Resume(generation, installed, Arc::clone(&self.domains)));
         }
-        for pending in pending {
-            let shard = self.shared.shard_of_address(&pending.recipient);
-            let _ = self.shared.shards[shard].put(ToShard::Signal(Signal::Pending(Box::new(pending))));
+        let pending = pending.into_iter().map(|pending| {
+            let recipient = pending.recipient.clone();
+            (pending.position, recipient, Signal::Pending(Box::new(pending)))
+        });
+        let rows = outbox.into_iter().map(|(row, addresses)| {
+            let recipient = addresses.recipient.clone();
+            (row.position, recipient, Signal::Queued { row, addresses })
+        });
+        let mut signals: Vec<_> = pending.chain(rows).collect();
+        // A pair's signals and messages go in one order.
+        signals.sort_by_key(|(position, ..)| *position);
+        for (_, recipient, signal) in signals {
+            let shard = self.shared.shard_of_address(&recipient);
+            let _ = self.shared.shards[shard].put(ToShard::Signal(signal));
         }
         Ok(())
+    }
+}
+
+/// Every message that a relay has to settle, with its addresses.
+fn read_outbox(reader: &mut dyn Reader) -> Result<Vec<(Arc<Row>, RowAddresses)>, StoreError> {
+    let (mut all, mut after) = (Vec::new(), Position::ZERO);
+    loop {
+        let rows = reader.outbox(after, PENDING_PAGE)?;
+        let Some(last) = rows.last() else { return Ok(all) };
+        after = last.position;
+        let ids: Vec<_> = rows.iter().flat_map(|row| [row.entry.sender, row.entry.recipient]).collect();
+        let mut addresses = reader.addresses(&ids)?.into_iter();
+        for row in rows {
+            if let (Some(Some(sender)), Some(Some(recipient))) = (addresses.next(), addresses.next()) {
+                all.push((row, RowAddresses { sender, recipient }));
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::messages::{Domains, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::{Acks, Wake};
 use crate::readers::Readers;
+use crate::relay::Relays;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rosterkit_core::address::Address;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) ready: Ready,
     /// What plain calls read with.
     pub(crate) readers: Readers,
+    pub(crate) relays: Relays,
     /// Raised each time the store is opened anew: what belongs to an older one is discarded.
     pub(crate) generation: AtomicU64,
     /// Whether the engine takes no more commands.

@@ -22,6 +22,7 @@ pub(crate) fn message(row: &Row, addresses: &RowAddresses, copy: bool) -> Option
         time: row.entry.time,
         copy,
         content: content.clone(),
+        outcome: row.entry.outcome.clone(),
     })
 }
 
@@ -30,12 +31,18 @@ pub(crate) fn event(row: &Row, addresses: &RowAddresses, copy: bool) -> Option<E
     match &row.entry.kind {
         Kind::Message(_) => message(row, addresses, copy).map(EventBody::Message),
         // The one who asked sees it in the roster.
-        Kind::BuddyRequest { .. } if copy => None,
+        Kind::BuddyRequest { .. } | Kind::Outcome { .. } if copy => None,
         Kind::BuddyRequest { note } => Some(EventBody::BuddyRequest {
             position: row.position,
             sender: addresses.sender.clone(),
             note: note.clone(),
             time: row.entry.time,
+        }),
+        Kind::Outcome { of, outcome } => Some(EventBody::Outcome {
+            position: *of,
+            message_id: row.entry.message_id,
+            recipient: addresses.sender.clone(),
+            outcome: outcome.clone(),
         }),
     }
 }

@@ -8,7 +8,8 @@ use crate::checkpoint::ToCheckpointer;
 use crate::command::Answer;
 use crate::error::Error;
 use crate::messages::{
-    Countdown, DomainChange, Domains, Done, Flight, Job, LastAnswers, RowAddresses, ToShard, ToWrite,
+    Countdown, DomainChange, Domains, Done, Flight, Job, LastAnswers, RowAddresses, Settling, ToShard,
+    ToWrite,
 };
 use crate::options::Durability;
 use crate::recovery::Recovery;
@@ -16,6 +17,7 @@ use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::planted::{Bug, planted};
+use rosterkit_core::row::Row;
 use rosterkit_core::time::Tick;
 use rosterkit_core::write::Write;
 use rosterkit_store::{CommitError, Item, Store, Writer as StoreWriter};
@@ -64,6 +66,9 @@ enum Taken {
     Change {
         account: AddressId,
         position: Position,
+    },
+    Settle {
+        settling: Box<Settling>,
     },
     Domains {
         table: DomainChange,
@@ -150,15 +155,21 @@ impl WriterStep {
                 // It was decided on a state that is gone; its caller has been answered by the reset.
                 Job::Append { .. }
                 | Job::Change { .. }
+                | Job::Settle { .. }
                 | Job::Import { .. }
                 | Job::Lazy { .. }
                 | Job::Reopen
                     if of != generation => {}
-                Job::Append { write, addresses, flight } => self.take_row(write, addresses, flight),
+                Job::Append { writes, addresses, flight } => self.take_row(writes, addresses, flight),
                 Job::Change { account, mut writes } => {
                     let position = self.place(&mut writes);
                     self.items.push(Item { writes });
                     self.batch.push(Taken::Change { account, position });
+                }
+                Job::Settle { mut writes, settling } => {
+                    self.place(&mut writes);
+                    self.items.push(Item { writes });
+                    self.batch.push(Taken::Settle { settling });
                 }
                 Job::Import { mut writes, reply } => {
                     self.place(&mut writes);
@@ -183,9 +194,10 @@ impl WriterStep {
         took
     }
 
-    fn take_row(&mut self, write: Write, addresses: RowAddresses, flight: Flight) {
-        let mut writes = vec![write];
-        let relaxed = self.shared.options.durability == Durability::Relaxed;
+    fn take_row(&mut self, mut writes: Vec<Write>, addresses: RowAddresses, flight: Flight) {
+        // What leaves the system must not be more than the file will remember of it.
+        let queued = matches!(writes.first(), Some(Write::Append(row)) if row.entry.is_queued());
+        let relaxed = self.shared.options.durability == Durability::Relaxed && !queued;
         // A position that was not reserved on disk must not be shown before its commit, not even here.
         let reserved = self.open.as_ref().is_some_and(|open| self.next < open.reserved());
         self.place(&mut writes);
@@ -360,6 +372,13 @@ impl WriterStep {
                     let done = Done::Change { account, result: Ok((position, rows.collect())) };
                     push(&self.shared, &mut self.outgoing, self.shared.shard_of(account), done);
                 }
+                Taken::Settle { settling } => {
+                    let row = item.writes.into_iter().find_map(|w| match w {
+                        Write::Append(row) => Some(row),
+                        _ => None,
+                    });
+                    self.tell_settled(settling, Ok(row));
+                }
                 Taken::Import { reply } => reply.answer(Ok(Answer::Done)),
                 Taken::Domains { table, reply } => self.install_domains(table, reply),
                 Taken::Silent => {}
@@ -376,9 +395,20 @@ impl WriterStep {
                 let done = Done::Change { account, result: Err(error.clone()) };
                 push(&self.shared, &mut self.outgoing, self.shared.shard_of(account), done);
             }
+            Taken::Settle { settling } => self.tell_settled(settling, Err(error.clone())),
             Taken::Domains { reply, .. } | Taken::Import { reply } => reply.answer(Err(error.clone())),
             Taken::Silent => {}
         }
+    }
+
+    fn tell_settled(&mut self, settling: Box<Settling>, result: Result<Option<Arc<Row>>, Error>) {
+        let [from, to] =
+            [settling.delivery.sender, settling.delivery.recipient].map(|id| self.shared.shard_of(id));
+        let done = Done::Settled { settling, result };
+        if from != to {
+            push(&self.shared, &mut self.outgoing, from, done.clone());
+        }
+        push(&self.shared, &mut self.outgoing, to, done);
     }
 
     fn install_domains(&mut self, change: DomainChange, reply: ReplyTo) {

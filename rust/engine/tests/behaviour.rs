@@ -6,8 +6,8 @@ mod world;
 use rosterkit::{
     AcceptedSenders, Activity, Actor, Address, Anchor, Answer, ChatState, ClientId, Command, Consumer,
     Direction, Domain, Durability, EndReason, EngineOptions, ErrorKind, Event, EventBody, HistoryRequest,
-    Limits, Listener, ListenerError, Op, Overrides, Presence, RosterEdit, Session, SessionId, SessionOptions,
-    SetPresence, State, Status, Word,
+    Limits, Listener, ListenerError, Op, Overrides, Presence, RosterEdit, Serves, Session, SessionId,
+    SessionOptions, SetPresence, State, Status, Word,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -441,7 +441,10 @@ fn an_outside_buddy_is_unknown_and_cannot_be_reached_without_a_relay() {
     let world = World::new();
     let [alice] = world.sessions(["alice"]);
     let friend = Address::account("friend@elsewhere.example").unwrap();
+    let served = Serves::Domains(vec![Domain::new("elsewhere.example").unwrap()]);
+    let relay = world.engine.open_relay(served).unwrap();
     alice.add_buddy(&friend, None, None).unwrap();
+    relay.close();
     assert_eq!(alice.presence_of(&friend).unwrap().state, State::Unknown);
     assert_eq!(alice.send(&friend, "x").unwrap_err().kind, ErrorKind::Unreachable);
 }

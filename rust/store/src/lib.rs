@@ -148,6 +148,17 @@ pub trait Reader: Send {
         limit: usize,
     ) -> Result<Vec<Pending>, StoreError>;
 
+    /// Rows of the outbox behind this position, oldest first.
+    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Arc<Row>>, StoreError>;
+
+    /// Whether a relay's delivery was accepted, and is remembered.
+    fn is_delivered(
+        &mut self,
+        origin: AddressId,
+        recipient: AddressId,
+        delivery_id: &str,
+    ) -> Result<bool, StoreError>;
+
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;
 

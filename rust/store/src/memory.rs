@@ -13,8 +13,9 @@ use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Kind, Row, Side};
-use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending, Write};
-use std::collections::BTreeMap;
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{ClientIdEntry, Credential, DELIVERIES_ARE_KNOWN_MS, File, Pending, Write};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +39,8 @@ struct Data {
     domains: BTreeMap<String, (Domain, Overrides)>,
     pending: BTreeMap<(Position, Address), Pending>,
     client_ids: BTreeMap<(AddressId, Position), ClientIdEntry>,
+    outbox: BTreeSet<Position>,
+    deliveries: BTreeMap<(AddressId, AddressId, Arc<str>), Timestamp>,
     credentials: BTreeMap<(AddressId, String), Credential>,
     files: BTreeMap<(AddressId, String), File>,
 }
@@ -125,6 +128,9 @@ impl Data {
                 if self.log.insert(row.position, (**row).clone()).is_some() {
                     return Err(StoreError::Refused("the position is taken"));
                 }
+                if row.entry.is_queued() && row.sides.needed_by(Side::Recipient) {
+                    self.outbox.insert(row.position);
+                }
             }
             Write::Address { id, address } => {
                 if self.live(address).is_some_and(|live| live != *id) {
@@ -166,16 +172,17 @@ impl Data {
             Write::Settle { position, recipient } => {
                 drop(self.pending.remove(&(*position, recipient.clone())))
             }
-            Write::ClearSide { position, side } => {
+            Write::ClearSide { position, side } => self.clear_side(*position, *side),
+            Write::Relayed { position, outcome } => {
+                self.outbox.remove(position);
                 if let Some(row) = self.log.get_mut(position) {
-                    row.sides = row.sides.cleared(*side);
-                    if row.sides.is_clear()
-                        && let Some(row) = self.log.remove(position)
-                        && let Some(entry) = ClientIdEntry::of(&row)
-                    {
-                        self.client_ids.insert((row.entry.sender, *position), entry);
-                    }
+                    row.entry.outcome = Some(outcome.clone());
                 }
+                self.clear_side(*position, Side::Recipient);
+            }
+            Write::Delivery { origin, recipient, delivery_id, time } => {
+                self.deliveries.insert((*origin, *recipient, Arc::clone(delivery_id)), *time);
+                self.deliveries.retain(|_, then| then.0 >= time.0 - DELIVERIES_ARE_KNOWN_MS);
             }
             Write::ClientId(account, entry) => {
                 self.client_ids.insert((*account, entry.position), entry.clone());
@@ -188,6 +195,18 @@ impl Data {
             }
         }
         Ok(())
+    }
+
+    fn clear_side(&mut self, position: Position, side: Side) {
+        if let Some(row) = self.log.get_mut(&position) {
+            row.sides = row.sides.cleared(side);
+            if row.sides.is_clear()
+                && let Some(row) = self.log.remove(&position)
+                && let Some(entry) = ClientIdEntry::of(&row)
+            {
+                self.client_ids.insert((row.entry.sender, position), entry);
+            }
+        }
     }
 
     fn live(&self, address: &Address) -> Option<AddressId> {
@@ -382,6 +401,22 @@ impl Reader for Part {
             .take(limit)
             .map(|(_, pending)| pending.clone())
             .collect())
+    }
+
+    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
+        let data = lock(&self.data);
+        let behind = data.outbox.range((Bound::Excluded(after), Bound::Unbounded));
+        let rows = behind.take(limit).filter_map(|position| data.log.get(position));
+        Ok(rows.map(|row| Arc::new(row.clone())).collect())
+    }
+
+    fn is_delivered(
+        &mut self,
+        origin: AddressId,
+        recipient: AddressId,
+        delivery_id: &str,
+    ) -> Result<bool, StoreError> {
+        Ok(lock(&self.data).deliveries.contains_key(&(origin, recipient, delivery_id.into())))
     }
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {

@@ -8,7 +8,7 @@ use rosterkit_core::delivery::claims::Claims;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
 use rosterkit_core::preferences::{AcceptedSenders, Overrides};
 use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
-use rosterkit_core::row::{Entry, Kind, Word};
+use rosterkit_core::row::{Entry, Kind, Outcome, Word};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::ClientIdEntry;
 use std::sync::Arc;
@@ -48,6 +48,13 @@ pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
             }
         }
         Kind::BuddyRequest { note } => out.text(12, note),
+        Kind::Outcome { of, outcome } => {
+            out.number(13, of.0);
+            out.bytes(14, &encode_outcome(outcome));
+        }
+    }
+    if let Some(outcome) = &entry.outcome {
+        out.bytes(15, &encode_outcome(outcome));
     }
     let mut body = out.finish(&entry.unknown);
     let crc = row_crc(position, entry.sender, entry.recipient, &body);
@@ -71,6 +78,7 @@ pub(crate) fn decode_row(
     let (mut message_id, mut time, mut word, mut device, mut instance) = (None, None, None, None, None);
     let (mut client_id, mut fingerprint) = (None, 0);
     let (mut kind, mut media_type) = (None, None);
+    let (mut of, mut settled) = (None, None);
     let mut extensions: Arc<[u8]> = Arc::default();
     while let Some((tag, bytes)) = fields.next()? {
         match tag {
@@ -95,6 +103,12 @@ pub(crate) fn decode_row(
             }
             11 => extensions = bytes.into(),
             12 => kind = Some(Kind::BuddyRequest { note: text(bytes)?.into() }),
+            13 => of = Some(Position(number(bytes)?)),
+            14 => {
+                let of = of.take().ok_or(Malformed("an outcome of nothing"))?;
+                kind = Some(Kind::Outcome { of, outcome: decode_outcome(bytes)? });
+            }
+            15 => settled = Some(decode_outcome(bytes)?),
             _ => fields.keep(tag, bytes),
         }
     }
@@ -113,6 +127,7 @@ pub(crate) fn decode_row(
         fingerprint,
         word: word.ok_or(Malformed("a row without its answer"))?,
         kind,
+        outcome: settled,
         unknown: fields.into_unknown(),
     })
 }
@@ -124,6 +139,22 @@ fn row_crc(position: Position, sender: AddressId, recipient: AddressId, body: &[
     }
     crc.update(body);
     crc.finalize()
+}
+
+/// A number, and behind it the reason of a failure.
+fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
+    match outcome {
+        Outcome::Relayed => vec![1],
+        Outcome::Failed { reason } => [&[2], reason.as_bytes()].concat(),
+    }
+}
+
+fn decode_outcome(bytes: &[u8]) -> Result<Outcome, Malformed> {
+    match bytes.split_first() {
+        Some((1, _)) => Ok(Outcome::Relayed),
+        Some((2, reason)) => Ok(Outcome::Failed { reason: text(reason)?.into() }),
+        _ => Err(Malformed("an outcome that this version does not know")),
+    }
 }
 
 const fn word_number(word: Word) -> u64 {

@@ -9,7 +9,7 @@ use rosterkit_core::content::Content;
 use rosterkit_core::id::{AddressId, ClientId, DeviceNumber, MessageId, Position};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::{Buddy, Op as RosterOp, Signal};
-use rosterkit_core::row::{Entry, Kind, Side, Sides, Word};
+use rosterkit_core::row::{Entry, Kind, Outcome, Side, Sides, Word};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{Credential, File, OWN, Pending, Write};
 use rosterkit_store::memory::MemoryStore;
@@ -23,6 +23,8 @@ const ACCOUNTS: usize = 4;
 enum Step {
     Append { sender: usize, recipient: usize, histories: u8, client_id: bool, time: i64, request: bool },
     Clear { row: usize, side: bool },
+    Relay { row: usize, failed: bool },
+    Deliver { origin: usize, recipient: usize, number: u8 },
     Claim { account: usize, row: usize },
     Buddy { account: usize, peer: usize },
     Pend { origin: usize, recipient: usize },
@@ -42,6 +44,9 @@ fn step() -> impl Strategy<Value = Step> {
             }
         ),
         5 => (0usize..60, any::<bool>()).prop_map(|(row, side)| Step::Clear { row, side }),
+        2 => (0usize..60, any::<bool>()).prop_map(|(row, failed)| Step::Relay { row, failed }),
+        1 => (user.clone(), user.clone(), 0u8..3)
+            .prop_map(|(origin, recipient, number)| Step::Deliver { origin, recipient, number }),
         2 => (user.clone(), 0usize..60).prop_map(|(account, row)| Step::Claim { account, row }),
         1 => (user.clone(), user.clone()).prop_map(|(account, peer)| Step::Buddy { account, peer }),
         1 => (user.clone(), user.clone()).prop_map(|(origin, recipient)| Step::Pend { origin, recipient }),
@@ -154,8 +159,9 @@ impl Suite {
                     instance: (time % 2 == 0).then(|| "here".into()),
                     client_id: client_id.then(|| ClientId::new(&format!("c{}", self.number)).unwrap()),
                     fingerprint: if client_id { self.number } else { 0 },
-                    word: if time % 2 == 0 { Word::Stored } else { Word::Delivered },
+                    word: [Word::Stored, Word::Delivered, Word::Queued][time as usize % 3],
                     kind,
+                    outcome: None,
                     // A field of a later version: kept as it is.
                     unknown: if time % 5 == 0 { vec![99, 2, 1, 2] } else { Vec::new() },
                 };
@@ -169,6 +175,21 @@ impl Suite {
                 };
                 let side = if side { Side::Sender } else { Side::Recipient };
                 self.write(vec![Write::ClearSide { position, side }]);
+            }
+            Step::Relay { row, failed } => {
+                let Some(&position) = self.rows.get(row) else {
+                    return;
+                };
+                let failed = failed.then(|| Outcome::Failed { reason: "nobody is there".into() });
+                self.write(vec![Write::Relayed { position, outcome: failed.unwrap_or(Outcome::Relayed) }]);
+            }
+            Step::Deliver { origin, recipient, number } => {
+                self.write(vec![Write::Delivery {
+                    origin: self.ids[origin],
+                    recipient: self.ids[recipient],
+                    delivery_id: format!("d{number}").into(),
+                    time: Timestamp(self.number as i64),
+                }]);
             }
             Step::Claim { account, row } => {
                 let Some(&position) = self.rows.get(row) else {
@@ -250,6 +271,9 @@ impl Suite {
         let mut out = format!("{:?}\n", reader.pending(None, 100).unwrap());
         out += &format!("{:?}\n", reader.accounts(&Domain::new("example.org").unwrap(), None, 3).unwrap());
         out += &format!("{:?}\n", reader.rows_at(&rows).unwrap());
+        for after in [0, next / 3] {
+            out += &format!("{:?}\n", reader.outbox(Position(after), 4).unwrap());
+        }
         for (user, &id) in ids.iter().enumerate() {
             assert_eq!(reader.address_id(&address(user)).unwrap(), Some(id));
             out += &format!("{:?}\n", reader.account(&address(user)).unwrap());
@@ -257,6 +281,10 @@ impl Suite {
             out += &format!("{:?}\n", reader.buddies(id, Position(next / 2)).unwrap());
             out += &format!("{:?}{:?}\n", reader.files(id).unwrap(), reader.file(id, "profile.vcf").unwrap());
             out += &format!("{:?}\n", reader.credentials(id).unwrap());
+            for number in 0..3 {
+                let known = |from: &AddressId| reader.is_delivered(*from, id, &format!("d{number}")).unwrap();
+                out += &format!("{:?}\n", ids.iter().map(known).collect::<Vec<_>>());
+            }
             let mut hashes = reader.client_id_hashes(id).unwrap();
             hashes.sort_unstable();
             hashes.dedup();

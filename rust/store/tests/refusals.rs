@@ -30,6 +30,7 @@ fn make(path: &Path) {
             fingerprint: 0,
             word: Word::Stored,
             kind: Kind::Message(Content::text(&"x".repeat(200))),
+            outcome: None,
             unknown: Vec::new(),
         };
         let mut write = Write::append(entry, Sides::new(true, true));

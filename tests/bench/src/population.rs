@@ -157,6 +157,7 @@ fn row(position: Position, sender: AddressId, recipient: AddressId) -> Row {
         fingerprint: content.hash64(),
         word: Word::Stored,
         kind: Kind::Message(content),
+        outcome: None,
         unknown: Vec::new(),
     };
     Row { position, sides: Sides::new(true, true), entry }

@@ -1,7 +1,7 @@
 //! What an edit does on one side, and what the other side makes of it.
 
 use crate::address::Address;
-use crate::id::AddressId;
+use crate::id::{AddressId, Position};
 use crate::refusal::Refusal;
 use crate::roster::{Buddy, Half, Halves, Op, Signal};
 use crate::write::OWN;
@@ -45,12 +45,14 @@ pub struct Asked {
     pub note: Arc<str>,
 }
 
-/// Decides an edit. `listed` is how many buddies the roster lists, `max` how many it may.
+/// Decides an edit. `at` is [`OWN`], or the version towards an outside peer ([`Halves::next_version`]); `listed` is how many
+/// buddies the roster lists, `max` how many it may.
 pub fn decide(
     account: AddressId,
     existing: Option<&Buddy>,
     peer: (AddressId, &Address),
     edit: Edit,
+    at: Position,
     listed: usize,
     max: u32,
 ) -> Result<Decision, Refusal> {
@@ -84,13 +86,13 @@ pub fn decide(
             buddy.regroup(groups)?;
         }
     }
-    let told = buddy.halves.act(edit.op, OWN);
+    let told = buddy.halves.act(edit.op, at);
     let changed = existing.map_or(buddy.listed || told, |old| *old != buddy);
     if !changed {
         return Ok(Decision { buddy: None, signal: None });
     }
     buddy.version = OWN;
-    let signal = told.then_some(Signal { op: edit.op, stamp: OWN, note: edit.note });
+    let signal = told.then_some(Signal { op: edit.op, stamp: at, note: edit.note });
     Ok(Decision { buddy: Some(buddy), signal })
 }
 
@@ -113,18 +115,33 @@ pub fn receive(existing: Option<&Buddy>, peer: (AddressId, &Address), signal: &S
     Received { buddy: Some(buddy), asked }
 }
 
-/// What a buddy is told when the account is deleted; `None` when nothing is between them.
-pub fn farewell(buddy: &Buddy) -> Option<Signal> {
+/// The peer knows something newer than a signal of ours, and has changed nothing: one of the two files is older than what
+/// the other remembers of it. When the signal still says what its account wants, it is said again above what the peer
+/// knows; else `None`.
+pub fn renew(buddy: &Buddy, signal: &Signal, known: Position, mine: &Address) -> Option<(Buddy, Signal)> {
+    if !buddy.halves.still_says(signal.op, signal.stamp) {
+        return None;
+    }
+    let mut buddy = buddy.clone();
+    let at = buddy.halves.next_version(mine, &buddy.address);
+    let above = Halves { my_wish: Half { set: false, at: known }, ..Halves::default() };
+    let at = at.max(above.next_version(mine, &buddy.address));
+    buddy.halves.set_mine(signal.op, at);
+    buddy.version = OWN;
+    Some((buddy, Signal { stamp: at, ..signal.clone() }))
+}
+
+/// What a buddy is told when the account is deleted, at this position or version; `None` when nothing is between them.
+pub fn farewell(buddy: &Buddy, at: Position) -> Option<Signal> {
     let Halves { my_wish, my_grant, their_wish, their_grant } = buddy.halves;
     let anything = [my_wish, my_grant, their_wish, their_grant].iter().any(|Half { set, .. }| *set);
-    anything.then(|| Signal { op: Op::Remove, stamp: OWN, note: "".into() })
+    anything.then(|| Signal { op: Op::Remove, stamp: at, note: "".into() })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::id::Position;
     use crate::roster::Status;
     use proptest::prelude::*;
     use std::collections::VecDeque;
@@ -154,7 +171,7 @@ mod tests {
         fn act(&mut self, side: usize, op: Op) {
             let peer = address(["alice", "bob"][1 - side]);
             let decision =
-                decide(IDS[side], self.buddies[side].as_ref(), (IDS[1 - side], &peer), edit(op), 0, 10)
+                decide(IDS[side], self.buddies[side].as_ref(), (IDS[1 - side], &peer), edit(op), OWN, 0, 10)
                     .unwrap();
             self.position += 1;
             if let Some(mut buddy) = decision.buddy {
@@ -252,12 +269,12 @@ mod tests {
     #[test]
     fn a_full_roster_refuses_and_still_updates() {
         let bob = address("bob");
-        let full = decide(IDS[0], None, (IDS[1], &bob), edit(Op::Add), 3, 3);
+        let full = decide(IDS[0], None, (IDS[1], &bob), edit(Op::Add), OWN, 3, 3);
         assert!(matches!(full, Err(Refusal::LimitExceeded { .. })));
         let mut listed = Buddy::new(IDS[1], bob.clone());
         listed.listed = true;
         let update = Edit { name: Some("Bob".into()), ..edit(Op::Update) };
-        let decision = decide(IDS[0], Some(&listed), (IDS[1], &bob), update, 3, 3).unwrap();
+        let decision = decide(IDS[0], Some(&listed), (IDS[1], &bob), update, OWN, 3, 3).unwrap();
         assert_eq!(decision.buddy.unwrap().name, "Bob");
         assert_eq!(decision.signal, None);
     }
@@ -267,7 +284,7 @@ mod tests {
     fn nobody_adds_themselves() {
         let me = address("alice");
         assert!(matches!(
-            decide(IDS[0], None, (IDS[0], &me), edit(Op::Add), 0, 3),
+            decide(IDS[0], None, (IDS[0], &me), edit(Op::Add), OWN, 0, 3),
             Err(Refusal::InvalidArgument(_))
         ));
     }
@@ -275,7 +292,7 @@ mod tests {
     #[test]
     fn a_stranger_is_listed_by_any_edit_but_a_refusal_or_a_removal() {
         let bob = address("bob");
-        let decide = |op| decide(IDS[0], None, (IDS[1], &bob), edit(op), 0, 3).unwrap();
+        let decide = |op| decide(IDS[0], None, (IDS[1], &bob), edit(op), OWN, 0, 3).unwrap();
         for op in [Op::Add, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Update] {
             assert!(decide(op).buddy.is_some_and(|buddy| buddy.listed), "{op:?}");
         }
@@ -292,7 +309,7 @@ mod tests {
     fn a_deleted_account_takes_leave_of_whoever_it_has_something_with() {
         let mut buddy = Buddy::new(IDS[1], address("bob"));
         buddy.listed = true;
-        assert_eq!(farewell(&buddy), None);
+        assert_eq!(farewell(&buddy, OWN), None);
         let set = Half { set: true, at: Position(1) };
         let nothing = Halves::default();
         for halves in [
@@ -302,7 +319,7 @@ mod tests {
             Halves { their_grant: set, ..nothing },
         ] {
             buddy.halves = halves;
-            assert_eq!(farewell(&buddy), Some(Signal { op: Op::Remove, stamp: OWN, note: "".into() }));
+            assert_eq!(farewell(&buddy, OWN), Some(Signal { op: Op::Remove, stamp: OWN, note: "".into() }));
         }
     }
 

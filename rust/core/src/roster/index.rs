@@ -16,6 +16,7 @@ impl Relation {
     const REQUESTED: u8 = 4;
     const ASKING: u8 = 8;
     const LISTED: u8 = 16;
+    const OUTSIDE: u8 = 32;
 
     /// What of a buddy the index keeps.
     pub fn of(buddy: &Buddy) -> Self {
@@ -27,6 +28,20 @@ impl Relation {
                 | bit(buddy.halves.pending_in(), Self::ASKING)
                 | bit(buddy.listed, Self::LISTED),
         )
+    }
+
+    /// The same, of a peer whose domain is not hosted here.
+    #[must_use]
+    pub const fn outside(self) -> Self {
+        match self.0 {
+            0 => self,
+            bits => Relation(bits | Self::OUTSIDE),
+        }
+    }
+
+    /// Whether the peer's domain was not hosted here when this was written.
+    pub const fn is_outside(self) -> bool {
+        self.0 & Self::OUTSIDE != 0
     }
 
     /// I see them.
@@ -96,9 +111,14 @@ impl Index {
         self.0.iter().map(|&entry| (id(entry), relation(entry)))
     }
 
-    /// Who sees the account's presence.
+    /// Who of this system sees the account's presence.
     pub fn watchers(&self) -> impl Iterator<Item = AddressId> + '_ {
-        self.iter().filter(|(_, r)| r.from()).map(|(id, _)| id)
+        self.iter().filter(|(_, r)| r.from() && !r.is_outside()).map(|(id, _)| id)
+    }
+
+    /// Whether any peer is outside.
+    pub fn reaches_outside(&self) -> bool {
+        self.iter().any(|(_, r)| r.is_outside())
     }
 
     /// How many the owner put there: what `max_roster_items` counts.
@@ -127,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_index_is_a_map(edits in proptest::collection::vec((0u64..40, 0u8..32), 0..200)) {
+        fn the_index_is_a_map(edits in proptest::collection::vec((0u64..40, 0u8..64), 0..200)) {
             let (mut index, mut model) = (Index::default(), BTreeMap::new());
             for (peer, bits) in edits {
                 let peer = AddressId::from_bits(peer);

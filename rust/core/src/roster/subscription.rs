@@ -5,15 +5,19 @@
 //! end, whatever is lost, repeated or overtaken on the way. The states of RFC 6121, appendix A, are read off the four
 //! halves; a grant without a wish is its pre-approval (section 3.4).
 
+use crate::address::Address;
 use crate::id::Position;
 use std::sync::Arc;
+
+/// The highest version that is taken from a peer: above it a peer could end all change between two accounts.
+pub const MAX_VERSION: u64 = 1 << 60;
 
 /// One half of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Half {
     /// Whether it is wished, or granted.
     pub set: bool,
-    /// The position that last set or cleared it.
+    /// The position that last set or cleared it; towards an outside peer a version of the pair stands for it.
     pub at: Position,
 }
 
@@ -54,7 +58,7 @@ pub enum Op {
 pub struct Signal {
     /// What was done.
     pub op: Op,
-    /// The position at which it was done.
+    /// The position at which it was done, or the version that stands for it.
     pub stamp: Position,
     /// What was said with it.
     pub note: Arc<str>,
@@ -150,6 +154,33 @@ impl Halves {
         before != self.flags()
     }
 
+    /// The version of an act of mine towards an outside peer, whose file has positions of its own: above everything that
+    /// either side is known to have done, and never one that the peer gives at the same time.
+    pub fn next_version(&self, mine: &Address, theirs: &Address) -> Position {
+        Position((self.highest().0 / 2 + 1) * 2 + u64::from(mine > theirs))
+    }
+
+    /// The latest act of either side.
+    pub fn highest(&self) -> Position {
+        let Halves { my_wish, my_grant, their_wish, their_grant } = self;
+        let all = [my_wish, my_grant, their_wish, their_grant];
+        all.into_iter().map(|half| half.at).max().unwrap_or_default()
+    }
+
+    /// Whether an act of theirs comes too late, because what it touches was changed since.
+    pub fn supersedes(&self, op: Op, at: Position) -> bool {
+        self.mirrored().touched_by(op).iter().any(|(half, _)| half.at > at)
+    }
+
+    /// Whether what I did with this act is still what I want: nothing of mine that it touched was changed since.
+    pub fn still_says(&self, op: Op, at: Position) -> bool {
+        let mine = [self.my_wish, self.my_grant];
+        let mut touched = *self;
+        touched.their_wish.at = Position::ZERO;
+        touched.their_grant.at = Position::ZERO;
+        mine.iter().any(|half| half.at == at) && touched.touched_by(op).iter().all(|(half, _)| half.at <= at)
+    }
+
     /// The same relation seen from the other side.
     #[must_use]
     pub const fn mirrored(&self) -> Halves {
@@ -161,7 +192,7 @@ impl Halves {
         }
     }
 
-    fn set_mine(&mut self, op: Op, at: Position) {
+    pub(super) fn set_mine(&mut self, op: Op, at: Position) {
         for (half, set) in self.touched_by(op) {
             *half = Half { set, at };
         }

@@ -116,6 +116,7 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     // readers of what it told them when it is over, the ends of sessions too.
     shared.answers.close();
     shared.readers.close();
+    shared.relays.close();
     shared.ready.close();
     let mut state = lock(&joins.state);
     while state.dispatchers > 0 {

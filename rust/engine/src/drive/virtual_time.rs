@@ -96,6 +96,7 @@ impl World {
         self.shared.ready.close();
         self.shared.answers.close();
         self.shared.readers.close();
+        self.shared.relays.close();
         let steps = lock(&self.steps).take();
         drop(steps);
         if !lock(&self.inside).calling {

@@ -73,7 +73,12 @@ pub(crate) trait Ids {
 
 impl Plan {
     /// Everything there is to write, as one item: all of it or none.
-    pub(crate) fn writes(self, ids: &mut dyn Ids, now: Timestamp) -> Result<Vec<Write>> {
+    pub(crate) fn writes(
+        self,
+        ids: &mut dyn Ids,
+        hosted: impl Fn(&str) -> bool,
+        now: Timestamp,
+    ) -> Result<Vec<Write>> {
         let mut writes = Vec::new();
         let mut known = Vec::new();
         let mut id_of = |address: &Address, writes: &mut Vec<Write>| -> Result<AddressId> {
@@ -90,7 +95,9 @@ impl Plan {
             let mut record = Record::new(id, account.address.clone());
             record.blocked = account.blocked.into_iter().collect();
             for buddy in buddies(account.roster, account.asking, |address| id_of(address, &mut writes))? {
-                record.roster.set(buddy.peer, buddy.relation());
+                let relation = buddy.relation();
+                let here = hosted(buddy.address.domain());
+                record.roster.set(buddy.peer, if here { relation } else { relation.outside() });
                 record.roster_version = OWN;
                 writes.push(Write::Buddy(id, buddy));
             }
@@ -174,6 +181,7 @@ fn row(message: ImportedMessage, sender: AddressId, recipient: AddressId, now: T
         fingerprint: 0,
         word: Word::Stored,
         kind: Kind::Message(message.content),
+        outcome: None,
         unknown: Vec::new(),
     };
     let sides = Sides::new(true, false);

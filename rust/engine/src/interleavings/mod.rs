@@ -142,6 +142,7 @@ fn row(position: u64) -> (Position, EventBody) {
         time: Timestamp(0),
         copy: false,
         content: Content::text("hello"),
+        outcome: None,
     };
     (position, EventBody::Message(message))
 }

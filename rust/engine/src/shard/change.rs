@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::EndReason;
 use crate::messages::{BuddiesFor, Fetch, FoundPeer, Job, RowAddresses, Signal};
 use crate::readers::history_query;
+use crate::relay::Settlement;
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, DeviceNumber, Position};
@@ -45,6 +46,19 @@ pub(crate) enum After {
     RosterReceived {
         buddy: Box<Buddy>,
         origin: RowAddresses,
+        /// When a relay brought it.
+        taken: Option<(Settlement, ReplyTo)>,
+    },
+    /// A signal of one's own was said anew.
+    RosterRenewed {
+        buddy: Box<Buddy>,
+        pending: Box<Pending>,
+    },
+    /// Messages that a relay brought.
+    MessagesTaken {
+        origin: RowAddresses,
+        settlements: Vec<Settlement>,
+        reply: ReplyTo,
     },
     Blocked {
         reply: ReplyTo,
@@ -73,8 +87,10 @@ impl Changing {
             | After::Blocked { reply, .. }
             | After::PreferencesSet { reply }
             | After::DeviceAdded { reply, .. }
-            | After::DeviceRetired { reply, .. } => Some(reply),
-            After::RosterReceived { .. } => None,
+            | After::DeviceRetired { reply, .. }
+            | After::MessagesTaken { reply, .. } => Some(reply),
+            After::RosterReceived { taken, .. } => taken.map(|(_, reply)| reply),
+            After::RosterRenewed { .. } => None,
         }
     }
 
@@ -145,15 +161,29 @@ impl Shard {
                 reply.answer(Ok(Answer::Done));
                 self.send_pending(pending, position);
             }
-            After::RosterReceived { mut buddy, origin } => {
+            After::RosterReceived { mut buddy, origin, taken } => {
                 for row in rows {
                     self.install_for_recipient(id, row, &origin);
                 }
                 buddy.place(position);
                 self.roster_changed(id, &before, *buddy);
+                if let Some((settlement, reply)) = taken {
+                    reply.answer(Ok(Answer::Received(vec![settlement])));
+                }
+            }
+            After::RosterRenewed { mut buddy, pending } => {
+                buddy.place(position);
+                self.roster_changed(id, &before, *buddy);
+                self.send_pending(Some(pending), position);
+            }
+            After::MessagesTaken { origin, settlements, reply } => {
+                for row in rows {
+                    self.install_for_recipient(id, row, &origin);
+                }
+                reply.answer(Ok(Answer::Received(settlements)));
             }
             After::Blocked { reply } => {
-                self.block_changed(id, Some(reply));
+                self.look_up_sight(id, Some(reply));
             }
             After::PreferencesSet { reply } => {
                 let record = Arc::clone(&resident.record);
@@ -224,6 +254,8 @@ impl Shard {
         match (work, result) {
             (work, Err(error)) => self.cannot(work, &error),
             (Work::Pending(pending), Ok(peer)) => self.receive(id, *pending, peer),
+            (Work::Parcel { parcel, reply }, Ok(peer)) => self.take_roster_signal(id, *parcel, peer, reply),
+            (Work::Superseded { pending, known }, Ok(peer)) => self.renew_signal(id, *pending, known, peer),
             (Work::Command { command, reply, .. }, Ok(peer)) => match *command {
                 Command::Roster(edit) => self.decide_edit(id, edit, peer, reply),
                 _ => reply.answer(Err(Error::internal("a peer was read for nothing"))),
@@ -277,7 +309,7 @@ impl Shard {
     pub(super) fn take_buddies(&mut self, id: AddressId, purpose: BuddiesFor, result: Result<Vec<Buddy>>) {
         match purpose {
             BuddiesFor::Snapshot(session) => return self.take_snapshot(id, session, result),
-            BuddiesFor::Blocking => return self.take_blocking(id, result),
+            BuddiesFor::Sight => return self.take_sight(id, result),
             BuddiesFor::Deletion => {}
         }
         let Some(Work::Command { reply, .. }) = self.take_fetching(id) else {
@@ -298,14 +330,14 @@ impl Shard {
         let address = resident.record.address.clone();
         let pending: Vec<Pending> = buddies
             .iter()
-            .filter(|buddy| self.hosts(&buddy.address))
             .filter_map(|buddy| {
+                let at = self.stamp(&address, &buddy.address, buddy.halves);
                 Some(Pending {
                     position: OWN,
                     origin: id,
                     origin_address: address.clone(),
                     recipient: buddy.address.clone(),
-                    signal: roster::farewell(buddy)?,
+                    signal: roster::farewell(buddy, at)?,
                 })
             })
             .collect();

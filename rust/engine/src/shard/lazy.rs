@@ -170,6 +170,7 @@ impl Shard {
             return;
         };
         self.blocked_watchers.remove(&id);
+        self.outside.remove(&id);
         // An account of the same name may have been made since: then the address is that one's.
         if matches!(self.accounts.get(&resident.record.address), Some(Residency::Here(here)) if *here == id) {
             self.accounts.remove(&resident.record.address);

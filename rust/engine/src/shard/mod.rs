@@ -5,7 +5,10 @@
 
 pub(crate) mod change;
 mod feed;
+mod inbound;
 mod lazy;
+mod outbox;
+mod outside;
 mod presence;
 mod resident;
 mod roster;
@@ -24,9 +27,13 @@ use crate::messages::{
 };
 use crate::options::Durability;
 use crate::queue::{Acks, Wake};
+use crate::relay::outbox::Outbox;
+use crate::relay::queue::RelayQueue;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, lock};
+use outbox::{OutsideId, ToOutside};
+use outside::OutsideBuddies;
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
 use rosterkit_core::id::{AddressId, Position, SessionId};
@@ -55,6 +62,13 @@ pub(crate) struct Shard {
     sessions: FxHashMap<SessionId, Box<Attached>>,
     /// Watchers that an account blocks, for the few accounts that do.
     blocked_watchers: FxHashMap<AddressId, Vec<AddressId>>,
+    /// What waits for addresses outside, and the ids of those.
+    outbox: Outbox,
+    outside_ids: FxHashMap<Address, OutsideId>,
+    /// The outside buddies of accounts that have any.
+    outside: FxHashMap<AddressId, Box<OutsideBuddies>>,
+    /// Relays that lost their connection, while what their buddies showed still holds.
+    away: FxHashMap<u64, Arc<RelayQueue>>,
     /// The highest position installed by this shard.
     mark: Position,
     deadlines: BTreeMap<(Tick, u64), Deadline>,
@@ -69,6 +83,9 @@ pub(crate) struct Shard {
     random: fastrand::Rng,
     out: Outgoing,
 }
+
+/// What whoever comes while the store is closed is told.
+const BEING_OPENED: &str = "the store is being opened again after a failure of the disk";
 
 /// The furthest that a deadline is ahead, in ms: one of a session that has ended is gone after that.
 const LONGEST_MS: u64 = 60 * 60 * 1_000;
@@ -87,6 +104,10 @@ enum Deadline {
     PresenceEnds(SessionId),
     TypingEnds(SessionId, AddressId),
     LazyFlush,
+    /// A pair of recipient and sender is tried again.
+    Outbox(AddressId, AddressId),
+    OutboxExpires,
+    OutsideIsAway(u64),
 }
 
 /// What a step sends, at its end.
@@ -132,6 +153,10 @@ impl Shard {
             residents: FxHashMap::default(),
             sessions: FxHashMap::default(),
             blocked_watchers: FxHashMap::default(),
+            outbox: Outbox::default(),
+            outside_ids: FxHashMap::default(),
+            outside: FxHashMap::default(),
+            away: FxHashMap::default(),
             mark: Position::ZERO,
             deadlines: BTreeMap::new(),
             armed: FxHashMap::default(),
@@ -193,7 +218,7 @@ impl Shard {
             ToShard::Command { reply, .. } if !self.open => {
                 reply.answer(Err(match self.shared.closed.load(Ordering::Acquire) {
                     true => Error::closed(),
-                    false => Error::storage("the store is being opened again after a failure of the disk"),
+                    false => Error::storage(BEING_OPENED),
                 }));
             }
             ToShard::Command { account, session, command, reply } => {
@@ -204,6 +229,12 @@ impl Shard {
             ToShard::Fetched(of, fetched) if of == self.generation => self.take_fetched(fetched),
             ToShard::Done(of, done) if of == self.generation => self.take_done(done),
             ToShard::Fetched(..) | ToShard::Done(..) => {}
+            ToShard::Parcel(_, reply) if !self.open => reply.answer(Err(Error::storage(BEING_OPENED))),
+            ToShard::Parcel(parcel, reply) => self.take_parcel(parcel, reply),
+            ToShard::Settled(..) | ToShard::Notice(_) if !self.open => {}
+            ToShard::Settled(delivery, settlement) => self.settled(delivery, settlement),
+            ToShard::Notice(notice) => self.take_notice(notice),
+            ToShard::Relay(change) => self.relay_changed(change),
             ToShard::Acknowledged(session, acks) => self.acknowledged(session, acks),
             ToShard::Touch(session) => self.touch(session),
             ToShard::Close(session, reason) => self.end_session(session, reason),
@@ -221,11 +252,23 @@ impl Shard {
 
     fn take_signal(&mut self, signal: Signal) {
         match signal {
-            Signal::Deliver(deliver) => self.work(deliver.recipient.bare(), Work::Deliver(deliver)),
-            Signal::Pending(pending) => self.work(pending.recipient.bare(), Work::Pending(pending)),
+            Signal::Deliver(deliver) => self.route_message(deliver),
+            Signal::Pending(pending) => match self.hosts(&pending.recipient) {
+                true => self.work(pending.recipient.bare(), Work::Pending(pending)),
+                false => self.send_outside(pending.recipient.bare(), ToOutside::Roster(pending)),
+            },
+            Signal::Queued { row, addresses } => {
+                self.send_outside(addresses.recipient.clone(), ToOutside::Queued(row, addresses));
+            }
+            Signal::Outcome(settling) => {
+                self.work(settling.addresses.sender.bare(), Work::Outcome(settling));
+            }
+            Signal::Superseded { pending, known } => {
+                self.work(pending.origin_address.bare(), Work::Superseded { pending, known });
+            }
             Signal::Refused { flight, error } => self.answer_flight(flight, Err(error)),
             Signal::Typing { sender, sender_address, recipient, state } => {
-                self.take_typing(sender, &sender_address, &recipient, state);
+                self.take_typing((sender, &sender_address, true), &recipient, state);
             }
             Signal::ReadPresence { watcher, subject, reply } => {
                 self.answer_presence(watcher, &subject, reply)
@@ -245,6 +288,9 @@ impl Shard {
             Fetched::Buddies { account, purpose, result } => self.take_buddies(account, purpose, result),
             Fetched::Ring { account, result } => self.take_ring(account, result),
             Fetched::ClientId { account, result } => self.take_client_id(account, result),
+            Fetched::Outside { address, result } => self.take_outside(&address, result),
+            Fetched::Outbox { pair, result } => self.take_outbox(pair, result),
+            Fetched::Deliveries { account, result } => self.take_deliveries(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
             Fetched::Needed { account, upto, rows, complete } => {
                 self.take_needed(account, upto, rows, complete)
@@ -257,6 +303,7 @@ impl Shard {
             Done::Row { row, addresses, flight } => self.install_row(&row, &addresses, flight),
             Done::RowFailed { flight, error } => self.row_failed(flight, error),
             Done::Change { account, result } => self.install_change(account, result),
+            Done::Settled { settling, result } => self.install_settled(&settling, result),
             Done::Domains { table, installed } => {
                 self.install_domains(table);
                 installed.done();
@@ -270,6 +317,9 @@ impl Shard {
             Deadline::PresenceEnds(session) => self.presence_ends(session),
             Deadline::TypingEnds(session, sender) => self.typing_ends(session, sender),
             Deadline::LazyFlush => self.flush_lazy(),
+            Deadline::Outbox(to, from) => self.pump((to, from)),
+            Deadline::OutboxExpires => self.outbox_expires(),
+            Deadline::OutsideIsAway(relay) => self.outside_is_unknown(relay),
         }
     }
 
@@ -326,6 +376,13 @@ impl Shard {
             Work::Command { session, command, reply } => self.command(id, session, *command, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
             Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
+            Work::Parcel { parcel, reply } => self.look_at_parcel(id, parcel, reply),
+            Work::Outcome(settling) => self.take_outcome(id, settling),
+            Work::Superseded { pending, known } => {
+                let peer = pending.recipient.bare();
+                let work = Work::Superseded { pending, known };
+                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
+            }
             Work::Reattach(session) => self.reattach(id, session),
         }
     }
@@ -422,10 +479,10 @@ impl Shard {
         // What was written of an account that only sends may lie behind.
         resident.advance_claims();
         self.accounts.insert(resident.record.address.clone(), Residency::Here(resident.id()));
-        let (id, blocks) = (resident.id(), !resident.record.blocked.is_empty());
+        let (id, record) = (resident.id(), Arc::clone(&resident.record));
         self.residents.insert(id, Box::new(resident));
-        if blocks {
-            self.block_changed(id, None);
+        if !record.blocked.is_empty() || record.roster.reaches_outside() {
+            self.look_up_sight(id, None);
         }
     }
 
@@ -443,7 +500,13 @@ impl Shard {
                     self.accounts.insert(address.clone(), Residency::Loading(waiting));
                     return self.fetch(Fetch::Account { address: address.clone(), mint: true });
                 }
-                (Work::Pending(pending), _) => self.settle_nowhere(&pending),
+                (Work::Pending(pending) | Work::Superseded { pending, .. }, _) => {
+                    self.settle_nowhere(&pending);
+                }
+                (Work::Outcome(settling), _) => self.settle_untold(settling),
+                (Work::Parcel { parcel, reply }, _) => {
+                    inbound::refuse_parcel(&parcel, &format!("there is no account {address}"), reply);
+                }
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
                 (work, _) => {
                     let error = Refusal::NotFound(format!("there is no account {address}")).into();
@@ -458,7 +521,9 @@ impl Shard {
         match work {
             Work::Command { reply, .. } => reply.answer(Err(error.clone())),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
-            Work::Pending(_) => {}
+            Work::Pending(_) | Work::Superseded { .. } => {}
+            Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
+            Work::Outcome(settling) => self.outcome_failed(settling, error),
             Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
         }
     }
@@ -487,14 +552,17 @@ impl Shard {
                 Gate::Fetching(work) => answer_unknown(*work),
                 Gate::Changing(changing) => changing.answer_unknown(),
                 // The change is on disk; what it makes others see follows when the account is read again.
-                Gate::Blocking(Some(reply)) => reply.answer(Ok(Answer::Done)),
-                Gate::Blocking(None) => {}
+                Gate::LookingUpSight(Some(reply)) => reply.answer(Ok(Answer::Done)),
+                Gate::LookingUpSight(None) => {}
             }
             for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
                 answer_unknown(work);
             }
         }
         self.blocked_watchers.clear();
+        self.outside.clear();
+        self.outside_ids.clear();
+        self.outbox = Outbox::default();
         self.dirty.clear();
         self.idle.clear();
         self.out.writer.clear();
@@ -531,6 +599,11 @@ impl Shard {
 
     fn hosts(&self, address: &Address) -> bool {
         self.domains.contains_key(address.domain())
+    }
+
+    /// Whether an address is an account's here, or a relay carries to it.
+    fn reaches(&self, address: &Address) -> bool {
+        self.hosts(address) || self.shared.relays.serving(address.domain()).is_some()
     }
 
     /// Has a deadline looked at then, or earlier: whatever falls due looks whether its time has come, and comes again.
@@ -591,7 +664,7 @@ fn makes_account(work: &Work) -> bool {
 }
 
 fn answer_unknown(work: Work) {
-    if let Work::Command { reply, .. } = work {
+    if let Work::Command { reply, .. } | Work::Parcel { reply, .. } = work {
         reply.answer(Err(Error::outcome_unknown()));
     }
 }

@@ -20,9 +20,10 @@ use rosterkit_core::presence::{Contribution, Presence, State, aggregate};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::Buddy;
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// The longest a note may be, in bytes.
-const MAX_NOTE_BYTES: usize = 1_024;
+pub(super) const MAX_NOTE_BYTES: usize = 1_024;
 /// How long a chat state holds without being repeated.
 const TYPING_MS: u64 = 30_000;
 
@@ -131,6 +132,7 @@ impl Shard {
         }
         resident.shown = now.clone();
         let address = resident.record.address.clone();
+        let reaches_outside = resident.record.roster.reaches_outside();
         let mut by_shard: Vec<Vec<AddressId>> = vec![Vec::new(); self.shared.shards.len()];
         // The account's own sessions see it too.
         by_shard[self.index].push(id);
@@ -157,6 +159,9 @@ impl Shard {
                 };
                 self.out.shards[shard].push(crate::messages::ToShard::Signal(signal));
             }
+        }
+        if reaches_outside {
+            self.tell_outside(id, &address, &now);
         }
     }
 
@@ -232,10 +237,12 @@ impl Shard {
             if self.hosts(&address) {
                 by_shard.entry(self.shared.shard_of(subject)).or_default().push((subject, address));
             } else {
-                outside.push((subject, address, Presence::unknown()));
+                self.probe_outside(watcher, &address);
+                let presence = self.shown_outside(watcher, &address);
+                outside.push((subject, address, presence));
             }
         }
-        // What is outside answers by itself: nobody has heard from it.
+        // Of what is outside there is what was last heard; the answer of a relay follows as a change.
         if let Some(attached) = session.and_then(|s| self.sessions.get_mut(&s)) {
             attached.snapshot = Some(by_shard.len() as u32 + 1);
         }
@@ -321,7 +328,7 @@ impl Shard {
             return reply.answer(Err(Refusal::InvalidArgument("presence is of user@domain".into()).into()));
         };
         if !self.hosts(address) {
-            return reply.answer(Ok(Answer::Presence(Presence::unknown())));
+            return reply.answer(Ok(Answer::Presence(self.shown_outside(id, &address.bare()))));
         }
         self.signal(address.slot(), Signal::ReadPresence { watcher: id, subject: address.bare(), reply });
     }
@@ -339,31 +346,32 @@ impl Shard {
     }
 
     /// A block was set or lifted: the blocked see the account go offline, or come back.
-    pub(super) fn block_changed(&mut self, id: AddressId, reply: Option<ReplyTo>) {
+    pub(super) fn look_up_sight(&mut self, id: AddressId, reply: Option<ReplyTo>) {
         if let Some(resident) = self.residents.get_mut(&id) {
-            resident.gate = Gate::Blocking(reply);
+            resident.gate = Gate::LookingUpSight(reply);
         }
-        self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Blocking });
+        self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Sight });
     }
 
     /// Who of the watchers is blocked is worked out when the block changes or the account is loaded, not with every
     /// change of presence: addresses are on disk, ids in memory.
-    pub(super) fn take_blocking(&mut self, id: AddressId, result: Result<Vec<Buddy>>) {
+    pub(super) fn take_sight(&mut self, id: AddressId, result: Result<Vec<Buddy>>) {
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
-        let Gate::Blocking(reply) = std::mem::replace(&mut resident.gate, Gate::Open) else {
+        let Gate::LookingUpSight(reply) = std::mem::replace(&mut resident.gate, Gate::Open) else {
             return;
         };
-        let blocked: Vec<AddressId> = match result {
+        let record = Arc::clone(&resident.record);
+        let blocked: Vec<AddressId> = match &result {
             Ok(buddies) => buddies
                 .iter()
-                .filter(|b| b.halves.from() && resident.record.blocks(&b.address))
+                .filter(|b| b.halves.from() && record.blocks(&b.address))
                 .map(|b| b.peer)
                 .collect(),
             Err(error) => {
                 tracing::warn!(%error, "who is blocked cannot be read: until it can, nobody sees the account");
-                resident.record.roster.watchers().collect()
+                record.roster.watchers().collect()
             }
         };
         let before = self.blocked_watchers.remove(&id).unwrap_or_default();
@@ -377,6 +385,9 @@ impl Shard {
         }
         for watcher in lifted {
             self.tell_watcher(id, watcher, true);
+        }
+        if let Ok(buddies) = result {
+            self.learn_outside(id, &record, &buddies);
         }
         if let Some(reply) = reply {
             reply.answer(Ok(Answer::Done));
@@ -402,13 +413,14 @@ impl Shard {
         if self.hosts(recipient) {
             let recipient = recipient.bare();
             self.signal(recipient.slot(), Signal::Typing { sender: id, sender_address, recipient, state });
+        } else {
+            self.send_typing_outside(&sender_address, recipient, state);
         }
     }
 
     pub(super) fn take_typing(
         &mut self,
-        sender: AddressId,
-        sender_address: &Address,
+        (sender, sender_address, hosted): (AddressId, &Address, bool),
         recipient: &Address,
         state: ChatState,
     ) {
@@ -418,7 +430,7 @@ impl Shard {
         let Some(resident) = self.residents.get(id) else {
             return;
         };
-        let from = Sender { id: sender, address: sender_address, hosted: true };
+        let from = Sender { id: sender, address: sender_address, hosted };
         if admission::admit(&resident.record, &resident.preferences, from, Class::Typing).is_err() {
             return;
         }

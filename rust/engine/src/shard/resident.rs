@@ -2,7 +2,8 @@
 
 use crate::answers::ReplyTo;
 use crate::command::Command;
-use crate::messages::Deliver;
+use crate::messages::{Deliver, Settling};
+use crate::relay::Parcel;
 use crate::shard::change::Changing;
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::delivery::limits::TokenBucket;
@@ -58,8 +59,8 @@ pub(crate) enum Gate {
     Open,
     /// What this work needs is being read.
     Fetching(Box<Work>),
-    /// Who of the watchers is blocked is being read: until then nobody is told what it shows.
-    Blocking(Option<ReplyTo>),
+    /// Who of the watchers is blocked, and who is outside, is being read: until then nobody is told what it shows.
+    LookingUpSight(Option<ReplyTo>),
     /// A change is on its way to the disk.
     Changing(Box<Changing>),
 }
@@ -77,6 +78,18 @@ pub(crate) enum Work {
     },
     Deliver(Box<Deliver>),
     Pending(Box<Pending>),
+    /// What a relay brings.
+    Parcel {
+        parcel: Box<Parcel>,
+        reply: ReplyTo,
+    },
+    /// What became of a message that a relay carried.
+    Outcome(Box<Settling>),
+    /// An outside peer knows something newer than this signal of the account.
+    Superseded {
+        pending: Box<Pending>,
+        known: Position,
+    },
     /// A session is attached again after the store was opened anew.
     Reattach(SessionId),
 }

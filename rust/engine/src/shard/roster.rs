@@ -11,12 +11,13 @@ use crate::command::{Answer, Command, RosterEdit};
 use crate::event::EventBody;
 use crate::messages::{Fetch, FoundPeer, Job, RowAddresses};
 use crate::queue::Slot;
+use crate::relay::Settlement;
 use rosterkit_core::account::Record;
 use rosterkit_core::address::Address;
 use rosterkit_core::admission::{Class, Sender, admit};
-use rosterkit_core::id::{AddressId, MessageId, SessionId};
+use rosterkit_core::id::{AddressId, MessageId, Position, SessionId};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::roster::{self, Buddy, Edit, Op, Relation};
+use rosterkit_core::roster::{self, Asked, Buddy, Edit, Halves, Op, Relation};
 use rosterkit_core::row::{Entry, Kind, Side, Sides, Word};
 use rosterkit_core::write::{OWN, Pending, Write};
 use std::sync::Arc;
@@ -39,7 +40,11 @@ impl Shard {
 
     pub(super) fn decide_edit(&mut self, id: AddressId, edit: RosterEdit, found: FoundPeer, reply: ReplyTo) {
         let peer = edit.peer.bare();
-        let hosted = self.hosts(&peer);
+        let (hosted, reachable) = (self.hosts(&peer), self.reaches(&peer));
+        let halves = found.buddy.as_ref().map(|buddy| buddy.halves).unwrap_or_default();
+        let Some(at) = self.residents.get(&id).map(|r| self.stamp(&r.record.address, &peer, halves)) else {
+            return;
+        };
         let limits = self.shared.options.limits;
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
@@ -48,6 +53,9 @@ impl Shard {
         let known = found.buddy.as_ref().is_some_and(|buddy| buddy.listed);
         if asks && hosted && !found.exists {
             return reply.answer(Err(Refusal::NotFound(format!("there is no account {peer}")).into()));
+        }
+        if asks && !reachable {
+            return reply.answer(Err(Refusal::Unreachable(peer.domain().into()).into()));
         }
         if matches!(edit.op, Op::Remove | Op::Update) && found.buddy.is_none() {
             return reply.answer(Err(Refusal::NotFound(format!("{peer} is not on the roster")).into()));
@@ -63,6 +71,7 @@ impl Shard {
             found.buddy.as_ref(),
             (found.id, &peer),
             Edit { op: edit.op, name: edit.name, groups: edit.groups, note: edit.note.into() },
+            at,
             resident.record.roster.listed(),
             resident.preferences.max_roster_items,
         );
@@ -73,11 +82,12 @@ impl Shard {
             },
             Err(refusal) => return reply.answer(Err(refusal.into())),
         };
-        let record = with_buddy(&resident.record, &buddy);
-        let pending = signal.filter(|_| hosted).map(|signal| Pending {
+        let before = Arc::clone(&resident.record);
+        let record = self.with_buddy(&before, &buddy);
+        let pending = signal.map(|signal| Pending {
             position: OWN,
             origin: id,
-            origin_address: resident.record.address.clone(),
+            origin_address: before.address.clone(),
             recipient: peer.clone(),
             signal,
         });
@@ -122,11 +132,30 @@ impl Shard {
             // Nothing changes: that it was received is all there is to write.
             return self.write(Job::Lazy { writes: vec![settle] });
         };
-        let record = with_buddy(&resident.record, &buddy);
-        let mut writes = vec![Write::Buddy(id, buddy.clone()), Write::Account(Arc::clone(&record)), settle];
+        let origin =
+            RowAddresses { sender: pending.origin_address, recipient: resident.record.address.clone() };
+        self.roster_received(id, buddy, asked, origin, vec![settle], None);
+    }
+
+    /// What a peer did changes this account's roster; `writes` are to be written with it, `taken` is answered then.
+    pub(super) fn roster_received(
+        &mut self,
+        id: AddressId,
+        buddy: Buddy,
+        asked: Option<Asked>,
+        origin: RowAddresses,
+        mut writes: Vec<Write>,
+        taken: Option<(Settlement, ReplyTo)>,
+    ) {
+        let Some(before) = self.residents.get(&id).map(|resident| Arc::clone(&resident.record)) else {
+            return;
+        };
+        let record = self.with_buddy(&before, &buddy);
+        writes.push(Write::Buddy(id, buddy.clone()));
+        writes.push(Write::Account(Arc::clone(&record)));
         if let Some(asked) = asked {
             let entry = Entry {
-                sender: pending.origin,
+                sender: buddy.peer,
                 recipient: id,
                 message_id: MessageId::new(self.now.wall.0, super::send::random_bytes(&mut self.random)),
                 time: self.now.wall,
@@ -136,14 +165,13 @@ impl Shard {
                 fingerprint: 0,
                 word: Word::Stored,
                 kind: Kind::BuddyRequest { note: asked.note },
+                outcome: None,
                 unknown: Vec::new(),
             };
             // A request waits in the recipient's log only, and is no part of their history.
             writes.push(Write::append(entry, Sides::new(false, false).cleared(Side::Sender)));
         }
-        let origin =
-            RowAddresses { sender: pending.origin_address, recipient: resident.record.address.clone() };
-        let after = After::RosterReceived { buddy: Box::new(buddy), origin };
+        let after = After::RosterReceived { buddy: Box::new(buddy), origin, taken };
         self.change(id, Changing { record: Some(record), after }, writes);
     }
 
@@ -163,11 +191,16 @@ impl Shard {
         let (peer, address) = (buddy.peer, buddy.address.clone());
         let (was, is) = (before.roster.get(peer), buddy.relation());
         let status = buddy.status();
-        let event = EventBody::RosterChanged { buddy: Arc::new(buddy), status };
+        let record = Arc::clone(&resident.record);
+        let buddy = Arc::new(buddy);
+        let event = EventBody::RosterChanged { buddy: Arc::clone(&buddy), status };
         for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
             attached.queue.put_slot(Slot::Roster(peer), event.clone(), &self.out.readable);
         }
-        self.sight_changed(id, (peer, &address), was, is);
+        match self.hosts(&address) {
+            true => self.sight_changed(id, (peer, &address), was, is),
+            false => self.outside_changed(id, &record, &buddy),
+        }
     }
 
     /// Presence follows the roster: a new watcher gets it, one who lost the right sees the account go offline; whom
@@ -189,12 +222,20 @@ impl Shard {
             self.lost_sight_of(id, peer, address);
         }
     }
-}
 
-/// The account with this buddy in its index.
-fn with_buddy(record: &Record, buddy: &Buddy) -> Arc<Record> {
-    let mut record = record.clone();
-    record.roster.set(buddy.peer, buddy.relation());
-    record.roster_version = OWN;
-    Arc::new(record)
+    /// The account with this buddy in its index.
+    pub(super) fn with_buddy(&self, record: &Record, buddy: &Buddy) -> Arc<Record> {
+        let mut record = record.clone();
+        let relation = buddy.relation();
+        let here = self.hosts(&buddy.address);
+        record.roster.set(buddy.peer, if here { relation } else { relation.outside() });
+        record.roster_version = OWN;
+        Arc::new(record)
+    }
+
+    /// What tells an act of an account from older ones: its position, or towards a peer outside, whose file has positions of
+    /// its own, a version of the pair.
+    pub(super) fn stamp(&self, account: &Address, peer: &Address, halves: Halves) -> Position {
+        if self.hosts(peer) { OWN } else { halves.next_version(account, peer) }
+    }
 }

@@ -1,6 +1,7 @@
 //! The way of a message: accepted on its sender's shard, decided on its recipient's, installed on both once it is on
 //! disk. Nothing in memory changes before that but counters for limits and the client ids in flight.
 
+use super::outbox::ToOutside;
 use super::{Gate, InFlight, Ring, Shard, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, Receipt, Send};
@@ -82,6 +83,7 @@ impl Shard {
                 fingerprint,
                 word: Word::Stored,
                 kind: Kind::Message(send.content),
+                outcome: None,
                 unknown: Vec::new(),
             },
             sender: resident.record.address.clone(),
@@ -99,9 +101,17 @@ impl Shard {
         });
         let slot = deliver.recipient.slot();
         if self.shared.shard_of_slot(slot) == self.index {
-            self.work(deliver.recipient.bare(), Work::Deliver(Box::new(deliver)));
+            self.route_message(Box::new(deliver));
         } else {
             self.signal(slot, Signal::Deliver(Box::new(deliver)));
+        }
+    }
+
+    /// The one place that knows who takes a message: an account of this file, or a relay.
+    pub(super) fn route_message(&mut self, deliver: Box<Deliver>) {
+        match self.hosts(&deliver.recipient) {
+            true => self.work(deliver.recipient.bare(), Work::Deliver(deliver)),
+            false => self.send_outside(deliver.recipient.bare(), ToOutside::Deliver(deliver)),
         }
     }
 
@@ -111,7 +121,7 @@ impl Shard {
         if send.recipient.user().is_none() {
             return Err(Refusal::InvalidArgument("a message goes to user@domain".into()).into());
         }
-        if !self.hosts(&send.recipient) {
+        if !self.reaches(&send.recipient) {
             return Err(Refusal::Unreachable(send.recipient.domain().into()).into());
         }
         // An account whose domain was removed under it sends nothing.
@@ -167,29 +177,14 @@ impl Shard {
     /// Decides on a message: admission, rules, and the word of the answer. To whom it is forked is decided when it is
     /// installed, over the sessions that are there then.
     pub(super) fn deliver(&mut self, id: AddressId, mut deliver: Deliver) {
-        let Some(resident) = self.residents.get(&id) else {
-            return;
-        };
-        let limits = &self.shared.options.limits;
-        let sender = Sender {
-            id: deliver.entry.sender,
-            address: &deliver.sender,
-            hosted: self.domains.contains_key(deliver.sender.domain()),
-        };
-        let size = deliver.entry.size();
-        let decided = admission::admit(&resident.record, &resident.preferences, sender, Class::Message)
-            .and_then(|()| limits.check_unclaimed(&resident.unclaimed, deliver.entry.sender, size))
-            // Rules have their place here: after admission, before the fork.
-            .and_then(|()| {
-                let may_see = deliver.entry.sender == id
-                    || admission::may_see(&resident.record, deliver.entry.sender, &deliver.sender);
-                let takers =
-                    resident.sessions.iter().filter_map(|s| self.sessions.get(s)).map(|a| a.as_taker());
-                fork::word(&resident.preferences, may_see, takers)
-            });
-        let word = match decided {
+        let hosted = self.domains.contains_key(deliver.sender.domain());
+        let sender = Sender { id: deliver.entry.sender, address: &deliver.sender, hosted };
+        let word = match self.decide_delivery(id, sender, deliver.entry.size()) {
             Ok(word) => word,
             Err(refusal) => return self.refuse(&deliver, Some(id), refusal.into()),
+        };
+        let Some(resident) = self.residents.get(&id) else {
+            return;
         };
         deliver.entry.recipient = id;
         deliver.entry.word = word;
@@ -207,7 +202,25 @@ impl Shard {
         if let Some(resident) = self.residents.get_mut(&id) {
             resident.arriving += 1;
         }
-        self.write(Job::Append { write: Write::append(deliver.entry, sides), addresses, flight });
+        self.write(Job::Append { writes: vec![Write::append(deliver.entry, sides)], addresses, flight });
+    }
+
+    /// Whether an account takes a message, and with which word.
+    pub(super) fn decide_delivery(
+        &self,
+        id: AddressId,
+        sender: Sender<'_>,
+        size: usize,
+    ) -> std::result::Result<Word, Refusal> {
+        let Some(resident) = self.residents.get(&id) else {
+            return Err(Refusal::NotFound("the account is gone".into()));
+        };
+        admission::admit(&resident.record, &resident.preferences, sender, Class::Message)?;
+        self.shared.options.limits.check_unclaimed(&resident.unclaimed, sender.id, size)?;
+        // Rules have their place here: after admission, before the fork.
+        let may_see = sender.id == id || admission::may_see(&resident.record, sender.id, sender.address);
+        let takers = resident.sessions.iter().filter_map(|s| self.sessions.get(s)).map(|a| a.as_taker());
+        fork::word(&resident.preferences, may_see, takers)
     }
 
     /// Tells the sender's shard no.
@@ -231,7 +244,10 @@ impl Shard {
             let done = Done::Row { row: Arc::clone(row), addresses: addresses.clone(), flight };
             self.out.shards[other].push(ToShard::Done(self.generation, done));
         }
-        if self.shared.shard_of(flight.recipient) == self.index {
+        if self.shared.shard_of(flight.recipient) == self.index && row.entry.is_queued() {
+            self.put_queued(row, addresses);
+            self.outbox.arrived(flight.recipient);
+        } else if self.shared.shard_of(flight.recipient) == self.index {
             if let Some(resident) = self.residents.get_mut(&flight.recipient) {
                 resident.arriving -= 1;
             }
@@ -292,11 +308,13 @@ impl Shard {
 
     /// The writer could not write it; nothing changed.
     pub(super) fn row_failed(&mut self, flight: Flight, error: Error) {
-        if self.shared.shard_of(flight.recipient) == self.index
-            && let Some(resident) = self.residents.get_mut(&flight.recipient)
-        {
-            resident.arriving -= 1;
-            self.maybe_idle(flight.recipient);
+        if self.shared.shard_of(flight.recipient) == self.index {
+            if let Some(resident) = self.residents.get_mut(&flight.recipient) {
+                resident.arriving -= 1;
+                self.maybe_idle(flight.recipient);
+            } else {
+                self.outbox.arrived(flight.recipient);
+            }
         }
         if self.shared.shard_of(flight.sender) == self.index {
             self.answer_flight(flight, Err(error));

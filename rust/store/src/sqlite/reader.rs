@@ -397,6 +397,36 @@ impl Reader for SqliteReader {
             .collect()
     }
 
+    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
+        let rows = self.read(|reader| {
+            reader
+                .connection
+                .prepare_cached(
+                    "SELECT l.position, l.sender, l.recipient, l.sides, l.body FROM outbox o
+                     JOIN log l ON l.position = o.position WHERE o.position > ?1 ORDER BY o.position LIMIT ?2",
+                )?
+                .query_map(params![sql(after.0), limit as i64], row_of)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        self.whole(rows)
+    }
+
+    fn is_delivered(
+        &mut self,
+        origin: AddressId,
+        recipient: AddressId,
+        delivery_id: &str,
+    ) -> Result<bool, StoreError> {
+        self.read(|reader| {
+            reader
+                .connection
+                .prepare_cached(
+                    "SELECT 1 FROM delivery WHERE origin = ?1 AND recipient = ?2 AND delivery_id = ?3",
+                )?
+                .exists(params![sql(origin.to_bits()), sql(recipient.to_bits()), delivery_id])
+        })
+    }
+
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {
         self.connection
             .prepare_cached(

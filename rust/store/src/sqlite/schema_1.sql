@@ -80,6 +80,21 @@ CREATE TABLE pending (
     PRIMARY KEY (position, recipient)
 ) STRICT, WITHOUT ROWID;
 
+-- Rows of the log that a relay has to settle.
+CREATE TABLE outbox (
+    position INTEGER PRIMARY KEY
+) STRICT;
+
+-- Deliveries of relays that were accepted, for 48 h. time is in Unix ms.
+CREATE TABLE delivery (
+    origin      INTEGER NOT NULL,
+    recipient   INTEGER NOT NULL,
+    delivery_id TEXT NOT NULL,
+    time        INTEGER NOT NULL,
+    PRIMARY KEY (origin, recipient, delivery_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_by_time ON delivery (time);
+
 CREATE TABLE credential (
     account   INTEGER NOT NULL,
     mechanism TEXT NOT NULL,

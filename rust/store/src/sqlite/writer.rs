@@ -2,7 +2,7 @@
 
 use super::checkpoint::KeepShort;
 use super::index::{ENTRIES_A_ROW, Pass, trim_ring_by_turns};
-use super::open::{Parts, RESERVE};
+use super::open::{Parts, RESERVE, row_of};
 use super::{bits, sql};
 use crate::values::{
     decode_row, encode_buddy, encode_client_id, encode_overrides, encode_progress, encode_record, encode_row,
@@ -10,8 +10,8 @@ use crate::values::{
 };
 use crate::{CommitError, Item, StoreError, Writer};
 use rosterkit_core::id::{AddressId, Position};
-use rosterkit_core::row::{Row, Side, Sides};
-use rosterkit_core::write::{ClientIdEntry, Write};
+use rosterkit_core::row::{Outcome, Row, Side, Sides};
+use rosterkit_core::write::{ClientIdEntry, DELIVERIES_ARE_KNOWN_MS, Write};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -144,6 +144,11 @@ impl Writer for SqliteWriter {
                     tail.push(row);
                     self.behind += ENTRIES_A_ROW;
                 }
+                Write::Relayed { position, .. } => {
+                    if let Some(sides) = tail.at(*position).map(|row| row.sides) {
+                        tail.set_sides(*position, sides.cleared(Side::Recipient));
+                    }
+                }
                 Write::ClearSide { position, side } => {
                     if let Some(sides) = tail.at(*position).map(|row| row.sides) {
                         tail.set_sides(*position, sides.cleared(*side));
@@ -205,6 +210,9 @@ fn apply(
             append
                 .execute(params![sql(row.position.0), sender, recipient, row.sides.0, body])
                 .map_err(failed)?;
+            if entry.is_queued() && row.sides.needed_by(Side::Recipient) {
+                run("INSERT INTO outbox (position) VALUES (?1)", &[&sql(row.position.0)])?;
+            }
         }
         Write::Address { id, address } => {
             // Two accounts can make the same outside address known in one batch; it has one id all the same.
@@ -279,6 +287,21 @@ fn apply(
             run(delete, &[&sql(position.0), &recipient.as_str()])?;
         }
         Write::ClearSide { position, side } => clear_side(connection, parts, *position, *side)?,
+        Write::Relayed { position, outcome } => {
+            run("DELETE FROM outbox WHERE position = ?1", &[&sql(position.0)])?;
+            set_outcome(connection, parts, *position, outcome)?;
+            clear_side(connection, parts, *position, Side::Recipient)?;
+        }
+        Write::Delivery { origin, recipient, delivery_id, time } => {
+            let (from, to) = (sql(origin.to_bits()), sql(recipient.to_bits()));
+            let insert = "INSERT OR REPLACE INTO delivery (origin, recipient, delivery_id, time)
+                 VALUES (?1, ?2, ?3, ?4)";
+            run(insert, &[&from, &to, &&**delivery_id, &time.0])?;
+            // Two for one: it never grows for long.
+            let forget = "DELETE FROM delivery WHERE (origin, recipient, delivery_id) IN
+                 (SELECT origin, recipient, delivery_id FROM delivery WHERE time < ?1 ORDER BY time LIMIT 2)";
+            run(forget, &[&(time.0 - DELIVERIES_ARE_KNOWN_MS)])?;
+        }
         Write::ClientId(account, entry) => {
             put_client_id(connection, *account, entry)
                 .and_then(|()| trim_ring_by_turns(connection, *account, entry.position))
@@ -295,6 +318,31 @@ fn apply(
             run(upsert, &[&sql(account.to_bits()), &file.path, &file.modified.0, &file.bytes])?;
         }
     }
+    Ok(())
+}
+
+/// What became of a message that a relay carried, into its row.
+fn set_outcome(
+    connection: &Connection,
+    parts: &Parts,
+    position: Position,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::of("settling a row", e);
+    let found = connection
+        .prepare_cached("SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1")
+        .and_then(|mut s| s.query_row([sql(position.0)], row_of).optional())
+        .map_err(failed)?;
+    let Some(found) = found else { return Ok(()) };
+    let mut row = found.map_err(|(position, what)| StoreError::Damaged {
+        path: parts.path.display().to_string(),
+        what: format!("at {} in the log: {what}", position.0),
+    })?;
+    row.entry.outcome = Some(outcome.clone());
+    connection
+        .prepare_cached("UPDATE log SET body = ?2 WHERE position = ?1")
+        .and_then(|mut s| s.execute(params![sql(position.0), encode_row(position, &row.entry)]))
+        .map_err(failed)?;
     Ok(())
 }
 

@@ -1,0 +1,527 @@
+//! What a shard has for addresses outside: for each pair of sender and recipient the durable signals under way, in the
+//! order of their positions.
+//!
+//! A pair gives out one parcel at a time and the next when each item of that one is settled, so that nothing overtakes
+//! anything, whatever is lost and tried again on the way. The rows themselves are in the log: here are their places, and
+//! of a few what they say.
+
+use super::parcel::{Contents, Parcel, RelayedMessage, RosterSignal};
+use rosterkit_core::address::Address;
+use rosterkit_core::delivery::unclaimed::Unclaimed;
+use rosterkit_core::id::{AddressId, MessageId, Position};
+use rosterkit_core::row::{Kind, Row};
+use rosterkit_core::time::{Tick, Timestamp};
+use rosterkit_core::write::Pending;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+/// How many messages a parcel has at the most.
+const PARCEL_MESSAGES: usize = 64;
+/// How many bytes of content, unless a single message has more.
+const PARCEL_BYTES: usize = 128 << 10;
+/// How many bytes of rows stay in memory with their places; the rest is read when its turn comes.
+const HELD_BYTES: usize = 4 << 20;
+/// How many parcels a shard has in a relay's hands.
+const PARCELS: usize = 128;
+/// How long a message is tried before it fails, in ms.
+pub(crate) const TRIED_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
+const FIRST_BACK_OFF_MS: u64 = 1_000;
+const LONGEST_BACK_OFF_MS: u64 = 5 * 60 * 1_000;
+/// How long a superseded roster signal waits for the newer one that is perhaps on its way.
+const SUPERSEDED_MS: u64 = 2_000;
+
+/// What a delivery is called: where its item stands here, and the message's own id, which a file restored from a backup
+/// gives to no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeliveryKey {
+    pub(crate) recipient: AddressId,
+    pub(crate) sender: AddressId,
+    pub(crate) position: Position,
+    pub(crate) message_id: MessageId,
+}
+
+impl DeliveryKey {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        let (recipient, sender, position) = (number()?, number()?, number()?);
+        let message_id = uuid::Uuid::try_parse(parts.next()?).ok()?;
+        parts.next().is_none().then_some(DeliveryKey {
+            recipient: AddressId::from_bits(recipient),
+            sender: AddressId::from_bits(sender),
+            position: Position(position),
+            message_id: MessageId(message_id),
+        })
+    }
+}
+
+impl fmt::Display for DeliveryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DeliveryKey { recipient, sender, position, message_id } = self;
+        let (recipient, sender) = (recipient.to_bits(), sender.to_bits());
+        write!(f, "{recipient:x}.{sender:x}.{:x}.{}", position.0, message_id.0.simple())
+    }
+}
+
+/// A pair: whom to, and from whom.
+pub(crate) type PairKey = (AddressId, AddressId);
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    recipients: FxHashMap<AddressId, Recipient>,
+    held_bytes: usize,
+    /// Parcels in the hands of relays, and pairs that would give one out if there were fewer.
+    parcels: usize,
+    held_up: VecDeque<PairKey>,
+}
+
+struct Recipient {
+    address: Address,
+    pairs: FxHashMap<AddressId, Pair>,
+    /// What is counted against the limits of waiting messages.
+    unsettled: Unclaimed,
+    /// Rows on their way to the disk.
+    arriving: u32,
+}
+
+struct Pair {
+    sender: Address,
+    items: VecDeque<Item>,
+    /// The connection that has a parcel of it in hand.
+    in_hand: Option<InHand>,
+    /// Rows are being read.
+    reading: bool,
+    /// It stands among those that wait for a parcel to be settled.
+    held_up: bool,
+    not_before: Tick,
+    back_off_ms: u64,
+}
+
+/// A parcel in the hands of a relay's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InHand {
+    relay: u64,
+    epoch: u64,
+    /// How many of its items are not settled.
+    left: usize,
+}
+
+struct Item {
+    position: Position,
+    state: State,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    InHand,
+    /// Settled, and not on disk yet.
+    Settling,
+}
+
+enum What {
+    Message { id: MessageId, time: Timestamp, size: usize, row: Option<Arc<Row>> },
+    Roster { pending: Box<Pending>, superseded_by: Option<Position> },
+}
+
+/// What a pair has to give.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Nothing, or something is under way.
+    Nothing,
+    /// Not before then.
+    At(Tick),
+    /// These rows are to be read first.
+    Read(Vec<Position>),
+    /// This.
+    Parcel(Parcel),
+    /// A roster signal that the other side did not take, as it knows this version: it is said anew, or no more.
+    Superseded { pending: Box<Pending>, known: Position },
+}
+
+/// An item that is settled, with what has to be written.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Settled {
+    Message(DeliveryKey),
+    Roster(Box<Pending>),
+}
+
+impl Outbox {
+    /// The messages to a recipient that are not settled, as limits count them.
+    pub(crate) fn unsettled(&self, recipient: AddressId) -> Option<&Unclaimed> {
+        self.recipients.get(&recipient).map(|r| &r.unsettled)
+    }
+
+    pub(crate) fn addresses(&self, (to, from): PairKey) -> Option<(&Address, &Address)> {
+        let recipient = self.recipients.get(&to)?;
+        Some((&recipient.address, &recipient.pairs.get(&from)?.sender))
+    }
+
+    fn recipient(&mut self, id: AddressId, address: &Address) -> &mut Recipient {
+        self.recipients.entry(id).or_insert_with(|| Recipient {
+            address: address.clone(),
+            pairs: FxHashMap::default(),
+            unsettled: Unclaimed::default(),
+            arriving: 0,
+        })
+    }
+
+    // ---- in ---------------------------------------------------------------------------------------------------
+
+    /// A row to this recipient is on its way to the disk.
+    pub(crate) fn arriving(&mut self, id: AddressId, address: &Address) {
+        self.recipient(id, address).arriving += 1;
+    }
+
+    /// It is there, or will not be.
+    pub(crate) fn arrived(&mut self, id: AddressId) {
+        if let Some(recipient) = self.recipients.get_mut(&id) {
+            recipient.arriving = recipient.arriving.saturating_sub(1);
+        }
+        self.forget_empty(id);
+    }
+
+    /// A message is on disk.
+    pub(crate) fn put_row(&mut self, recipient: &Address, sender: &Address, row: &Arc<Row>) -> PairKey {
+        let (entry, size) = (&row.entry, row.entry.size());
+        let held = (self.held_bytes + size <= HELD_BYTES).then(|| Arc::clone(row));
+        self.held_bytes += if held.is_some() { size } else { 0 };
+        let to = self.recipient(entry.recipient, recipient);
+        to.unsettled.insert(row.position, entry.sender, u32::try_from(size).unwrap_or(u32::MAX));
+        let what = What::Message { id: entry.message_id, time: entry.time, size, row: held };
+        to.put(entry.sender, sender, Item { position: row.position, state: State::Waiting, what });
+        (entry.recipient, entry.sender)
+    }
+
+    /// A roster signal is on disk.
+    pub(crate) fn put_roster(&mut self, recipient: AddressId, pending: Box<Pending>) -> PairKey {
+        let (from, sender, position) = (pending.origin, pending.origin_address.clone(), pending.position);
+        let address = pending.recipient.clone();
+        let what = What::Roster { pending, superseded_by: None };
+        let item = Item { position, state: State::Waiting, what };
+        self.recipient(recipient, &address).put(from, &sender, item);
+        (recipient, from)
+    }
+
+    /// Rows that were asked for by [`Next::Read`], or nothing, when they cannot be read now.
+    pub(crate) fn put_read(&mut self, key: PairKey, rows: Option<&[Arc<Row>]>, now: Tick) {
+        let Some(pair) = self.pair_mut(key) else { return };
+        pair.reading = false;
+        let Some(rows) = rows else {
+            pair.not_before = now.after(FIRST_BACK_OFF_MS);
+            return;
+        };
+        let mut bytes = 0;
+        for row in rows {
+            if let Some(Item { what: What::Message { row: held, size, .. }, .. }) = pair.find(row.position)
+                && held.is_none()
+            {
+                *held = Some(Arc::clone(row));
+                bytes += *size;
+            }
+        }
+        self.held_bytes += bytes;
+    }
+
+    // ---- out --------------------------------------------------------------------------------------------------
+
+    /// What the pair has to give now.
+    pub(crate) fn next(&mut self, key: PairKey, now: Tick) -> Next {
+        let full = self.parcels >= PARCELS;
+        let Some((recipient, pair)) = self.both_mut(key) else {
+            return Next::Nothing;
+        };
+        if pair.reading || pair.in_hand.is_some() || pair.is_settling() {
+            return Next::Nothing;
+        }
+        let Some(first) = pair.items.front() else {
+            return Next::Nothing;
+        };
+        if pair.not_before > now {
+            return Next::At(pair.not_before);
+        }
+        if let What::Roster { pending, superseded_by: Some(known) } = &first.what {
+            return Next::Superseded { pending: pending.clone(), known: *known };
+        }
+        if full {
+            if !std::mem::replace(&mut pair.held_up, true) {
+                self.held_up.push_back(key);
+            }
+            return Next::Nothing;
+        }
+        match pair.contents(key) {
+            Ok(contents) => {
+                Next::Parcel(Parcel { sender: pair.sender.clone(), recipient: recipient.clone(), contents })
+            }
+            Err(missing) => {
+                pair.reading = true;
+                Next::Read(missing)
+            }
+        }
+    }
+
+    /// A relay has the parcel that was the pair's next.
+    pub(crate) fn handed(&mut self, key: PairKey, parcel_items: usize, relay: u64, epoch: u64) {
+        if let Some(pair) = self.pair_mut(key) {
+            for item in pair.items.iter_mut().take(parcel_items) {
+                item.state = State::InHand;
+            }
+            pair.in_hand = Some(InHand { relay, epoch, left: parcel_items });
+            self.parcels += 1;
+        }
+    }
+
+    /// A pair that was held up because too many parcels were in the hands of relays.
+    pub(crate) fn held_up(&mut self) -> Option<PairKey> {
+        if self.parcels >= PARCELS {
+            return None;
+        }
+        let key = self.held_up.pop_front()?;
+        if let Some(pair) = self.pair_mut(key) {
+            pair.held_up = false;
+        }
+        Some(key)
+    }
+
+    // ---- settled ----------------------------------------------------------------------------------------------
+
+    /// An item was carried, or never will be. Says what is to be written; nothing for what is not there, or settled.
+    pub(crate) fn settle(&mut self, delivery: DeliveryKey) -> Option<Settled> {
+        let key = (delivery.recipient, delivery.sender);
+        let pair = self.pair_mut(key)?;
+        let item = pair.find(delivery.position)?;
+        let settled = match &item.what {
+            What::Message { id, .. } if *id == delivery.message_id => Settled::Message(delivery),
+            What::Message { .. } => return None,
+            What::Roster { pending, .. } => Settled::Roster(pending.clone()),
+        };
+        if item.state == State::Settling {
+            return None;
+        }
+        let was_in_hand = item.state == State::InHand;
+        item.state = State::Settling;
+        if was_in_hand {
+            self.out_of_hand(key);
+        }
+        Some(settled)
+    }
+
+    /// An item is to be tried again, or was superseded. Says when to look at the pair.
+    pub(crate) fn put_back(
+        &mut self,
+        delivery: DeliveryKey,
+        superseded: Option<Position>,
+        now: Tick,
+    ) -> Option<Tick> {
+        let key = (delivery.recipient, delivery.sender);
+        let pair = self.pair_mut(key)?;
+        let item = pair.find(delivery.position)?;
+        if item.state != State::InHand {
+            return None;
+        }
+        item.state = State::Waiting;
+        let wait = match (&mut item.what, superseded) {
+            (What::Roster { superseded_by, .. }, Some(known)) => {
+                *superseded_by = Some(known);
+                SUPERSEDED_MS
+            }
+            _ => {
+                let wait = pair.back_off_ms.max(FIRST_BACK_OFF_MS);
+                pair.back_off_ms = (wait * 2).min(LONGEST_BACK_OFF_MS);
+                wait
+            }
+        };
+        pair.not_before = pair.not_before.max(now.after(wait));
+        let at = pair.not_before;
+        self.out_of_hand(key);
+        Some(at)
+    }
+
+    /// What became of an item is on disk. It is gone.
+    pub(crate) fn done(&mut self, key: PairKey, position: Position) {
+        let Some(recipient) = self.recipients.get_mut(&key.0) else { return };
+        recipient.unsettled.remove(position);
+        let Some(pair) = recipient.pairs.get_mut(&key.1) else { return };
+        if let Ok(at) = pair.items.binary_search_by_key(&position, |item| item.position)
+            && let Some(item) = pair.items.remove(at)
+        {
+            if let What::Message { row: Some(_), size, .. } = item.what {
+                self.held_bytes = self.held_bytes.saturating_sub(size);
+            }
+            pair.back_off_ms = 0;
+        }
+        if pair.is_empty() {
+            recipient.pairs.remove(&key.1);
+        }
+        self.forget_empty(key.0);
+    }
+
+    /// It could not be written: the item waits again.
+    pub(crate) fn not_done(&mut self, key: PairKey, position: Position, now: Tick) {
+        if let Some(pair) = self.pair_mut(key) {
+            if let Some(item) = pair.find(position) {
+                item.state = State::Waiting;
+            }
+            pair.not_before = now.after(FIRST_BACK_OFF_MS);
+        }
+    }
+
+    /// A connection is gone: what it had in hand waits again. Gives the pairs.
+    pub(crate) fn take_back(&mut self, relay: u64, upto_epoch: u64) -> Vec<PairKey> {
+        let mut back = Vec::new();
+        for (&to, recipient) in &mut self.recipients {
+            for (&from, pair) in &mut recipient.pairs {
+                if pair.in_hand.is_some_and(|hand| hand.relay == relay && hand.epoch <= upto_epoch) {
+                    pair.in_hand = None;
+                    self.parcels -= 1;
+                    let in_hand = pair.items.iter_mut().filter(|item| item.state == State::InHand);
+                    in_hand.for_each(|item| item.state = State::Waiting);
+                    back.push((to, from));
+                }
+            }
+        }
+        back
+    }
+
+    /// Every pair to a domain for which this says yes. A new connection is no reason to wait any longer.
+    pub(crate) fn pairs_to(&mut self, served: impl Fn(&Address) -> bool) -> Vec<PairKey> {
+        let mut pairs = Vec::new();
+        for (&to, recipient) in &mut self.recipients {
+            if served(&recipient.address) {
+                for (&from, pair) in &mut recipient.pairs {
+                    (pair.not_before, pair.back_off_ms) = (Tick::default(), 0);
+                    pairs.push((to, from));
+                }
+            }
+        }
+        pairs
+    }
+
+    /// Messages that were tried for long enough, and when the next will have been.
+    pub(crate) fn expired(&self, now: Timestamp) -> (Vec<DeliveryKey>, Option<Timestamp>) {
+        let (mut expired, mut next) = (Vec::new(), None::<Timestamp>);
+        for (&recipient, to) in &self.recipients {
+            for (&sender, pair) in &to.pairs {
+                for item in &pair.items {
+                    let What::Message { id, time, .. } = &item.what else { continue };
+                    let at = Timestamp(time.0.saturating_add(TRIED_FOR_MS));
+                    if at > now {
+                        next = Some(next.map_or(at, |earlier| earlier.min(at)));
+                        // Those behind it are younger.
+                        break;
+                    }
+                    if item.state != State::Settling {
+                        let position = item.position;
+                        expired.push(DeliveryKey { recipient, sender, position, message_id: *id });
+                    }
+                }
+            }
+        }
+        (expired, next)
+    }
+
+    // ---- small things -----------------------------------------------------------------------------------------
+
+    fn out_of_hand(&mut self, key: PairKey) {
+        let Some(pair) = self.pair_mut(key) else { return };
+        if let Some(hand) = &mut pair.in_hand {
+            hand.left -= 1;
+            if hand.left == 0 {
+                pair.in_hand = None;
+                self.parcels -= 1;
+            }
+        }
+    }
+
+    fn pair_mut(&mut self, (to, from): PairKey) -> Option<&mut Pair> {
+        self.recipients.get_mut(&to)?.pairs.get_mut(&from)
+    }
+
+    fn both_mut(&mut self, (to, from): PairKey) -> Option<(&Address, &mut Pair)> {
+        let recipient = self.recipients.get_mut(&to)?;
+        Some((&recipient.address, recipient.pairs.get_mut(&from)?))
+    }
+
+    fn forget_empty(&mut self, recipient: AddressId) {
+        if self.recipients.get(&recipient).is_some_and(|r| r.pairs.is_empty() && r.arriving == 0) {
+            self.recipients.remove(&recipient);
+        }
+    }
+}
+
+impl Recipient {
+    fn put(&mut self, from: AddressId, sender: &Address, item: Item) {
+        let pair = self.pairs.entry(from).or_insert_with(|| Pair {
+            sender: sender.clone(),
+            items: VecDeque::new(),
+            in_hand: None,
+            reading: false,
+            held_up: false,
+            not_before: Tick::default(),
+            back_off_ms: 0,
+        });
+        // They come in the order of their positions; only what is said anew at an opening comes twice.
+        match pair.items.binary_search_by_key(&item.position, |there| there.position) {
+            Ok(_) => {}
+            Err(at) => pair.items.insert(at, item),
+        }
+    }
+}
+
+impl Pair {
+    fn find(&mut self, position: Position) -> Option<&mut Item> {
+        let at = self.items.binary_search_by_key(&position, |item| item.position).ok()?;
+        self.items.get_mut(at)
+    }
+
+    fn is_settling(&self) -> bool {
+        self.items.iter().take(PARCEL_MESSAGES).any(|item| item.state == State::Settling)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && !self.reading
+    }
+
+    /// What the first items make, or the rows that have to be read for it.
+    fn contents(&self, (recipient, sender): PairKey) -> Result<Contents, Vec<Position>> {
+        let (mut messages, mut missing, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for item in self.items.iter().take(PARCEL_MESSAGES) {
+            let (id, size, row) = match &item.what {
+                What::Message { id, size, row, .. } => (*id, *size, row),
+                What::Roster { .. } if !messages.is_empty() || !missing.is_empty() => break,
+                What::Roster { pending, .. } => {
+                    let message_id = MessageId(uuid::Uuid::nil());
+                    let delivery = DeliveryKey { recipient, sender, position: item.position, message_id };
+                    return Ok(Contents::Roster(RosterSignal {
+                        delivery_id: Some(delivery.to_string().into()),
+                        op: pending.signal.op,
+                        stamp: pending.signal.stamp.0,
+                        note: Arc::clone(&pending.signal.note),
+                    }));
+                }
+            };
+            bytes += size;
+            if bytes > PARCEL_BYTES && bytes > size {
+                break;
+            }
+            let Some(row) = row else {
+                missing.push(item.position);
+                continue;
+            };
+            if let Kind::Message(content) = &row.entry.kind {
+                let delivery = DeliveryKey { recipient, sender, position: item.position, message_id: id };
+                messages.push(RelayedMessage {
+                    delivery_id: Some(delivery.to_string().into()),
+                    id: Some(id),
+                    instance: row.entry.instance.clone(),
+                    time: Some(row.entry.time),
+                    content: content.clone(),
+                });
+            }
+        }
+        if missing.is_empty() { Ok(Contents::Messages(messages)) } else { Err(missing) }
+    }
+}

@@ -1,0 +1,233 @@
+//! The way in: parcels that a relay brings for accounts of this file.
+//!
+//! A parcel is a change of its recipient: while it is on its way to the disk the account takes nothing else in, so that
+//! the same one coming twice at once finds itself. All its messages are written in one item, all or none.
+
+use super::change::{After, Changing};
+use super::{Shard, Work};
+use crate::answers::ReplyTo;
+use crate::command::Answer;
+use crate::error::Result;
+use crate::messages::{Fetch, FoundOrigin, FoundPeer, Job, RowAddresses};
+use crate::relay::{Contents, Parcel, RelayedMessage, RosterSignal, Settlement};
+use rosterkit_core::admission::{Class, Sender, admit};
+use rosterkit_core::id::{AddressId, MessageId, Position};
+use rosterkit_core::refusal::Refusal;
+use rosterkit_core::roster::{self, MAX_VERSION, Op, Signal};
+use rosterkit_core::row::{Entry, Kind, Side, Sides};
+use rosterkit_core::write::{OWN, Pending, Write};
+use std::sync::Arc;
+
+impl Shard {
+    /// Takes a parcel for one of this shard's accounts.
+    pub(super) fn take_parcel(&mut self, parcel: Box<Parcel>, reply: ReplyTo) {
+        if !self.hosts(&parcel.recipient) {
+            let refusal =
+                Refusal::NotFound(format!("the domain {} is not hosted here", parcel.recipient.domain()));
+            return refuse_parcel(&parcel, &refusal.to_string(), reply);
+        }
+        self.work(parcel.recipient.bare(), Work::Parcel { parcel, reply });
+    }
+
+    /// Reads what is known of who it is from.
+    pub(super) fn look_at_parcel(&mut self, id: AddressId, parcel: Box<Parcel>, reply: ReplyTo) {
+        let origin = parcel.sender.bare();
+        let fetch = match &parcel.contents {
+            Contents::Messages(messages) => {
+                let ids = messages.iter().map(|message| message.delivery_id.clone()).collect();
+                Fetch::Deliveries { account: id, origin, ids }
+            }
+            Contents::Roster(_) => Fetch::Peer { account: id, peer: origin, id: None },
+        };
+        self.fetch_first(id, Work::Parcel { parcel, reply }, fetch);
+    }
+
+    // ---- messages ---------------------------------------------------------------------------------------------
+
+    pub(super) fn take_deliveries(&mut self, id: AddressId, result: Result<FoundOrigin>) {
+        match (self.take_fetching(id), result) {
+            (Some(Work::Parcel { parcel, reply }), Ok(origin)) => {
+                self.take_messages(id, *parcel, &origin, reply);
+            }
+            (Some(work), Err(error)) => self.cannot(work, &error),
+            _ => {}
+        }
+        self.continue_gate(id);
+    }
+
+    fn take_messages(&mut self, id: AddressId, parcel: Parcel, origin: &FoundOrigin, reply: ReplyTo) {
+        let Contents::Messages(messages) = parcel.contents else {
+            return;
+        };
+        let (mut settlements, mut rows, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let addresses =
+            RowAddresses { sender: parcel.sender.bare(), recipient: resident.record.address.clone() };
+        let keep = resident.preferences.keep_history;
+        for (message, known) in messages.into_iter().zip(&origin.known) {
+            // It may also stand twice in this very parcel.
+            let delivery_id = message.delivery_id.clone();
+            if *known || delivery_id.is_some() && deliveries.contains(&delivery_id) {
+                settlements.push(Settlement::Relayed);
+                continue;
+            }
+            match self.entry_of(id, origin.id, &addresses, message) {
+                Ok(entry) => {
+                    rows.push(Write::append(entry, Sides::new(keep, false).cleared(Side::Sender)));
+                    deliveries.push(delivery_id);
+                    settlements.push(Settlement::Relayed);
+                }
+                Err(refusal) => settlements.push(Settlement::Failed { reason: refusal.to_string().into() }),
+            }
+        }
+        if rows.is_empty() {
+            return reply.answer(Ok(Answer::Received(settlements)));
+        }
+        let mut writes = Vec::with_capacity(rows.len() * 2 + 1);
+        if origin.minted {
+            writes.push(Write::Address { id: origin.id, address: addresses.sender.clone() });
+        }
+        writes.append(&mut rows);
+        let time = self.now.wall;
+        writes.extend(deliveries.into_iter().flatten().map(|delivery_id| Write::Delivery {
+            origin: origin.id,
+            recipient: id,
+            delivery_id,
+            time,
+        }));
+        let after = After::MessagesTaken { origin: addresses, settlements, reply };
+        self.change(id, Changing { record: None, after }, writes);
+    }
+
+    /// What is to be written of a message, or why it is refused.
+    fn entry_of(
+        &mut self,
+        id: AddressId,
+        origin: AddressId,
+        addresses: &RowAddresses,
+        message: RelayedMessage,
+    ) -> std::result::Result<Entry, Refusal> {
+        let size = message.content.size();
+        self.shared.options.limits.check_message(size)?;
+        let instance = match &message.instance {
+            Some(instance) => addresses.sender.with_instance(instance)?.instance().map(Arc::from),
+            None => None,
+        };
+        let sender = Sender { id: origin, address: &addresses.sender, hosted: false };
+        let word = self.decide_delivery(id, sender, size)?;
+        let now = self.now.wall;
+        Ok(Entry {
+            sender: origin,
+            recipient: id,
+            message_id: match message.id {
+                Some(id) => id,
+                None => MessageId::new(now.0, super::send::random_bytes(&mut self.random)),
+            },
+            // Another system's clock may be ahead.
+            time: message.time.map_or(now, |time| time.min(now)),
+            device: None,
+            instance,
+            client_id: None,
+            fingerprint: 0,
+            word,
+            kind: Kind::Message(message.content),
+            outcome: None,
+            unknown: Vec::new(),
+        })
+    }
+
+    // ---- roster signals ---------------------------------------------------------------------------------------
+
+    /// Takes a step of the handshake. The stamps make a repeat harmless.
+    pub(super) fn take_roster_signal(
+        &mut self,
+        id: AddressId,
+        parcel: Parcel,
+        found: FoundPeer,
+        reply: ReplyTo,
+    ) {
+        let Contents::Roster(RosterSignal { op, stamp, note, .. }) = parcel.contents else {
+            return;
+        };
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let origin =
+            RowAddresses { sender: parcel.sender.bare(), recipient: resident.record.address.clone() };
+        let answer = |settlement| Ok(Answer::Received(vec![settlement]));
+        if stamp > MAX_VERSION
+            || op == Op::Update
+            || self.shared.options.limits.check_message(note.len()).is_err()
+        {
+            let reason = "this is no step of the handshake".into();
+            return reply.answer(answer(Settlement::Failed { reason }));
+        }
+        let sender = Sender { id: found.id, address: &origin.sender, hosted: false };
+        let ends = matches!(op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed);
+        if !ends && admit(&resident.record, &resident.preferences, sender, Class::BuddyRequest).is_err() {
+            // Who is blocked does not learn it.
+            return reply.answer(answer(Settlement::Relayed));
+        }
+        let signal = Signal { op, stamp: Position(stamp), note };
+        let known = found.buddy.as_ref().map(|buddy| buddy.halves);
+        let settlement = match known {
+            Some(halves) if halves.supersedes(op, signal.stamp) => {
+                Settlement::Superseded { stamp: halves.highest().0 }
+            }
+            _ => Settlement::Relayed,
+        };
+        let received = roster::receive(found.buddy.as_ref(), (found.id, &origin.sender), &signal);
+        let Some(buddy) = received.buddy else {
+            return reply.answer(answer(settlement));
+        };
+        let mut writes = Vec::new();
+        if found.minted {
+            writes.push(Write::Address { id: found.id, address: origin.sender.clone() });
+        }
+        let taken = Some((settlement, reply));
+        self.roster_received(id, buddy, received.asked, origin, writes, taken);
+    }
+
+    /// A peer outside knows something newer than what this account said: it is said anew, if it is still meant.
+    pub(super) fn renew_signal(
+        &mut self,
+        id: AddressId,
+        pending: Pending,
+        known: Position,
+        found: FoundPeer,
+    ) {
+        let Some(resident) = self.residents.get(&id) else {
+            return;
+        };
+        let settle = Write::Settle { position: pending.position, recipient: pending.recipient.clone() };
+        let renewed = found
+            .buddy
+            .filter(|_| pending.origin == id)
+            .and_then(|buddy| roster::renew(&buddy, &pending.signal, known, &resident.record.address));
+        let Some((buddy, signal)) = renewed else {
+            return self.write(Job::Lazy { writes: vec![settle] });
+        };
+        let record = self.with_buddy(&resident.record, &buddy);
+        let pending = Pending { position: OWN, signal, ..pending };
+        let writes = vec![
+            Write::Buddy(id, buddy.clone()),
+            Write::Account(Arc::clone(&record)),
+            settle,
+            Write::Pend(pending.clone()),
+        ];
+        let after = After::RosterRenewed { buddy: Box::new(buddy), pending: Box::new(pending) };
+        self.change(id, Changing { record: Some(record), after }, writes);
+    }
+}
+
+/// None of the parcel is for anybody here, and never will be.
+pub(super) fn refuse_parcel(parcel: &Parcel, reason: &str, reply: ReplyTo) {
+    let items = match &parcel.contents {
+        Contents::Messages(messages) => messages.len(),
+        Contents::Roster(_) => 1,
+    };
+    let refused = Settlement::Failed { reason: reason.into() };
+    reply.answer(Ok(Answer::Received(vec![refused; items])));
+}
