@@ -79,6 +79,15 @@ pub enum Write {
         /// When it was accepted.
         time: Timestamp,
     },
+    /// How far this file has taken in what another one sent: only ever rises.
+    Seen {
+        /// The other file's generation.
+        file_generation: u64,
+        /// The position, there, of the latest delivery.
+        position: Position,
+    },
+    /// The file is another one from now on: it was restored from a backup, and whoever knew it is to know.
+    FileGeneration(u64),
     /// The client id of a send whose row was never written (relaxed mode) or is not indexed yet enters the ring.
     ClientId(AddressId, ClientIdEntry),
     /// A credential verifier.

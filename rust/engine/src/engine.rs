@@ -14,7 +14,7 @@ use crate::messages::{DomainChange, Job, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::SessionQueue;
 use crate::readers::{ReadConnection, Readers};
-use crate::relay::{Relay, Relays, Serves};
+use crate::relay::{FileIdentity, Relay, Relays, Serves};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::sync::Mutex;
@@ -345,14 +345,19 @@ impl Handle<'_> {
         session: &SessionQueue,
         read: impl FnOnce(&mut ReadConnection) -> Result<T>,
     ) -> Result<T> {
+        self.read_file(|connection| match session.has_ended() {
+            true => Err(Error::session_closed()),
+            false => read(connection),
+        })
+    }
+
+    /// Reads from the store on this thread.
+    pub(crate) fn read_file<T>(&self, read: impl FnOnce(&mut ReadConnection) -> Result<T>) -> Result<T> {
         if let Some(world) = self.world() {
             world.pump()?;
         }
         if self.0.closed.load(Ordering::Acquire) {
             return Err(Error::closed());
-        }
-        if session.has_ended() {
-            return Err(Error::session_closed());
         }
         self.0.readers.read(read)
     }
@@ -417,6 +422,7 @@ fn prepare(
         ready: Ready::new(),
         readers: Readers::new(),
         relays: Relays::new(),
+        file: FileIdentity::default(),
         generation: AtomicU64::new(1),
         closed: AtomicBool::new(false),
         next_ticket: AtomicU64::new(1),

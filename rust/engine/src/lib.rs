@@ -58,7 +58,7 @@ pub use event::{EndReason, Event, EventBody, Message};
 pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
 pub use relay::{
-    Contents, Notice, Outgoing, Parcel, Relay, RelayedMessage, RosterSignal, Serves, Settlement,
+    Contents, Notice, Outgoing, Parcel, Relay, RelayedMessage, RosterSignal, Serves, Settlement, sent_at,
 };
 pub use session::Session;
 

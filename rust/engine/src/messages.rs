@@ -42,6 +42,8 @@ pub(crate) enum ToShard {
     Notice(Notice),
     /// A relay says what became of something it carried.
     Settled(DeliveryKey, Settlement),
+    /// The file was restored from a backup: every session is to read its state again.
+    ResyncAll,
     /// Something about the relay itself.
     Relay(RelayChange),
     /// A session gives a sign of life.
@@ -291,8 +293,8 @@ pub(crate) enum Job {
     Settle { writes: Vec<Write>, settling: Box<Settling> },
     /// A change of the domains; every shard is told.
     Domains { write: Write, table: DomainChange, reply: ReplyTo },
-    /// Everything an import brings.
-    Import { writes: Vec<Write>, reply: ReplyTo },
+    /// Something that is no account's: everything an import brings, what the file is known by.
+    Other { writes: Vec<Write>, reply: ReplyTo },
     /// Waits for company, for a second at most.
     Lazy { writes: Vec<Write> },
     /// A sync failed outside of a commit: nobody knows what is on disk.

@@ -240,7 +240,7 @@ impl ReaderStep {
         match plan.check(self).and_then(|()| plan.writes(self, hosted, now)) {
             Ok(writes) => {
                 let generation = self.generation;
-                let _ = self.shared.writer.put(ToWrite { generation, job: Job::Import { writes, reply } });
+                let _ = self.shared.writer.put(ToWrite { generation, job: Job::Other { writes, reply } });
             }
             Err(error) => reply.answer(Err(error)),
         }

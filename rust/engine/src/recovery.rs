@@ -94,7 +94,8 @@ impl WriterStep {
             }
         }
         let outbox = read_outbox(reader.as_mut())?;
-        let Facts { first_position, next_serial, domains, .. } = facts;
+        let Facts { file_generation, sent, first_position, next_serial, domains } = facts;
+        self.shared.file.learn(file_generation, sent);
         self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
         self.next = first_position;

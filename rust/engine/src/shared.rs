@@ -10,7 +10,7 @@ use crate::messages::{Domains, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::{Acks, Wake};
 use crate::readers::Readers;
-use crate::relay::Relays;
+use crate::relay::{FileIdentity, Relays};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rosterkit_core::address::Address;
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     /// What plain calls read with.
     pub(crate) readers: Readers,
     pub(crate) relays: Relays,
+    pub(crate) file: FileIdentity,
     /// Raised each time the store is opened anew: what belongs to an older one is discarded.
     pub(crate) generation: AtomicU64,
     /// Whether the engine takes no more commands.

@@ -74,7 +74,7 @@ enum Taken {
         table: DomainChange,
         reply: ReplyTo,
     },
-    Import {
+    Other {
         reply: ReplyTo,
     },
     /// Told already, or nobody to tell.
@@ -156,7 +156,7 @@ impl WriterStep {
                 Job::Append { .. }
                 | Job::Change { .. }
                 | Job::Settle { .. }
-                | Job::Import { .. }
+                | Job::Other { .. }
                 | Job::Lazy { .. }
                 | Job::Reopen
                     if of != generation => {}
@@ -171,10 +171,10 @@ impl WriterStep {
                     self.items.push(Item { writes });
                     self.batch.push(Taken::Settle { settling });
                 }
-                Job::Import { mut writes, reply } => {
+                Job::Other { mut writes, reply } => {
                     self.place(&mut writes);
                     self.items.push(Item { writes });
-                    self.batch.push(Taken::Import { reply });
+                    self.batch.push(Taken::Other { reply });
                 }
                 Job::Domains { write, table, reply } => {
                     self.items.push(Item { writes: vec![write] });
@@ -352,6 +352,7 @@ impl WriterStep {
     fn committed(&mut self) {
         for (item, taken) in std::mem::take(&mut self.items).into_iter().zip(std::mem::take(&mut self.batch))
         {
+            self.shared.file.committed(&item.writes);
             match taken {
                 Taken::Append { addresses, flight } => {
                     if let Some(Write::Append(row)) = item.writes.into_iter().next() {
@@ -379,7 +380,7 @@ impl WriterStep {
                     });
                     self.tell_settled(settling, Ok(row));
                 }
-                Taken::Import { reply } => reply.answer(Ok(Answer::Done)),
+                Taken::Other { reply } => reply.answer(Ok(Answer::Done)),
                 Taken::Domains { table, reply } => self.install_domains(table, reply),
                 Taken::Silent => {}
             }
@@ -396,7 +397,7 @@ impl WriterStep {
                 push(&self.shared, &mut self.outgoing, self.shared.shard_of(account), done);
             }
             Taken::Settle { settling } => self.tell_settled(settling, Err(error.clone())),
-            Taken::Domains { reply, .. } | Taken::Import { reply } => reply.answer(Err(error.clone())),
+            Taken::Domains { reply, .. } | Taken::Other { reply } => reply.answer(Err(error.clone())),
             Taken::Silent => {}
         }
     }
@@ -474,7 +475,7 @@ impl WriterStep {
     pub(crate) fn drop_batch(&mut self) {
         self.items.clear();
         for taken in std::mem::take(&mut self.batch) {
-            if let Taken::Domains { reply, .. } | Taken::Import { reply } = taken {
+            if let Taken::Domains { reply, .. } | Taken::Other { reply } = taken {
                 reply.answer(Err(Error::outcome_unknown()));
             }
         }

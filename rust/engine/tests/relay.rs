@@ -548,7 +548,7 @@ fn a_deleted_account_takes_leave_of_buddies_outside_and_its_name_can_be_used_aga
 
 // behaviour: relay.restored
 #[test]
-fn a_side_restored_from_an_older_backup_loses_nothing_new() {
+fn a_side_restored_from_an_older_backup_loses_nothing_new_and_is_told() {
     let (mut a, b) = sides();
     let at_b = b.session(&bob());
     let at_a = a.session(&alice());
@@ -559,8 +559,28 @@ fn a_side_restored_from_an_older_backup_loses_nothing_new() {
         at_a.send(&bob(), &format!("lost {n}")).unwrap();
     }
     carry(&a, &b);
+    let seen = |side: &Side, deliveries: &[String]| {
+        deliveries
+            .iter()
+            .filter_map(|id| rosterkit::sent_at(id))
+            .max()
+            .map(|at| (side.relay.file_generation(), at))
+    };
+    at_a.send(&bob(), "lost 5").unwrap();
+    let last = a.parcels().remove(0);
+    b.relay.receive(last.clone()).unwrap();
+    let (generation, latest) = seen(&a, &deliveries(&last)).unwrap();
+    assert!(!a.relay.was_restored(generation, latest).unwrap(), "it has sent that");
+    b.relay.remember_seen(generation, latest);
+    b.world.engine.advance(1_000).unwrap();
     a = Side::on(backup, NET);
     let at_a = a.session(&alice());
+    let remembered = b.relay.seen(a.relay.file_generation()).unwrap();
+    assert_eq!(remembered, Some(latest));
+    assert!(a.relay.was_restored(generation, latest).unwrap());
+    assert_ne!(a.relay.file_generation(), generation);
+    assert!(a.drain(&at_a).iter().any(|e| e.body == EventBody::Resync), "its clients are told");
+    assert!(!a.relay.was_restored(generation, latest).unwrap(), "once");
     for n in 0..9 {
         at_a.send(&bob(), &format!("new {n}")).unwrap();
     }
@@ -568,6 +588,6 @@ fn a_side_restored_from_an_older_backup_loses_nothing_new() {
     carry(&a, &b);
     let there = texts(&b.drain(&at_b));
     assert_eq!(there.iter().filter(|text| text.starts_with("new")).count(), 9);
-    assert_eq!(there.len(), 15, "{there:?}");
+    assert_eq!(there.len(), 16, "{there:?}");
     assert_eq!(status(&at_b, &alice()), Status::Asking);
 }

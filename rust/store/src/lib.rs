@@ -52,6 +52,8 @@ pub struct Opened {
 pub struct Facts {
     /// Distinguishes this file from a restored backup of it; part of every cursor and page token.
     pub file_generation: u64,
+    /// The highest position of anything that a relay was to carry.
+    pub sent: Position,
     /// The first position that may be given: above everything that was ever given or shown.
     pub first_position: Position,
     /// The first serial number of an [`AddressId`] that was never used.
@@ -158,6 +160,9 @@ pub trait Reader: Send {
         recipient: AddressId,
         delivery_id: &str,
     ) -> Result<bool, StoreError>;
+
+    /// How far another engine's file was taken in.
+    fn seen(&mut self, file_generation: u64) -> Result<Option<Position>, StoreError>;
 
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;

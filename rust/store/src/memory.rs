@@ -17,6 +17,7 @@ use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, DELIVERIES_ARE_KNOWN_MS, File, Pending, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many positions are reserved at once.
@@ -40,6 +41,9 @@ struct Data {
     pending: BTreeMap<(Position, Address), Pending>,
     client_ids: BTreeMap<(AddressId, Position), ClientIdEntry>,
     outbox: BTreeSet<Position>,
+    seen: BTreeMap<u64, Position>,
+    sent: Position,
+    file_generation: u64,
     deliveries: BTreeMap<(AddressId, AddressId, Arc<str>), Timestamp>,
     credentials: BTreeMap<(AddressId, String), Credential>,
     files: BTreeMap<(AddressId, String), File>,
@@ -48,7 +52,12 @@ struct Data {
 impl MemoryStore {
     /// An empty one.
     pub fn new() -> Arc<Self> {
-        Arc::new(MemoryStore::default())
+        let store = MemoryStore::default();
+        // Two of them are two, also in one process.
+        static OPENED: AtomicU64 = AtomicU64::new(1);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        lock(&store.data).file_generation = u64::from(std::process::id()) << 32 | number;
+        Arc::new(store)
     }
 }
 
@@ -60,7 +69,8 @@ impl Store for MemoryStore {
         let first = reserved.max(highest + 1);
         data.reserved = first + RESERVE;
         let facts = Facts {
-            file_generation: 1,
+            file_generation: data.file_generation,
+            sent: data.sent,
             first_position: Position(first),
             next_serial: data.addresses.keys().next_back().map_or(1, |id| id.serial() + 1),
             domains: data.domains.values().cloned().collect(),
@@ -130,6 +140,7 @@ impl Data {
                 }
                 if row.entry.is_queued() && row.sides.needed_by(Side::Recipient) {
                     self.outbox.insert(row.position);
+                    self.sent = self.sent.max(row.position);
                 }
             }
             Write::Address { id, address } => {
@@ -167,12 +178,18 @@ impl Data {
                 }
             }
             Write::Pend(pending) => {
+                self.sent = self.sent.max(pending.position);
                 self.pending.insert((pending.position, pending.recipient.clone()), pending.clone());
             }
             Write::Settle { position, recipient } => {
                 drop(self.pending.remove(&(*position, recipient.clone())))
             }
             Write::ClearSide { position, side } => self.clear_side(*position, *side),
+            Write::Seen { file_generation, position } => {
+                let seen = self.seen.entry(*file_generation).or_default();
+                *seen = (*seen).max(*position);
+            }
+            Write::FileGeneration(generation) => self.file_generation = *generation,
             Write::Relayed { position, outcome } => {
                 self.outbox.remove(position);
                 if let Some(row) = self.log.get_mut(position) {
@@ -417,6 +434,10 @@ impl Reader for Part {
         delivery_id: &str,
     ) -> Result<bool, StoreError> {
         Ok(lock(&self.data).deliveries.contains_key(&(origin, recipient, delivery_id.into())))
+    }
+
+    fn seen(&mut self, file_generation: u64) -> Result<Option<Position>, StoreError> {
+        Ok(lock(&self.data).seen.get(&file_generation).copied())
     }
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {

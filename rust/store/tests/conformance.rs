@@ -190,6 +190,10 @@ impl Suite {
                     delivery_id: format!("d{number}").into(),
                     time: Timestamp(self.number as i64),
                 }]);
+                self.write(vec![Write::Seen {
+                    file_generation: number.into(),
+                    position: Position(self.number * 7 % 30),
+                }]);
             }
             Step::Claim { account, row } => {
                 let Some(&position) = self.rows.get(row) else {
@@ -250,6 +254,8 @@ impl Suite {
             }
             Step::Reopen => {
                 let firsts = self.subjects.each_mut().map(Subject::reopen);
+                let sent = self.subjects.each_ref().map(|s| s.open.as_ref().unwrap().facts.sent);
+                assert_eq!(sent[0], sent[1]);
                 assert!(firsts.iter().all(|first| first.0 >= self.next), "a position would be given again");
                 self.next = firsts.iter().map(|p| p.0).max().unwrap();
             }
@@ -274,6 +280,7 @@ impl Suite {
         for after in [0, next / 3] {
             out += &format!("{:?}\n", reader.outbox(Position(after), 4).unwrap());
         }
+        out += &format!("{:?}\n", [0, 1, 2].map(|generation| reader.seen(generation).unwrap()));
         for (user, &id) in ids.iter().enumerate() {
             assert_eq!(reader.address_id(&address(user)).unwrap(), Some(id));
             out += &format!("{:?}\n", reader.account(&address(user)).unwrap());

@@ -3,10 +3,13 @@
 //! A relay is one more consumer of what the engine has on disk: it takes parcels, and settling them is its
 //! acknowledgement. What its holder does with them, and who may speak for which domain, is the host's business.
 
+mod acquaintance;
 pub(crate) mod outbox;
 mod parcel;
 pub(crate) mod queue;
 
+pub(crate) use acquaintance::FileIdentity;
+pub use acquaintance::sent_at;
 pub use parcel::{Contents, Notice, Parcel, RelayedMessage, RosterSignal, Settlement};
 pub use queue::{Outgoing, Serves};
 
@@ -90,7 +93,7 @@ impl Relay {
         Handle(&self.inner.shared).next(timeout, |wait| queue.take(max, wait.unwrap_or_default()))
     }
 
-    /// Makes a waiting [`next`](Relay::next) return.
+    /// Makes a waiting [`next`](Relay::next) return, or the next one that would wait.
     pub fn interrupt(&self) {
         self.inner.queue.interrupt();
     }
@@ -108,7 +111,7 @@ impl Relay {
 
     // ---- from outside -----------------------------------------------------------------------------------------
 
-    /// Takes a parcel in: one settlment for each of its items, when what follows from it is on disk. On an error nothing of it
+    /// Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. On an error nothing of it
     /// was taken, and it may come again.
     pub fn receive(&self, parcel: Parcel) -> Result<Vec<Settlement>> {
         self.check(&parcel.sender)?;
@@ -166,6 +169,10 @@ impl Relay {
         let shard = shared.shard_of_address(&parcel.recipient);
         let _ = shared.shards[shard].put(ToShard::Parcel(Box::new(parcel), reply));
         Ok(())
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 
     fn tell_shards(&self, change: impl Fn() -> RelayChange) {

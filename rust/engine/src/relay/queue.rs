@@ -186,10 +186,10 @@ impl RelayQueue {
         self.readable.notify_one();
     }
 
-    /// Wakes whoever waits: it finds nothing, and comes back.
+    /// Wakes whoever waits, or whoever does so next: it finds nothing, and comes back.
     pub(crate) fn interrupt(&self) {
         let mut inner = lock(&self.inner);
-        inner.interrupted = inner.consumer;
+        inner.interrupted = true;
         self.announce(inner);
     }
 
@@ -305,6 +305,7 @@ mod tests {
     fn who_waits_is_interrupted_and_told_the_end() {
         let queue = RelayQueue::new(1, Serves::Everything);
         queue.interrupt();
+        assert_eq!(queue.take(1, Duration::from_secs(3_600)).unwrap(), [], "before it waits, too");
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| queue.take(1, Duration::from_secs(3_600)));
             while !lock(&queue.inner).consumer {

@@ -20,13 +20,13 @@ pub(crate) use resident::{Gate, InFlight, Resident, Ring, Waiting, Work};
 use crate::answers::{ReplyTo, Untaken};
 use crate::command::{Answer, Command};
 use crate::error::Error;
-use crate::event::EndReason;
+use crate::event::{EndReason, EventBody};
 use crate::mailbox::Taken;
 use crate::messages::{
     Countdown, Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite,
 };
 use crate::options::Durability;
-use crate::queue::{Acks, Wake};
+use crate::queue::{Acks, Slot, Wake};
 use crate::relay::outbox::Outbox;
 use crate::relay::queue::RelayQueue;
 use crate::shared::Shared;
@@ -234,6 +234,11 @@ impl Shard {
             ToShard::Settled(..) | ToShard::Notice(_) if !self.open => {}
             ToShard::Settled(delivery, settlement) => self.settled(delivery, settlement),
             ToShard::Notice(notice) => self.take_notice(notice),
+            ToShard::ResyncAll => {
+                for attached in self.sessions.values() {
+                    attached.queue.put_slot(Slot::Resync, EventBody::Resync, &self.out.readable);
+                }
+            }
             ToShard::Relay(change) => self.relay_changed(change),
             ToShard::Acknowledged(session, acks) => self.acknowledged(session, acks),
             ToShard::Touch(session) => self.touch(session),

@@ -271,6 +271,7 @@ fn facts(path: &Path, connection: &Connection, first_position: Position) -> Resu
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Facts {
         file_generation: meta(connection, "file_generation").map_err(failed)?,
+        sent: Position(meta(connection, "sent").map_err(failed)?),
         first_position,
         next_serial: highest.map_or(1, |id| AddressId::from_bits(bits(id)).serial() + 1),
         domains,

@@ -427,6 +427,17 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn seen(&mut self, file_generation: u64) -> Result<Option<Position>, StoreError> {
+        self.read(|reader| {
+            reader
+                .connection
+                .prepare_cached("SELECT position FROM seen WHERE file_generation = ?1")?
+                .query_row([sql(file_generation)], |row| row.get(0))
+                .optional()
+        })
+        .map(|position| position.map(|position| Position(bits(position))))
+    }
+
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {
         self.connection
             .prepare_cached(

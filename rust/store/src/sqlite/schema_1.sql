@@ -95,6 +95,12 @@ CREATE TABLE delivery (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_time ON delivery (time);
 
+-- How far other engines' files were taken in: the position, there, of the latest delivery.
+CREATE TABLE seen (
+    file_generation INTEGER PRIMARY KEY,
+    position        INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE credential (
     account   INTEGER NOT NULL,
     mechanism TEXT NOT NULL,
@@ -111,10 +117,10 @@ CREATE TABLE file (
 ) STRICT;
 
 -- file_generation: distinguishes this file from a restored backup of it. min_reader: what a version must read.
--- reserved: every position below it may have been given. indexed: up to where the indexes are whole.
+-- sent: the highest position that went into the outbox. reserved: every position below it may have been given. indexed: up to where the indexes are whole.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('file_generation', 0), ('min_reader', 1), ('minor', 0), ('features', 0),
-    ('reserved', 1), ('indexed', 0);
+    ('reserved', 1), ('indexed', 0), ('sent', 0);

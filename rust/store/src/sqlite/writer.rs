@@ -212,6 +212,7 @@ fn apply(
                 .map_err(failed)?;
             if entry.is_queued() && row.sides.needed_by(Side::Recipient) {
                 run("INSERT INTO outbox (position) VALUES (?1)", &[&sql(row.position.0)])?;
+                note_sent(connection, row.position)?;
             }
         }
         Write::Address { id, address } => {
@@ -281,6 +282,7 @@ fn apply(
                     ])
                 })
                 .map_err(failed)?;
+            note_sent(connection, pending.position)?;
         }
         Write::Settle { position, recipient } => {
             let delete = "DELETE FROM pending WHERE position = ?1 AND recipient = ?2";
@@ -302,6 +304,14 @@ fn apply(
                  (SELECT origin, recipient, delivery_id FROM delivery WHERE time < ?1 ORDER BY time LIMIT 2)";
             run(forget, &[&(time.0 - DELIVERIES_ARE_KNOWN_MS)])?;
         }
+        Write::Seen { file_generation, position } => {
+            let upsert = "INSERT INTO seen (file_generation, position) VALUES (?1, ?2)
+                 ON CONFLICT (file_generation) DO UPDATE SET position = max(position, excluded.position)";
+            run(upsert, &[&sql(*file_generation), &sql(position.0)])?;
+        }
+        Write::FileGeneration(generation) => {
+            run("UPDATE meta SET value = ?1 WHERE key = 'file_generation'", &[&sql(*generation)])?;
+        }
         Write::ClientId(account, entry) => {
             put_client_id(connection, *account, entry)
                 .and_then(|()| trim_ring_by_turns(connection, *account, entry.position))
@@ -318,6 +328,15 @@ fn apply(
             run(upsert, &[&sql(account.to_bits()), &file.path, &file.modified.0, &file.bytes])?;
         }
     }
+    Ok(())
+}
+
+/// Something was put where relays take from, at this position.
+fn note_sent(connection: &Connection, position: Position) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE meta SET value = max(value, ?1) WHERE key = 'sent'")
+        .and_then(|mut s| s.execute([sql(position.0)]))
+        .map_err(|e| StoreError::of("writing", e))?;
     Ok(())
 }
 
