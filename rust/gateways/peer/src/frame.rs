@@ -5,6 +5,7 @@
 
 use crate::MAX_PAYLOAD_BYTES;
 use crate::error::ProtocolError;
+use std::collections::VecDeque;
 
 const HEADER: usize = 4 + 8 + 1;
 const CRC: usize = 4;
@@ -77,7 +78,7 @@ pub(crate) struct FrameWriter {
 }
 
 impl FrameWriter {
-    pub(crate) fn write(&mut self, frame: &Frame<Vec<u8>>, out: &mut impl Extend<u8>) {
+    pub(crate) fn write(&mut self, frame: &Frame<Vec<u8>>, out: &mut VecDeque<u8>) {
         self.last += 1;
         let mut header = [0; HEADER];
         // Nothing longer than the limit, which a u32 holds, is ever queued.
@@ -85,9 +86,9 @@ impl FrameWriter {
         header[4..12].copy_from_slice(&self.last.to_be_bytes());
         header[12] = frame.kind as u8;
         let crc = crc_of(&header, &frame.payload);
-        out.extend(header);
-        out.extend(frame.payload.iter().copied());
-        out.extend(crc.to_be_bytes());
+        out.extend(&header);
+        out.extend(&frame.payload);
+        out.extend(&crc.to_be_bytes());
     }
 }
 

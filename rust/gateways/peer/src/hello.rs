@@ -5,7 +5,7 @@ use crate::error::ProtocolError;
 use crate::frame::{Frame, Kind};
 use crate::values::{MAX_DOMAINS, malformed};
 use crate::wire::{self, MAGIC};
-use crate::{MAX_PAYLOAD_BYTES, WINDOW, WINDOW_BYTES};
+use crate::{WINDOW, WINDOW_BYTES};
 use rosterkit::Domain;
 use std::ops::RangeInclusive;
 
@@ -52,13 +52,7 @@ impl Window {
 }
 
 pub(crate) fn write_hello(hello: &Hello, versions: &RangeInclusive<u16>) -> Frame<Vec<u8>> {
-    let mut room = MAX_PAYLOAD_BYTES / 2;
     let domains = hello.domains.iter().map(Domain::as_str).take(MAX_DOMAINS);
-    let domains = domains.take_while(|name| {
-        let fits = name.len() <= room;
-        room = room.saturating_sub(name.len());
-        fits
-    });
     let hello = wire::Hello {
         magic: MAGIC,
         min_version: *versions.start(),

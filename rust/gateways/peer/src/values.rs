@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub const MAX_ITEMS: usize = 256;
 /// The longest that a delivery id is; the shortest is a byte.
 pub const MAX_DELIVERY_ID_BYTES: usize = 256;
-/// The most domains that a Hello has.
-pub(crate) const MAX_DOMAINS: usize = 1024;
+/// The most domains that a Hello has, as many as it holds if all are as long as can be.
+pub(crate) const MAX_DOMAINS: usize = 1000;
 /// The longest note of a presence, as the engine has it.
 const MAX_PRESENCE_NOTE_BYTES: usize = 1024;
 /// The longest reason of a failure or a goodbye. Longer ones are shortened, not refused: they are for people.

@@ -42,7 +42,7 @@ fn each_says_who_it_is_and_what_it_remembers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
     fn everything_arrives_in_order_and_is_answered_in_any(
