@@ -7,7 +7,7 @@ use rosterkit::{Content, Contents, Notice, Parcel, Settlement};
 use rosterkit_peer::{Incoming, Protocol, ProtocolError};
 use world::{address, carry_all, hello, joined, text};
 
-const CASES: u64 = 5_000;
+const CASES: u64 = 3_000;
 
 /// What a pipe does to the bytes that pass it.
 #[derive(Clone, Copy, Debug)]
