@@ -27,6 +27,13 @@ pub(crate) const C: Need = Need {
     install: "apt-get install -y gcc libc6-dev",
     package: Some("gcc"),
 };
+/// For libFuzzer.
+pub(crate) const CXX: Need = Need {
+    what: "a C++ compiler",
+    probe: &["c++", "--version"],
+    install: "apt-get install -y g++",
+    package: Some("g++"),
+};
 pub(crate) const GIT: Need = Need {
     what: "git",
     probe: &["git", "--version"],

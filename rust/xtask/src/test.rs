@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
 use crate::needs::{self, C, GIT, PYTHON, RUST};
-use crate::{behaviour, bindings, python, run};
+use crate::{behaviour, bindings, fuzz, python, run};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -88,6 +88,7 @@ const CHECKS: &[Step] = &[
     },
     Step { name: "licences, bans, sources", budget: 4, run: || deny(&["bans", "licenses", "sources"]) },
     Step { name: "advisories", budget: 1, run: advisories },
+    Step { name: "fuzzing", budget: 6, run: || of(fuzz::run(fuzz::SECONDS)) },
     Step {
         name: "XEP-0227 fixture made anew",
         budget: 3,

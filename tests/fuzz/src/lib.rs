@@ -1,0 +1,8 @@
+//! What is done with bytes that nobody checked: by the fuzzer, which looks for new ones (`cargo xtask fuzz`), and by an
+//! ordinary test, which repeats those it found.
+
+mod boundary;
+mod peer_link;
+
+pub use boundary::boundary;
+pub use peer_link::peer_link;

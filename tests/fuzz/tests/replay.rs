@@ -1,0 +1,49 @@
+//! What the fuzzer found, and what it begins with, as an ordinary test; and as many neighbours of each as there is time for.
+#![allow(clippy::unwrap_used)]
+
+use rosterkit_fuzz::{boundary, peer_link};
+use std::path::Path;
+
+const NEIGHBOURS: usize = 300;
+
+/// How many inputs of the corpus are values.
+fn replay(corpus: &str, target: fn(&[u8]) -> bool) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cargo-fuzz/corpus").join(corpus);
+    let mut files: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut values = 0;
+    for file in files {
+        let input = std::fs::read(file).unwrap();
+        values += usize::from(target(&input));
+        for _ in 0..NEIGHBOURS {
+            target(&neighbour(&input, &mut rng));
+        }
+    }
+    values
+}
+
+fn neighbour(input: &[u8], rng: &mut fastrand::Rng) -> Vec<u8> {
+    let mut input = input.to_vec();
+    for _ in 0..rng.usize(1..4) {
+        // The first byte says what the rest is.
+        let at = rng.usize(1..=input.len().max(1)).min(input.len());
+        match rng.u8(0..4) {
+            0 => input.truncate(at),
+            1 => input.insert(at, rng.u8(..)),
+            _ if at < input.len() => input[at] = rng.u8(..),
+            _ => {}
+        }
+    }
+    input
+}
+
+#[test]
+fn the_peer_link_takes_what_was_found() {
+    assert!(replay("peer_link", peer_link) >= 6);
+}
+
+#[test]
+fn the_boundary_takes_what_was_found() {
+    assert!(replay("boundary", boundary) >= 15);
+}
