@@ -52,6 +52,11 @@ impl Relay {
         self.shared().file.generation.load(Ordering::Acquire)
     }
 
+    /// The highest position of anything that a relay of this file was to carry.
+    pub fn sent(&self) -> Position {
+        Position(self.shared().file.sent.load(Ordering::Acquire))
+    }
+
     /// How far another engine's file was taken in, as far as is remembered: the position, there, of the latest delivery.
     pub fn seen(&self, file_generation: u64) -> Result<Option<Position>> {
         Handle(self.shared()).read_file(|connection| Ok(connection.store.seen(file_generation)?))
@@ -70,8 +75,7 @@ impl Relay {
     /// and this says so.
     pub fn was_restored(&self, file_generation: u64, seen: Position) -> Result<bool> {
         let shared = self.shared();
-        let sent = shared.file.sent.load(Ordering::Acquire);
-        if file_generation != self.file_generation() || seen.0 <= sent {
+        if file_generation != self.file_generation() || seen <= self.sent() {
             return Ok(false);
         }
         tracing::warn!(

@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use outbox::DeliveryKey;
 use queue::RelayQueue;
-use rosterkit_core::address::Address;
+use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +82,12 @@ impl Relay {
     /// them or until it fails. Idempotent.
     pub fn close(&self) {
         self.inner.close();
+    }
+
+    /// The domains that this engine hosts.
+    pub fn hosted(&self) -> Vec<Domain> {
+        let table = Arc::clone(&lock(&self.inner.shared.domains));
+        table.keys().filter_map(|name| Domain::new(name).ok()).collect()
     }
 
     // ---- from here --------------------------------------------------------------------------------------------

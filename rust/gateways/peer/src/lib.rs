@@ -24,6 +24,7 @@ mod error;
 mod frame;
 mod hello;
 mod lanes;
+mod link;
 mod names;
 mod protocol;
 mod values;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use error::{ProtocolError, Unsendable};
 pub use hello::{FileMark, Hello, PeerHello};
+pub use link::{LinkState, PeerLink};
 pub use protocol::{Incoming, Protocol};
 pub use values::{MAX_DELIVERY_ID_BYTES, MAX_ITEMS};
 
