@@ -7,7 +7,7 @@ use crate::run;
 const TARGETS: &[&str] = &["peer_link", "boundary"];
 
 /// How long each target is looked at when nobody says otherwise: enough to notice what a change broke.
-pub(crate) const SECONDS: u32 = 25;
+pub(crate) const SECONDS: u32 = 20;
 
 /// Sanitizers are for nightly compilers only, unless this says that one knows.
 const ENVIRONMENT: &str = "RUSTC_BOOTSTRAP=1";

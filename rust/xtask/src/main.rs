@@ -18,7 +18,7 @@ cargo xtask behaviour [--check]       writes docs/behaviour-tests.md: which test
 cargo xtask bindings [--check]        generates bindings/ from the built library, and checks what it exports
 cargo xtask python                    the Python package: wheel, mypy, pytest
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
-cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (25 s each)
+cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
 cargo xtask bench engine [--json F]   measures the engine against raw SQLite
 cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
 

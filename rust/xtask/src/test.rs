@@ -88,7 +88,7 @@ const CHECKS: &[Step] = &[
     },
     Step { name: "licences, bans, sources", budget: 4, run: || deny(&["bans", "licenses", "sources"]) },
     Step { name: "advisories", budget: 1, run: advisories },
-    Step { name: "fuzzing", budget: 6, run: || of(fuzz::run(fuzz::SECONDS)) },
+    Step { name: "fuzzing", budget: 4, run: || of(fuzz::run(fuzz::SECONDS)) },
     Step {
         name: "XEP-0227 fixture made anew",
         budget: 3,
