@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod bindings;
+mod mended;
 mod mutants;
 mod needs;
 mod python;
