@@ -532,7 +532,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_func_version() != 18904:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_ack() != 13022:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_ack() != 51876:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_advance() != 37351:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -552,17 +552,17 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 23043:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 26249:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 56447:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_panic_for_test() != 36685:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_remove_domain() != 30016:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_send() != 25265:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_send() != 45894:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain() != 23898:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain() != 23343:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown() != 24020:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown() != 26357:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -576,11 +576,11 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_ack() != 32823:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy() != 18029:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy() != 3125:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_address() != 58853:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_block() != 52301:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_block() != 54117:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_blocked() != 38735:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -606,11 +606,11 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 588:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_send() != 27320:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_send() != 29135:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_send_data() != 33509:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_send_data() != 1106:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_session_id() != 29525:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -626,7 +626,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_touch() != 38655:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy() != 47676:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy() != 46668:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events() != 19196:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -4908,72 +4908,23 @@ class _UniffiFfiConverterTypeSendOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalString.write(value.client_id, buf)
         _UniffiFfiConverterOptionalBytes.write(value.extensions, buf)
 
-
-
-
-
-
-class EventConsumer(enum.Enum):
-    """
-    Who reads the queue of a session without a listener.
-"""
-    
-    HOLDER = 0
-    """
-    Its holder, by `next_events`.
-"""
-    
-    THROUGH_ENGINE = 1
-    """
-    Whoever calls the engine's `next_batches`.
-"""
-    
-
-
-class _UniffiFfiConverterTypeEventConsumer(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        variant = buf.read_i32()
-        if variant == 1:
-            return EventConsumer.HOLDER
-        if variant == 2:
-            return EventConsumer.THROUGH_ENGINE
-        raise InternalError("Raw enum value doesn't match any cases")
-
-    @staticmethod
-    def check_lower(value):
-        if value == EventConsumer.HOLDER:
-            return
-        if value == EventConsumer.THROUGH_ENGINE:
-            return
-        raise ValueError(value)
-
-    @staticmethod
-    def write(value, buf):
-        if value == EventConsumer.HOLDER:
-            buf.write_i32(1)
-        if value == EventConsumer.THROUGH_ENGINE:
-            buf.write_i32(2)
-
-
-
 @dataclass
 class SessionOptions:
     """
     How a session is opened.
 """
-    def __init__(self, *, device:typing.Optional[str] = None, instance:typing.Optional[str] = None, lease_ms:typing.Optional[int] = None, reads_messages:bool = True, consumer:EventConsumer):
+    def __init__(self, *, device:typing.Optional[str] = None, instance:typing.Optional[str] = None, lease_ms:typing.Optional[int] = None, reads_messages:bool = True, read_through_engine:bool = False):
         self.device = device
         self.instance = instance
         self.lease_ms = lease_ms
         self.reads_messages = reads_messages
-        self.consumer = consumer
+        self.read_through_engine = read_through_engine
         
         
 
     
     def __str__(self):
-        return "SessionOptions(device={}, instance={}, lease_ms={}, reads_messages={}, consumer={})".format(self.device, self.instance, self.lease_ms, self.reads_messages, self.consumer)
+        return "SessionOptions(device={}, instance={}, lease_ms={}, reads_messages={}, read_through_engine={})".format(self.device, self.instance, self.lease_ms, self.reads_messages, self.read_through_engine)
     def __eq__(self, other):
         if self.device != other.device:
             return False
@@ -4983,7 +4934,7 @@ class SessionOptions:
             return False
         if self.reads_messages != other.reads_messages:
             return False
-        if self.consumer != other.consumer:
+        if self.read_through_engine != other.read_through_engine:
             return False
         return True
 
@@ -4995,7 +4946,7 @@ class _UniffiFfiConverterTypeSessionOptions(_UniffiConverterRustBuffer):
             instance=_UniffiFfiConverterOptionalString.read(buf),
             lease_ms=_UniffiFfiConverterOptionalInt64.read(buf),
             reads_messages=_UniffiFfiConverterBoolean.read(buf),
-            consumer=_UniffiFfiConverterTypeEventConsumer.read(buf),
+            read_through_engine=_UniffiFfiConverterBoolean.read(buf),
         )
 
     @staticmethod
@@ -5004,7 +4955,7 @@ class _UniffiFfiConverterTypeSessionOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalString.check_lower(value.instance)
         _UniffiFfiConverterOptionalInt64.check_lower(value.lease_ms)
         _UniffiFfiConverterBoolean.check_lower(value.reads_messages)
-        _UniffiFfiConverterTypeEventConsumer.check_lower(value.consumer)
+        _UniffiFfiConverterBoolean.check_lower(value.read_through_engine)
 
     @staticmethod
     def write(value, buf):
@@ -5012,7 +4963,7 @@ class _UniffiFfiConverterTypeSessionOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalString.write(value.instance, buf)
         _UniffiFfiConverterOptionalInt64.write(value.lease_ms, buf)
         _UniffiFfiConverterBoolean.write(value.reads_messages, buf)
-        _UniffiFfiConverterTypeEventConsumer.write(value.consumer, buf)
+        _UniffiFfiConverterBoolean.write(value.read_through_engine, buf)
 
 
 
@@ -6467,7 +6418,7 @@ class SessionProtocol(typing.Protocol):
         Acknowledges every event up to this number. Cumulative and idempotent.
 """
         raise NotImplementedError
-    def add_buddy(self, peer: str,name: typing.Optional[str],groups: typing.Optional[typing.List[str]],note: typing.Optional[str]) -> None:
+    def add_buddy(self, peer: str,name: typing.Union[object, typing.Optional[str]] = _DEFAULT,groups: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT,note: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
         """
         Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
 """
@@ -6477,7 +6428,7 @@ class SessionProtocol(typing.Protocol):
         Its full address.
 """
         raise NotImplementedError
-    def block(self, peer: str,blocked: bool) -> None:
+    def block(self, peer: str,blocked: bool = True) -> None:
         """
         Blocks an address or a domain, or lifts the block.
 """
@@ -6544,19 +6495,19 @@ class SessionProtocol(typing.Protocol):
         Forgets a named device.
 """
         raise NotImplementedError
-    def roster(self, since: typing.Optional[int]) -> Roster:
+    def roster(self, since: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Roster:
         """
         The roster; or what changed in it since a version.
 """
         raise NotImplementedError
-    def send(self, recipient: str,text: str,options: SendOptions) -> Receipt:
+    def send(self, recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text. Returns when it is on disk; a refusal is thrown.
 """
         raise NotImplementedError
-    def send_data(self, recipient: str,media_type: str,bytes: bytes,options: SendOptions) -> Receipt:
+    def send_data(self, recipient: str,media_type: str,bytes: bytes,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
-        Sends data. Returns when it is on disk; a refusal is thrown.
+        Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
 """
         raise NotImplementedError
     def session_id(self, ) -> int:
@@ -6594,7 +6545,7 @@ class SessionProtocol(typing.Protocol):
         A sign of life, for sessions with a lease.
 """
         raise NotImplementedError
-    def update_buddy(self, peer: str,name: typing.Optional[str],groups: typing.Optional[typing.List[str]]) -> None:
+    def update_buddy(self, peer: str,name: typing.Union[object, typing.Optional[str]] = _DEFAULT,groups: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT) -> None:
         """
         Changes a buddy's name or groups; they are not told. What is left out stays.
 """
@@ -6646,17 +6597,23 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def add_buddy(self, peer: str,name: typing.Optional[str],groups: typing.Optional[typing.List[str]],note: typing.Optional[str]) -> None:
+    def add_buddy(self, peer: str,name: typing.Union[object, typing.Optional[str]] = _DEFAULT,groups: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT,note: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
         """
         Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
 """
         
         _UniffiFfiConverterString.check_lower(peer)
 
+        if name is _DEFAULT:
+            name = None
         _UniffiFfiConverterOptionalString.check_lower(name)
 
+        if groups is _DEFAULT:
+            groups = None
         _UniffiFfiConverterOptionalSequenceString.check_lower(groups)
 
+        if note is _DEFAULT:
+            note = None
         _UniffiFfiConverterOptionalString.check_lower(note)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -6688,7 +6645,7 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def block(self, peer: str,blocked: bool) -> None:
+    def block(self, peer: str,blocked: bool = True) -> None:
         """
         Blocks an address or a domain, or lifts the block.
 """
@@ -6915,11 +6872,13 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def roster(self, since: typing.Optional[int]) -> Roster:
+    def roster(self, since: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Roster:
         """
         The roster; or what changed in it since a version.
 """
         
+        if since is _DEFAULT:
+            since = None
         _UniffiFfiConverterOptionalInt64.check_lower(since)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -6933,7 +6892,7 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def send(self, recipient: str,text: str,options: SendOptions) -> Receipt:
+    def send(self, recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text. Returns when it is on disk; a refusal is thrown.
 """
@@ -6942,6 +6901,8 @@ class Session(SessionProtocol):
 
         _UniffiFfiConverterString.check_lower(text)
 
+        if options is _DEFAULT:
+            options = SendOptions()
         _UniffiFfiConverterTypeSendOptions.check_lower(options)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -6957,9 +6918,9 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def send_data(self, recipient: str,media_type: str,bytes: bytes,options: SendOptions) -> Receipt:
+    def send_data(self, recipient: str,media_type: str,bytes: bytes,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
-        Sends data. Returns when it is on disk; a refusal is thrown.
+        Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
 """
         
         _UniffiFfiConverterString.check_lower(recipient)
@@ -6968,6 +6929,8 @@ class Session(SessionProtocol):
 
         _UniffiFfiConverterByRefBytes.check_lower(bytes)
 
+        if options is _DEFAULT:
+            options = SendOptions()
         _UniffiFfiConverterTypeSendOptions.check_lower(options)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -7104,15 +7067,19 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def update_buddy(self, peer: str,name: typing.Optional[str],groups: typing.Optional[typing.List[str]]) -> None:
+    def update_buddy(self, peer: str,name: typing.Union[object, typing.Optional[str]] = _DEFAULT,groups: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT) -> None:
         """
         Changes a buddy's name or groups; they are not told. What is left out stays.
 """
         
         _UniffiFfiConverterString.check_lower(peer)
 
+        if name is _DEFAULT:
+            name = None
         _UniffiFfiConverterOptionalString.check_lower(name)
 
+        if groups is _DEFAULT:
+            groups = None
         _UniffiFfiConverterOptionalSequenceString.check_lower(groups)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -7213,7 +7180,7 @@ class EngineProtocol(typing.Protocol):
     disk. After a panic inside the library every call is `Internal`; in a fork of the process every call is `Closed`.
 """
     
-    def ack(self, session: int,seq: int) -> None:
+    def ack(self, session_id: int,seq: int) -> None:
         """
         Acknowledges a batch by its session and its last event's number.
 """
@@ -7263,7 +7230,7 @@ class EngineProtocol(typing.Protocol):
         Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
 """
         raise NotImplementedError
-    def open_session(self, address: str,options: SessionOptions,listener: typing.Optional[SessionListener]) -> Session:
+    def open_session(self, address: str,options: typing.Union[object, SessionOptions] = _DEFAULT,listener: typing.Union[object, typing.Optional[SessionListener]] = _DEFAULT) -> Session:
         """
         Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
 """
@@ -7278,17 +7245,17 @@ class EngineProtocol(typing.Protocol):
         Hosts a domain no more. It must have no accounts left.
 """
         raise NotImplementedError
-    def send(self, sender: str,recipient: str,text: str,options: SendOptions) -> Receipt:
+    def send(self, sender: str,recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text for an account that has no session open.
 """
         raise NotImplementedError
-    def set_domain(self, name: str,preferences: PreferenceOverrides) -> None:
+    def set_domain(self, name: str,preferences: typing.Union[object, PreferenceOverrides] = _DEFAULT) -> None:
         """
         Hosts a domain, or changes what is set for it.
 """
         raise NotImplementedError
-    def shutdown(self, wait: bool) -> None:
+    def shutdown(self, wait: bool = True) -> None:
         """
         Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
         when that is done, and is refused inside a listener.
@@ -7398,17 +7365,17 @@ class Engine(EngineProtocol):
         inst = cls.__new__(cls)
         inst._handle = handle
         return inst
-    def ack(self, session: int,seq: int) -> None:
+    def ack(self, session_id: int,seq: int) -> None:
         """
         Acknowledges a batch by its session and its last event's number.
 """
         
-        _UniffiFfiConverterInt64.check_lower(session)
+        _UniffiFfiConverterInt64.check_lower(session_id)
 
         _UniffiFfiConverterInt64.check_lower(seq)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
-            _UniffiFfiConverterInt64.lower(session),
+            _UniffiFfiConverterInt64.lower(session_id),
             _UniffiFfiConverterInt64.lower(seq),
         )
         _uniffi_lift_return = lambda val: None
@@ -7578,15 +7545,19 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def open_session(self, address: str,options: SessionOptions,listener: typing.Optional[SessionListener]) -> Session:
+    def open_session(self, address: str,options: typing.Union[object, SessionOptions] = _DEFAULT,listener: typing.Union[object, typing.Optional[SessionListener]] = _DEFAULT) -> Session:
         """
         Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
 """
         
         _UniffiFfiConverterString.check_lower(address)
 
+        if options is _DEFAULT:
+            options = SessionOptions()
         _UniffiFfiConverterTypeSessionOptions.check_lower(options)
 
+        if listener is _DEFAULT:
+            listener = None
         _UniffiFfiConverterOptionalTypeSessionListener.check_lower(listener)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -7638,7 +7609,7 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def send(self, sender: str,recipient: str,text: str,options: SendOptions) -> Receipt:
+    def send(self, sender: str,recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text for an account that has no session open.
 """
@@ -7649,6 +7620,8 @@ class Engine(EngineProtocol):
 
         _UniffiFfiConverterString.check_lower(text)
 
+        if options is _DEFAULT:
+            options = SendOptions()
         _UniffiFfiConverterTypeSendOptions.check_lower(options)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -7665,13 +7638,15 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def set_domain(self, name: str,preferences: PreferenceOverrides) -> None:
+    def set_domain(self, name: str,preferences: typing.Union[object, PreferenceOverrides] = _DEFAULT) -> None:
         """
         Hosts a domain, or changes what is set for it.
 """
         
         _UniffiFfiConverterString.check_lower(name)
 
+        if preferences is _DEFAULT:
+            preferences = PreferenceOverrides()
         _UniffiFfiConverterTypePreferenceOverrides.check_lower(preferences)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -7686,7 +7661,7 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def shutdown(self, wait: bool) -> None:
+    def shutdown(self, wait: bool = True) -> None:
         """
         Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
         when that is done, and is refused inside a listener.
@@ -7981,7 +7956,6 @@ __all__ = [
     "EndReason",
     "EventBody",
     "LogLevel",
-    "EventConsumer",
     "Activity",
     "Command",
     "CallbackError",

@@ -302,7 +302,7 @@ uint64_t uniffi_rosterkit_ffi_fn_constructor_engine_open_virtual(RustBuffer path
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_ACK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_ACK
-void uniffi_rosterkit_ffi_fn_method_engine_ack(uint64_t ptr, int64_t session, int64_t seq, RustCallStatus *_Nonnull out_status
+void uniffi_rosterkit_ffi_fn_method_engine_ack(uint64_t ptr, int64_t session_id, int64_t seq, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_ADVANCE

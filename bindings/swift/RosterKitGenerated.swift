@@ -602,7 +602,7 @@ public protocol EngineProtocol: AnyObject, Sendable {
     /**
      * Acknowledges a batch by its session and its last event's number.
      */
-    func ack(session: Int64, seq: Int64) throws 
+    func ack(sessionId: Int64, seq: Int64) throws 
     
     /**
      * Moves a virtual engine's time and does everything that falls due on the way.
@@ -790,11 +790,11 @@ public static func openVirtual(path: String?, options: EngineOptions, seed: Int6
     /**
      * Acknowledges a batch by its session and its last event's number.
      */
-open func ack(session: Int64, seq: Int64)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+open func ack(sessionId: Int64, seq: Int64)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_ack(
             self.uniffiCloneHandle(),
-        FfiConverterInt64.lower(session),
+        FfiConverterInt64.lower(sessionId),
         FfiConverterInt64.lower(seq),uniffiCallStatus
     )
 }
@@ -916,7 +916,7 @@ open func nextBatches(maxEvents: Int32, timeoutMs: Int64)throws  -> [EventBatch]
     /**
      * Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
      */
-open func openSession(address: String, options: SessionOptions, listener: SessionListener?)throws  -> Session  {
+open func openSession(address: String, options: SessionOptions = SessionOptions(), listener: SessionListener? = nil)throws  -> Session  {
     return try  FfiConverterTypeSession_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_open_session(
@@ -955,7 +955,7 @@ open func removeDomain(name: String)throws   {try rustCallWithError(FfiConverter
     /**
      * Sends a text for an account that has no session open.
      */
-open func send(sender: String, recipient: String, text: String, options: SendOptions)throws  -> Receipt  {
+open func send(sender: String, recipient: String, text: String, options: SendOptions = SendOptions())throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_send(
@@ -971,7 +971,7 @@ open func send(sender: String, recipient: String, text: String, options: SendOpt
     /**
      * Hosts a domain, or changes what is set for it.
      */
-open func setDomain(name: String, preferences: PreferenceOverrides)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+open func setDomain(name: String, preferences: PreferenceOverrides = PreferenceOverrides())throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_set_domain(
             self.uniffiCloneHandle(),
@@ -985,7 +985,7 @@ open func setDomain(name: String, preferences: PreferenceOverrides)throws   {try
      * Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
      * when that is done, and is refused inside a listener.
      */
-open func shutdown(wait: Bool)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+open func shutdown(wait: Bool = true)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_shutdown(
             self.uniffiCloneHandle(),
@@ -1370,7 +1370,7 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func send(recipient: String, text: String, options: SendOptions) throws  -> Receipt
     
     /**
-     * Sends data. Returns when it is on disk; a refusal is thrown.
+     * Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
      */
     func sendData(recipient: String, mediaType: String, bytes: Data, options: SendOptions) throws  -> Receipt
     
@@ -1487,7 +1487,7 @@ open func ack(seq: Int64)throws   {try rustCallWithError(FfiConverterTypeRosterK
     /**
      * Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
      */
-open func addBuddy(peer: String, name: String?, groups: [String]?, note: String?)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+open func addBuddy(peer: String, name: String? = nil, groups: [String]? = nil, note: String? = nil)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_add_buddy(
             self.uniffiCloneHandle(),
@@ -1514,7 +1514,7 @@ open func address()throws  -> String  {
     /**
      * Blocks an address or a domain, or lifts the block.
      */
-open func block(peer: String, blocked: Bool)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+open func block(peer: String, blocked: Bool = true)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_block(
             self.uniffiCloneHandle(),
@@ -1675,7 +1675,7 @@ open func retireDevice(device: String)throws   {try rustCallWithError(FfiConvert
     /**
      * The roster; or what changed in it since a version.
      */
-open func roster(since: Int64?)throws  -> Roster  {
+open func roster(since: Int64? = nil)throws  -> Roster  {
     return try  FfiConverterTypeRoster_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_roster(
@@ -1688,7 +1688,7 @@ open func roster(since: Int64?)throws  -> Roster  {
     /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
      */
-open func send(recipient: String, text: String, options: SendOptions)throws  -> Receipt  {
+open func send(recipient: String, text: String, options: SendOptions = SendOptions())throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_send(
@@ -1701,9 +1701,9 @@ open func send(recipient: String, text: String, options: SendOptions)throws  -> 
 }
     
     /**
-     * Sends data. Returns when it is on disk; a refusal is thrown.
+     * Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
      */
-open func sendData(recipient: String, mediaType: String, bytes: Data, options: SendOptions)throws  -> Receipt  {
+open func sendData(recipient: String, mediaType: String, bytes: Data, options: SendOptions = SendOptions())throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
         FfiConverterByRefBytes.lower(bytes) { bytesFb in
@@ -1804,7 +1804,7 @@ open func touch()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_
     /**
      * Changes a buddy's name or groups; they are not told. What is left out stays.
      */
-open func updateBuddy(peer: String, name: String?, groups: [String]?)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+open func updateBuddy(peer: String, name: String? = nil, groups: [String]? = nil)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_update_buddy(
             self.uniffiCloneHandle(),
@@ -3854,9 +3854,9 @@ public struct SessionOptions: Equatable, Hashable {
      */
     public var readsMessages: Bool
     /**
-     * Who reads its queue when it has no listener.
+     * Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
      */
-    public var consumer: EventConsumer
+    public var readThroughEngine: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3874,13 +3874,13 @@ public struct SessionOptions: Equatable, Hashable {
          * Whether it is to get messages.
          */readsMessages: Bool = true, 
         /**
-         * Who reads its queue when it has no listener.
-         */consumer: EventConsumer) {
+         * Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
+         */readThroughEngine: Bool = false) {
         self.device = device
         self.instance = instance
         self.leaseMs = leaseMs
         self.readsMessages = readsMessages
-        self.consumer = consumer
+        self.readThroughEngine = readThroughEngine
     }
 
     
@@ -3903,7 +3903,7 @@ public struct FfiConverterTypeSessionOptions: FfiConverterRustBuffer {
                 instance: FfiConverterOptionString.read(from: &buf), 
                 leaseMs: FfiConverterOptionInt64.read(from: &buf), 
                 readsMessages: FfiConverterBool.read(from: &buf), 
-                consumer: FfiConverterTypeEventConsumer.read(from: &buf)
+                readThroughEngine: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -3912,7 +3912,7 @@ public struct FfiConverterTypeSessionOptions: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.instance, into: &buf)
         FfiConverterOptionInt64.write(value.leaseMs, into: &buf)
         FfiConverterBool.write(value.readsMessages, into: &buf)
-        FfiConverterTypeEventConsumer.write(value.consumer, into: &buf)
+        FfiConverterBool.write(value.readThroughEngine, into: &buf)
     }
 }
 
@@ -5420,81 +5420,6 @@ public func FfiConverterTypeEventBody_lower(_ value: EventBody) -> RustBuffer {
 
 
 /**
- * Who reads the queue of a session without a listener.
- */
-
-public enum EventConsumer: Equatable, Hashable {
-    
-    /**
-     * Its holder, by `next_events`.
-     */
-    case holder
-    /**
-     * Whoever calls the engine's `next_batches`.
-     */
-    case throughEngine
-
-
-
-
-
-}
-
-#if compiler(>=6)
-extension EventConsumer: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeEventConsumer: FfiConverterRustBuffer {
-    typealias SwiftType = EventConsumer
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EventConsumer {
-        let variant: Int32 = try readInt(&buf)
-        switch variant {
-        
-        case 1: return .holder
-        
-        case 2: return .throughEngine
-        
-        default: throw UniffiInternalError.unexpectedEnumCase
-        }
-    }
-
-    public static func write(_ value: EventConsumer, into buf: inout [UInt8]) {
-        switch value {
-        
-        
-        case .holder:
-            writeInt(&buf, Int32(1))
-        
-        
-        case .throughEngine:
-            writeInt(&buf, Int32(2))
-        
-        }
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeEventConsumer_lift(_ buf: RustBuffer) throws -> EventConsumer {
-    return try FfiConverterTypeEventConsumer.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeEventConsumer_lower(_ value: EventConsumer) -> RustBuffer {
-    return FfiConverterTypeEventConsumer.lower(value)
-}
-
-
-
-/**
  * How much a record matters.
  */
 
@@ -6760,7 +6685,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_func_remove_log_sink() != 41430) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_ack() != 13022) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_ack() != 51876) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_advance() != 37351) {
@@ -6790,7 +6715,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 23043) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 26249) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 56447) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_panic_for_test() != 36685) {
@@ -6799,13 +6724,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_remove_domain() != 30016) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_send() != 25265) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_send() != 45894) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_set_domain() != 23898) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_set_domain() != 23343) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_shutdown() != 24020) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_shutdown() != 26357) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684) {
@@ -6820,13 +6745,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_ack() != 32823) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_add_buddy() != 18029) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_add_buddy() != 3125) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_address() != 58853) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_block() != 52301) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_block() != 54117) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_blocked() != 38735) {
@@ -6865,13 +6790,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 588) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_send() != 27320) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_send() != 29135) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_send_data() != 33509) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_send_data() != 1106) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_session_id() != 29525) {
@@ -6895,7 +6820,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_touch() != 38655) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_update_buddy() != 47676) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_update_buddy() != 46668) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() != 59512) {

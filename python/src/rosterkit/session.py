@@ -247,11 +247,10 @@ def session_options(
     read_by_engine: bool,
 ) -> Any:
     """The library's options of a session."""
-    consumer = native.EventConsumer.THROUGH_ENGINE if read_by_engine else native.EventConsumer.HOLDER
     return native.SessionOptions(
         device=device,
         instance=instance,
         lease_ms=_convert.millis(lease),
         reads_messages=reads_messages,
-        consumer=consumer,
+        read_through_engine=read_by_engine,
     )

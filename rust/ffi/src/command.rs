@@ -1,6 +1,6 @@
 //! Commands as values: `submit` takes them in batches, and their answers come by ticket.
 
-use crate::convert::{account, address, position, session_id, signed};
+use crate::convert::{account, address, position, session, signed};
 use crate::error::RosterKitError;
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceUpdate, Roster};
@@ -192,7 +192,7 @@ impl TryFrom<SubmittedCommand> for (Actor, rosterkit::Command) {
     type Error = RosterKitError;
 
     fn try_from(submitted: SubmittedCommand) -> Result<Self> {
-        let session = submitted.session_id.map(session_id).transpose()?;
+        let session = submitted.session_id.map(session).transpose()?;
         Ok((Actor { account: account(&submitted.account)?, session }, submitted.command.try_into()?))
     }
 }

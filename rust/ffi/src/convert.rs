@@ -29,7 +29,7 @@ pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn session_id(number: i64) -> Result<SessionId> {
+pub(crate) fn session(number: i64) -> Result<SessionId> {
     self::number("a session's number", number).map(SessionId)
 }
 

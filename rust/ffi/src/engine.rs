@@ -2,11 +2,11 @@
 
 use crate::boundary::{Boundary, Owned};
 use crate::command::{Answered, SubmittedCommand};
-use crate::convert::{account, count, domain, number, session_id, signed, timeout};
+use crate::convert::{account, count, domain, number, session, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::EventBatch;
 use crate::listener::{HostListener, SessionListener};
-use crate::options::{EngineOptions, EventConsumer, PreferenceOverrides, SessionOptions};
+use crate::options::{EngineOptions, PreferenceOverrides, SessionOptions};
 use crate::session::{Receipt, SendOptions, Session, message};
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
@@ -102,6 +102,7 @@ impl Engine {
     }
 
     /// Hosts a domain, or changes what is set for it.
+    #[uniffi::method(default(preferences))]
     pub fn set_domain(&self, name: String, preferences: PreferenceOverrides) -> Result<()> {
         self.call(|engine| Ok(engine.set_domain(domain(&name)?, preferences.try_into()?)?))
     }
@@ -132,6 +133,7 @@ impl Engine {
     // ---- sessions -------------------------------------------------------------------------------------------
 
     /// Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
+    #[uniffi::method(default(listener = None, options))]
     pub fn open_session(
         &self,
         address: String,
@@ -140,7 +142,7 @@ impl Engine {
     ) -> Result<Arc<Session>> {
         let boundary = self.engine.boundary();
         self.call(|engine| {
-            let is_read_otherwise = options.consumer == EventConsumer::ThroughEngine;
+            let is_read_otherwise = options.read_through_engine;
             let mut options: rosterkit::SessionOptions = options.try_into()?;
             if let Some(listener) = listener {
                 if is_read_otherwise {
@@ -154,6 +156,7 @@ impl Engine {
     }
 
     /// Sends a text for an account that has no session open.
+    #[uniffi::method(default(options))]
     pub fn send(
         &self,
         sender: String,
@@ -200,9 +203,9 @@ impl Engine {
     }
 
     /// Acknowledges a batch by its session and its last event's number.
-    pub fn ack(&self, session: i64, seq: i64) -> Result<()> {
+    pub fn ack(&self, session_id: i64, seq: i64) -> Result<()> {
         self.call(|engine| {
-            engine.ack(session_id(session)?, number("an event's number", seq)?);
+            engine.ack(session(session_id)?, number("an event's number", seq)?);
             Ok(())
         })
     }
@@ -216,6 +219,7 @@ impl Engine {
 
     /// Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
     /// when that is done, and is refused inside a listener.
+    #[uniffi::method(default(wait = true))]
     pub fn shutdown(&self, wait: bool) -> Result<()> {
         self.engine.call_even_if_failed(|engine| Ok(engine.shutdown(wait)?))
     }

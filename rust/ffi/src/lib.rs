@@ -22,9 +22,7 @@ pub use error::{CallbackError, RosterKitError};
 pub use event::{EndReason, Event, EventBatch, EventBody, Message, MessageBody};
 pub use listener::SessionListener;
 pub use logging::{LogLevel, LogRecord, LogSink, add_log_sink, remove_log_sink};
-pub use options::{
-    EngineOptions, EventConsumer, LimitOptions, PreferenceOverrides, Preferences, SessionOptions,
-};
+pub use options::{EngineOptions, LimitOptions, PreferenceOverrides, Preferences, SessionOptions};
 pub use roster::{AcceptedSenders, Buddy, BuddyStatus, Presence, PresenceState, PresenceUpdate, Roster};
 pub use session::{
     Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, SendOutcome, Session,

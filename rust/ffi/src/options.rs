@@ -124,17 +124,9 @@ pub struct SessionOptions {
     /// Whether it is to get messages.
     #[uniffi(default = true)]
     pub reads_messages: bool,
-    /// Who reads its queue when it has no listener.
-    pub consumer: EventConsumer,
-}
-
-/// Who reads the queue of a session without a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum EventConsumer {
-    /// Its holder, by `next_events`.
-    Holder,
-    /// Whoever calls the engine's `next_batches`.
-    ThroughEngine,
+    /// Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
+    #[uniffi(default = false)]
+    pub read_through_engine: bool,
 }
 
 impl TryFrom<EngineOptions> for rosterkit::EngineOptions {
@@ -236,10 +228,7 @@ impl TryFrom<SessionOptions> for rosterkit::SessionOptions {
             instance: given.instance,
             lease_ms: given.lease_ms.map(|ms| number("lease_ms", ms)).transpose()?,
             reads_messages: given.reads_messages,
-            consumer: match given.consumer {
-                EventConsumer::Holder => Consumer::Pull,
-                EventConsumer::ThroughEngine => Consumer::Engine,
-            },
+            consumer: if given.read_through_engine { Consumer::Engine } else { Consumer::Pull },
         })
     }
 }

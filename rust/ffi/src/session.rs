@@ -153,6 +153,7 @@ impl Session {
     // ---- messages -------------------------------------------------------------------------------------------
 
     /// Sends a text. Returns when it is on disk; a refusal is thrown.
+    #[uniffi::method(default(options))]
     pub fn send(&self, recipient: String, text: String, options: SendOptions) -> Result<Receipt> {
         self.call(|session| {
             let body = Body::Text(text.into());
@@ -160,7 +161,8 @@ impl Session {
         })
     }
 
-    /// Sends data. Returns when it is on disk; a refusal is thrown.
+    /// Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
+    #[uniffi::method(default(options))]
     pub fn send_data(
         &self,
         recipient: String,
@@ -187,6 +189,7 @@ impl Session {
     // ---- roster ---------------------------------------------------------------------------------------------
 
     /// Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
+    #[uniffi::method(default(name = None, groups = None, note = None))]
     pub fn add_buddy(
         &self,
         peer: String,
@@ -216,6 +219,7 @@ impl Session {
     }
 
     /// Changes a buddy's name or groups; they are not told. What is left out stays.
+    #[uniffi::method(default(name = None, groups = None))]
     pub fn update_buddy(
         &self,
         peer: String,
@@ -226,11 +230,13 @@ impl Session {
     }
 
     /// The roster; or what changed in it since a version.
+    #[uniffi::method(default(since = None))]
     pub fn roster(&self, since: Option<i64>) -> Result<Roster> {
         self.call(|session| Ok(session.roster_since(position(since.unwrap_or(0))?)?.into()))
     }
 
     /// Blocks an address or a domain, or lifts the block.
+    #[uniffi::method(default(blocked = true))]
     pub fn block(&self, peer: String, blocked: bool) -> Result<()> {
         self.call(|session| Ok(session.block(&address(&peer)?, blocked)?))
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask bindings`: the generated code of each language, committed, so that a change of the interface is seen in
 //! review and nobody needs the generator.
 
-use crate::run;
+use crate::{mended, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,11 @@ fn generate() -> Result<Files, String> {
             ["generate", &library, "--language", language, "--no-format", "--out-dir", folder.as_str()];
         run::quietly(&generator, &command)?;
         read(&work, Path::new(language), &mut made)?;
+    }
+    for (file, content) in &mut made {
+        if file.extension().is_some_and(|extension| extension == "kt") {
+            *content = mended::kotlin(&String::from_utf8_lossy(content))?.into_bytes();
+        }
     }
     Ok(made)
 }

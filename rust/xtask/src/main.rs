@@ -3,10 +3,13 @@
 mod behaviour;
 mod bindings;
 mod fuzz;
+mod kotlin;
+mod mended;
 mod mutants;
 mod needs;
 mod python;
 mod run;
+mod swift;
 mod test;
 
 use std::process::ExitCode;
@@ -17,6 +20,8 @@ cargo xtask test [--all]              runs every test; --all also format, lints 
 cargo xtask behaviour [--check]       writes docs/behaviour-tests.md: which test proves which sentence
 cargo xtask bindings [--check]        generates bindings/ from the built library, and checks what it exports
 cargo xtask python                    the Python package: wheel, mypy, pytest
+cargo xtask kotlin                    the generated Kotlin on the JVM: Maven, JUnit
+cargo xtask swift                     the generated Swift: build, XCTest
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
 cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
 cargo xtask bench engine [--json F]   measures the engine against raw SQLite
@@ -38,10 +43,12 @@ fn main() -> ExitCode {
         }
         ["bindings"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| bindings::write()),
         ["bindings", "--check"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| bindings::check()),
-        ["python"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| match python::test()? {
-            (true, _) => Ok(()),
-            (false, _) => Err("the tests failed".into()),
-        }),
+        ["python"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| passed(python::test()?)),
+        ["kotlin"] => needs::check(&[needs::RUST, needs::C, needs::JDK, needs::MAVEN])
+            .and_then(|()| passed(kotlin::test()?)),
+        ["swift"] => {
+            needs::check(&[needs::RUST, needs::C]).and_then(|()| passed(swift::test(&swift::compiler()?)?))
+        }
         ["mutants"] => mutants::run(),
         ["fuzz"] => fuzz::run(fuzz::SECONDS),
         ["fuzz", seconds] => seconds.parse().map_err(|_| HELP.to_owned()).and_then(fuzz::run),
@@ -73,4 +80,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn passed((success, _): (bool, String)) -> Result<(), String> {
+    if success { Ok(()) } else { Err("the tests failed".into()) }
 }

@@ -46,6 +46,18 @@ pub(crate) const PYTHON: Need = Need {
     install: "apt-get install -y python3-venv",
     package: Some("python3-venv"),
 };
+pub(crate) const JDK: Need = Need {
+    what: "a JDK, 17 or newer",
+    probe: &["javac", "--release", "17", "-version"],
+    install: "apt-get install -y default-jdk-headless",
+    package: Some("default-jdk-headless"),
+};
+pub(crate) const MAVEN: Need = Need {
+    what: "Maven",
+    probe: &["mvn", "--version"],
+    install: "apt-get install -y maven",
+    package: Some("maven"),
+};
 
 /// Makes sure that everything is there: as root on Debian by installing it, else by saying how.
 pub(crate) fn check(needs: &[Need]) -> Result<(), String> {
@@ -106,6 +118,6 @@ pub(crate) fn tool(name: &str) -> Result<String, String> {
     Ok(program)
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n")
 }

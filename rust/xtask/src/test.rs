@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
-use crate::needs::{self, C, GIT, PYTHON, RUST};
-use crate::{behaviour, bindings, fuzz, python, run};
+use crate::needs::{self, C, GIT, JDK, MAVEN, PYTHON, RUST};
+use crate::{behaviour, bindings, fuzz, kotlin, python, run, swift};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -65,7 +65,9 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "lifecycle"]),
     },
     Step { name: "bindings are what the generator makes", budget: 3, run: || of(bindings::check()) },
-    Step { name: "Python: wheel, mypy, pytest", budget: 3, run: python_tests },
+    Step { name: "Python: wheel, mypy, pytest", budget: 3, run: || counted(python::test(), count_of_pytest) },
+    Step { name: "Kotlin on the JVM: Maven, JUnit", budget: 2, run: kotlin_tests },
+    Step { name: "Swift on Linux: build, XCTest", budget: 4, run: swift_tests },
     Step {
         name: "demo",
         budget: 2,
@@ -152,7 +154,12 @@ fn of(result: Result<(), String>) -> (Outcome, Counts) {
 
 /// Runs `cargo test` and adds up its closing lines.
 fn cargo_test(arguments: &[&str]) -> (Outcome, Counts) {
-    match run::captured(&run::cargo_program(), arguments) {
+    counted(run::captured(&run::cargo_program(), arguments), count)
+}
+
+/// What a run of tests said, and how many there were by it.
+fn counted(said: Result<(bool, String), String>, count: fn(&str) -> Counts) -> (Outcome, Counts) {
+    match said {
         Err(error) => (Outcome::Failed(error), Counts::default()),
         Ok((success, output)) => {
             let counts = count(&output);
@@ -166,19 +173,17 @@ fn cargo_test(arguments: &[&str]) -> (Outcome, Counts) {
     }
 }
 
-/// Runs the Python package's tests and reads pytest's last line.
-fn python_tests() -> (Outcome, Counts) {
-    match python::test() {
-        Err(error) => (Outcome::Failed(error), Counts::default()),
-        Ok((success, output)) => {
-            let counts = count_of_pytest(&output);
-            let outcome = match (success, counts.passed) {
-                (false, _) => Outcome::Failed("see above".into()),
-                (true, 0) => Outcome::Failed("no test ran".into()),
-                (true, _) => Outcome::Ran,
-            };
-            (outcome, counts)
-        }
+fn kotlin_tests() -> (Outcome, Counts) {
+    match needs::check(&[JDK, MAVEN]) {
+        Err(missing) => (Outcome::Skipped(missing), Counts::default()),
+        Ok(()) => counted(kotlin::test(), count_of_surefire),
+    }
+}
+
+fn swift_tests() -> (Outcome, Counts) {
+    match swift::compiler() {
+        Err(missing) => (Outcome::Skipped(missing), Counts::default()),
+        Ok(compiler) => counted(swift::test(&compiler), count_of_xctest),
     }
 }
 
@@ -192,6 +197,28 @@ fn count_of_pytest(output: &str) -> Counts {
         pair[0].parse::<u64>().ok()
     };
     Counts { passed: number("passed").unwrap_or(0), failed: number("failed").unwrap_or(0) }
+}
+
+/// As in `Tests run: 26, Failures: 1, Errors: 0, Skipped: 0`, after such a line for each class.
+fn count_of_surefire(output: &str) -> Counts {
+    let last = output.lines().rev().find(|line| line.contains("Tests run: ")).unwrap_or_default();
+    let number = |what: &str| number_after(last, what);
+    let failed = number("Failures: ") + number("Errors: ");
+    Counts { passed: number("Tests run: ").saturating_sub(failed + number("Skipped: ")), failed }
+}
+
+/// As in `Executed 25 tests, with 1 failure (0 unexpected) in 1.2 (1.2) seconds`, the last of which is of all.
+fn count_of_xctest(output: &str) -> Counts {
+    let last = output.lines().rev().find(|line| line.contains("Executed ")).unwrap_or_default();
+    let failed = number_after(last, "with ");
+    Counts { passed: number_after(last, "Executed ").saturating_sub(failed), failed }
+}
+
+/// The number that stands behind a word; 0 where it is not.
+fn number_after(line: &str, what: &str) -> u64 {
+    let after = line.split_once(what).map_or("", |(_, after)| after);
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().unwrap_or(0)
 }
 
 fn count(output: &str) -> Counts {
@@ -238,6 +265,25 @@ mod tests {
         assert_eq!((counts.passed, counts.failed), (4, 1));
         let counts = count_of_pytest("12 passed in 0.10s\n");
         assert_eq!((counts.passed, counts.failed), (12, 0));
+    }
+
+    #[test]
+    fn surefire_is_understood() {
+        let counts = count_of_surefire(
+            "[INFO] Tests run: 9, Failures: 0, Errors: 0, Skipped: 0, Time elapsed: 0.4 s -- in OneTest\n\
+             [ERROR] Tests run: 26, Failures: 2, Errors: 1, Skipped: 3\n[INFO] BUILD FAILURE\n",
+        );
+        assert_eq!((counts.passed, counts.failed), (20, 3));
+        assert_eq!(count_of_surefire("[INFO] BUILD FAILURE").passed, 0);
+    }
+
+    #[test]
+    fn xctest_is_understood() {
+        let counts = count_of_xctest(
+            "\t Executed 4 tests, with 0 failures (0 unexpected) in 0.1 (0.1) seconds\n\
+             \t Executed 25 tests, with 1 failure (0 unexpected) in 1.2 (1.2) seconds\n",
+        );
+        assert_eq!((counts.passed, counts.failed), (24, 1));
     }
 
     #[test]

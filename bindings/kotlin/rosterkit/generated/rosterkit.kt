@@ -318,7 +318,7 @@ internal inline fun<T> uniffiTraitInterfaceCall(
 ) {
     try {
         writeReturn(makeCall())
-    } catch(e: kotlin.Exception) {
+    } catch(e: kotlin.Throwable) {
         val err = try { e.stackTraceToString() } catch(_: Throwable) { "" }
         callStatus.code = UNIFFI_CALL_UNEXPECTED_ERROR
         callStatus.error_buf = FfiConverterString.lower(err)
@@ -333,7 +333,7 @@ internal inline fun<T, reified E: Throwable> uniffiTraitInterfaceCallWithError(
 ) {
     try {
         writeReturn(makeCall())
-    } catch(e: kotlin.Exception) {
+    } catch(e: kotlin.Throwable) {
         if (e is E) {
             callStatus.code = UNIFFI_CALL_ERROR
             callStatus.error_buf = lowerError(e)
@@ -857,7 +857,7 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_rosterkit_ffi_fn_constructor_engine_open_virtual(`path`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,`seed`: Long,`startMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
-    external fun uniffi_rosterkit_ffi_fn_method_engine_ack(`ptr`: Long,`session`: Long,`seq`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_rosterkit_ffi_fn_method_engine_ack(`ptr`: Long,`sessionId`: Long,`seq`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_advance(`ptr`: Long,`millis`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1104,7 +1104,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_func_remove_log_sink() and 0xFFFF) != 41430) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_ack() and 0xFFFF) != 13022) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_ack() and 0xFFFF) != 51876) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_advance() and 0xFFFF) != 37351) {
@@ -1134,7 +1134,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() and 0xFFFF) != 23043) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() and 0xFFFF) != 26249) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() and 0xFFFF) != 56447) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_panic_for_test() and 0xFFFF) != 36685) {
@@ -1143,13 +1143,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_remove_domain() and 0xFFFF) != 30016) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_send() and 0xFFFF) != 25265) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_send() and 0xFFFF) != 45894) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain() and 0xFFFF) != 23898) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain() and 0xFFFF) != 23343) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown() and 0xFFFF) != 24020) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown() and 0xFFFF) != 26357) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() and 0xFFFF) != 12684) {
@@ -1164,13 +1164,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_ack() and 0xFFFF) != 32823) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy() and 0xFFFF) != 18029) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy() and 0xFFFF) != 3125) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_address() and 0xFFFF) != 58853) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_block() and 0xFFFF) != 52301) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_block() and 0xFFFF) != 54117) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_blocked() and 0xFFFF) != 38735) {
@@ -1209,13 +1209,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() and 0xFFFF) != 572) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 588) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 46041) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send() and 0xFFFF) != 27320) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send() and 0xFFFF) != 29135) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send_data() and 0xFFFF) != 33509) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send_data() and 0xFFFF) != 1106) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_session_id() and 0xFFFF) != 29525) {
@@ -1239,7 +1239,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_touch() and 0xFFFF) != 38655) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy() and 0xFFFF) != 47676) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy() and 0xFFFF) != 46668) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() and 0xFFFF) != 59512) {
@@ -1691,7 +1691,7 @@ public interface EngineInterface {
     /**
      * Acknowledges a batch by its session and its last event's number.
      */
-    fun `ack`(`session`: kotlin.Long, `seq`: kotlin.Long)
+    fun `ack`(`sessionId`: kotlin.Long, `seq`: kotlin.Long)
     
     /**
      * Moves a virtual engine's time and does everything that falls due on the way.
@@ -1741,7 +1741,7 @@ public interface EngineInterface {
     /**
      * Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
      */
-    fun `openSession`(`address`: kotlin.String, `options`: SessionOptions, `listener`: SessionListener?): Session
+    fun `openSession`(`address`: kotlin.String, `options`: SessionOptions = SessionOptions(), `listener`: SessionListener? = null): Session
     
     /**
      * Fails a virtual engine by a panic, so that a host can test what it does then.
@@ -1756,18 +1756,18 @@ public interface EngineInterface {
     /**
      * Sends a text for an account that has no session open.
      */
-    fun `send`(`sender`: kotlin.String, `recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions): Receipt
+    fun `send`(`sender`: kotlin.String, `recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions = SendOptions()): Receipt
     
     /**
      * Hosts a domain, or changes what is set for it.
      */
-    fun `setDomain`(`name`: kotlin.String, `preferences`: PreferenceOverrides)
+    fun `setDomain`(`name`: kotlin.String, `preferences`: PreferenceOverrides = PreferenceOverrides())
     
     /**
      * Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
      * when that is done, and is refused inside a listener.
      */
-    fun `shutdown`(`wait`: kotlin.Boolean)
+    fun `shutdown`(`wait`: kotlin.Boolean = true)
     
     /**
      * Hands over commands without waiting for any of them. Takes a prefix of the batch and gives its tickets, whose
@@ -1889,14 +1889,14 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     /**
      * Acknowledges a batch by its session and its last event's number.
      */
-    @Throws(RosterKitException::class)override fun `ack`(`session`: kotlin.Long, `seq`: kotlin.Long)
+    @Throws(RosterKitException::class)override fun `ack`(`sessionId`: kotlin.Long, `seq`: kotlin.Long)
         = 
     callWithHandle {
     uniffiRustCallWithError(RosterKitException) { _status ->
     UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_ack(
         it,
         
-        FfiConverterLong.lower(`session`),
+        FfiConverterLong.lower(`sessionId`),
         FfiConverterLong.lower(`seq`),_status)
 }
     }
@@ -2721,7 +2721,7 @@ public interface SessionInterface {
     /**
      * Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
      */
-    fun `addBuddy`(`peer`: kotlin.String, `name`: kotlin.String?, `groups`: List<kotlin.String>?, `note`: kotlin.String?)
+    fun `addBuddy`(`peer`: kotlin.String, `name`: kotlin.String? = null, `groups`: List<kotlin.String>? = null, `note`: kotlin.String? = null)
     
     /**
      * Its full address.
@@ -2731,7 +2731,7 @@ public interface SessionInterface {
     /**
      * Blocks an address or a domain, or lifts the block.
      */
-    fun `block`(`peer`: kotlin.String, `blocked`: kotlin.Boolean)
+    fun `block`(`peer`: kotlin.String, `blocked`: kotlin.Boolean = true)
     
     /**
      * Who is blocked: addresses and domains.
@@ -2798,17 +2798,17 @@ public interface SessionInterface {
     /**
      * The roster; or what changed in it since a version.
      */
-    fun `roster`(`since`: kotlin.Long?): Roster
+    fun `roster`(`since`: kotlin.Long? = null): Roster
     
     /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
      */
-    fun `send`(`recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions): Receipt
+    fun `send`(`recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions = SendOptions()): Receipt
     
     /**
-     * Sends data. Returns when it is on disk; a refusal is thrown.
+     * Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
      */
-    fun `sendData`(`recipient`: kotlin.String, `mediaType`: kotlin.String, `bytes`: java.nio.ByteBuffer, `options`: SendOptions): Receipt
+    fun `sendData`(`recipient`: kotlin.String, `mediaType`: kotlin.String, `bytes`: java.nio.ByteBuffer, `options`: SendOptions = SendOptions()): Receipt
     
     /**
      * Its number in this run of the engine.
@@ -2848,7 +2848,7 @@ public interface SessionInterface {
     /**
      * Changes a buddy's name or groups; they are not told. What is left out stays.
      */
-    fun `updateBuddy`(`peer`: kotlin.String, `name`: kotlin.String?, `groups`: List<kotlin.String>?)
+    fun `updateBuddy`(`peer`: kotlin.String, `name`: kotlin.String? = null, `groups`: List<kotlin.String>? = null)
     
     companion object
 }
@@ -3278,7 +3278,7 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
-     * Sends data. Returns when it is on disk; a refusal is thrown.
+     * Sends data. Returns when it is on disk; a refusal is thrown. In Kotlin the bytes are a direct `ByteBuffer`.
      */
     @Throws(RosterKitException::class)override fun `sendData`(`recipient`: kotlin.String, `mediaType`: kotlin.String, `bytes`: java.nio.ByteBuffer, `options`: SendOptions): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -5080,9 +5080,9 @@ data class SessionOptions (
     var `readsMessages`: kotlin.Boolean = true 
     , 
     /**
-     * Who reads its queue when it has no listener.
+     * Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
      */
-    var `consumer`: EventConsumer
+    var `readThroughEngine`: kotlin.Boolean = false 
     
 ){
     
@@ -5103,7 +5103,7 @@ public object FfiConverterTypeSessionOptions: FfiConverterRustBuffer<SessionOpti
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterBoolean.read(buf),
-            FfiConverterTypeEventConsumer.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -5112,7 +5112,7 @@ public object FfiConverterTypeSessionOptions: FfiConverterRustBuffer<SessionOpti
             FfiConverterOptionalString.allocationSize(value.`instance`) +
             FfiConverterOptionalLong.allocationSize(value.`leaseMs`) +
             FfiConverterBoolean.allocationSize(value.`readsMessages`) +
-            FfiConverterTypeEventConsumer.allocationSize(value.`consumer`)
+            FfiConverterBoolean.allocationSize(value.`readThroughEngine`)
     )
 
     override fun write(value: SessionOptions, buf: ByteBuffer) {
@@ -5120,7 +5120,7 @@ public object FfiConverterTypeSessionOptions: FfiConverterRustBuffer<SessionOpti
             FfiConverterOptionalString.write(value.`instance`, buf)
             FfiConverterOptionalLong.write(value.`leaseMs`, buf)
             FfiConverterBoolean.write(value.`readsMessages`, buf)
-            FfiConverterTypeEventConsumer.write(value.`consumer`, buf)
+            FfiConverterBoolean.write(value.`readThroughEngine`, buf)
     }
 }
 
@@ -6929,49 +6929,6 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
-    }
-}
-
-
-
-
-
-/**
- * Who reads the queue of a session without a listener.
- */
-
-enum class EventConsumer {
-    
-    /**
-     * Its holder, by `next_events`.
-     */
-    HOLDER,
-    /**
-     * Whoever calls the engine's `next_batches`.
-     */
-    THROUGH_ENGINE;
-
-    
-
-
-    companion object
-}
-
-
-/**
- * @suppress
- */
-public object FfiConverterTypeEventConsumer: FfiConverterRustBuffer<EventConsumer> {
-    override fun read(buf: ByteBuffer) = try {
-        EventConsumer.values()[buf.getInt() - 1]
-    } catch (e: IndexOutOfBoundsException) {
-        throw RuntimeException("invalid enum value, something is very wrong!!", e)
-    }
-
-    override fun allocationSize(value: EventConsumer) = 4UL
-
-    override fun write(value: EventConsumer, buf: ByteBuffer) {
-        buf.putInt(value.ordinal + 1)
     }
 }
 
