@@ -44,6 +44,7 @@ mod shard;
 mod shared;
 mod sync;
 mod view;
+mod wakeup;
 mod writer;
 
 pub use command::{
