@@ -546,11 +546,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_failure() != 31156:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 3792:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 18911:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 35513:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt() != 14849:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 23043:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 26594:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 42230:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 26249:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -566,11 +568,15 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 49267:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() != 59512:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_in_memory() != 2609:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_virtual() != 36808:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() != 37485:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record() != 45383:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -596,7 +602,9 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_history() != 32253:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 59481:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -607,6 +615,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 588:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_run() != 14819:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_send() != 27320:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -695,6 +705,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_failure.restype = ctypes.
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers.restype = ctypes.c_uint16
@@ -722,6 +735,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_submit.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_submit.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file.restype = ctypes.c_uint16
@@ -731,6 +747,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_in_memory.resty
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_virtual.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_virtual.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record.restype = ctypes.c_uint16
@@ -767,6 +786,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.restype = cty
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_next_events.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_next_events.restype = ctypes.c_uint16
@@ -785,6 +807,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.restype = 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_send.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_send.restype = ctypes.c_uint16
@@ -881,9 +906,15 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_failure.restype = _UniffiRustBu
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_import_xep0227.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
+    _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_import_xep0227.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_answers.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
@@ -894,6 +925,7 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_answers.restype = _UniffiR
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_batches.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
+    ctypes.c_int64,
     ctypes.c_int64,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -946,6 +978,11 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_submit.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_submit.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd.restype = ctypes.c_int32
 _UniffiLib.uniffi_rosterkit_ffi_fn_constructor_engine_open_file.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
@@ -965,6 +1002,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_constructor_engine_open_virtual.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_constructor_engine_open_virtual.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_logsink_on_record.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1036,6 +1079,11 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_history.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_history.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_next_events.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
@@ -1072,6 +1120,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1153,6 +1207,16 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_free_engine.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_free_engine.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_clone_logsink.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1183,6 +1247,23 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_free_sessionlistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_free_sessionlistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_IMPORT_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_ROSTERKIT_IMPORT_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_ROSTERKIT_IMPORT_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceRosterkitImportListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_ROSTERKIT_IMPORT_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_ROSTERKIT_IMPORT_LISTENER),
+        ("on_progress", _UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_IMPORT_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceRosterkitImportListener),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener.restype = None
 _UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_LOG_SINK_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -4606,7 +4687,7 @@ class _UniffiFfiConverterTypeHostedDomain(_UniffiConverterRustBuffer):
 @dataclass
 class ImportSummary:
     """
-    What an import brought.
+    What an import brought, or has read so far.
 """
     def __init__(self, *, accounts:int, buddies:int, messages:int):
         self.accounts = accounts
@@ -6236,6 +6317,173 @@ class _UniffiFfiConverterSequenceTypeHostedDomain(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeHostedDomain.read(buf) for i in range(count)
         ]
 
+
+class ImportListener():
+    """
+    Who is told how far an import has come, on the thread that called for it.
+"""
+    
+    def on_progress(self, progress: ImportSummary) -> None:
+        """
+        So much was read so far. Throwing calls the import off.
+"""
+        raise NotImplementedError
+
+class ImportListenerImpl(ImportListener):
+    """
+    Who is told how far an import has come, on the thread that called for it.
+"""
+    
+    _handle: ctypes.c_uint64
+    
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_progress(self, progress: ImportSummary) -> None:
+        """
+        So much was read so far. Throwing calls the import off.
+"""
+        
+        _UniffiFfiConverterTypeImportSummary.check_lower(progress)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeImportSummary.lower(progress),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeCallbackError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplImportListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_IMPORT_LISTENER_METHOD0
+    def on_progress(
+            uniffi_handle,
+            progress,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeImportListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeImportSummary.lift(progress), )
+            uniffi_method = uniffi_obj.on_progress
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                CallbackError,
+                _UniffiFfiConverterTypeCallbackError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_ROSTERKIT_IMPORT_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeImportListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_ROSTERKIT_IMPORT_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeImportListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceRosterkitImportListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_progress,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeImportListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return ImportListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeImportListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: ImportListener):
+        if not isinstance(value, ImportListener):
+            raise TypeError("Expected ImportListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: ImportListener):
+         if isinstance(value, ImportListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeImportListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: ImportListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeImportListener(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeImportListener.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeImportListener.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeImportListener.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 class _UniffiFfiConverterSequenceTypeAnswered(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -6518,10 +6766,16 @@ class SessionProtocol(typing.Protocol):
         Reads a page of history.
 """
         raise NotImplementedError
+    def interrupt(self, ) -> None:
+        """
+        Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+        waits, the next wait ends at once.
+"""
+        raise NotImplementedError
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
-        Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-        time; after the last event of an ended session it is `Closed`.
+        Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+        Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
 """
         raise NotImplementedError
     def preferences(self, ) -> Preferences:
@@ -6547,6 +6801,12 @@ class SessionProtocol(typing.Protocol):
     def roster(self, since: typing.Optional[int]) -> Roster:
         """
         The roster; or what changed in it since a version.
+"""
+        raise NotImplementedError
+    def run(self, listener: SessionListener) -> None:
+        """
+        Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+        virtual time, until there is nothing left to do. For a session that was opened without a listener.
 """
         raise NotImplementedError
     def send(self, recipient: str,text: str,options: SendOptions) -> Receipt:
@@ -6824,10 +7084,26 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def interrupt(self, ) -> None:
+        """
+        Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+        waits, the next wait ends at once.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
-        Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-        time; after the last event of an ended session it is `Closed`.
+        Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+        Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
 """
         
         _UniffiFfiConverterInt32.check_lower(max)
@@ -6930,6 +7206,25 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def run(self, listener: SessionListener) -> None:
+        """
+        Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+        virtual time, until there is nothing left to do. For a session that was opened without a listener.
+"""
+        
+        _UniffiFfiConverterTypeSessionListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeSessionListener.lower(listener),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -7248,19 +7543,28 @@ class EngineProtocol(typing.Protocol):
         What made the engine fail: the text of a panic inside the library, after which it takes no more work.
 """
         raise NotImplementedError
-    def import_xep0227(self, path: str) -> ImportSummary:
+    def import_xep0227(self, path: str,listener: typing.Optional[ImportListener]) -> ImportSummary:
         """
         Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+        The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+        nothing was done.
+"""
+        raise NotImplementedError
+    def interrupt(self, ) -> None:
+        """
+        Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+        next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
 """
         raise NotImplementedError
     def next_answers(self, max: int,timeout_ms: int) -> typing.List[Answered]:
         """
-        Takes up to `max` answers, waiting for the first; empty when none came.
+        Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
 """
         raise NotImplementedError
-    def next_batches(self, max_events: int,timeout_ms: int) -> typing.List[EventBatch]:
+    def next_batches(self, max_events: int,max_bytes: int,timeout_ms: int) -> typing.List[EventBatch]:
         """
-        Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+        Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+        waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
 """
         raise NotImplementedError
     def open_session(self, address: str,options: SessionOptions,listener: typing.Optional[SessionListener]) -> Session:
@@ -7298,6 +7602,14 @@ class EngineProtocol(typing.Protocol):
         """
         Hands over commands without waiting for any of them. Takes a prefix of the batch and gives its tickets, whose
         answers come by `next_answers`; an error when not even the first is taken, for instance `LimitExceeded`.
+"""
+        raise NotImplementedError
+    def wakeup_fd(self, ) -> int:
+        """
+        A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+        is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+        level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+        engine is dropped.
 """
         raise NotImplementedError
 
@@ -7518,15 +7830,20 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def import_xep0227(self, path: str) -> ImportSummary:
+    def import_xep0227(self, path: str,listener: typing.Optional[ImportListener]) -> ImportSummary:
         """
         Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+        The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+        nothing was done.
 """
         
         _UniffiFfiConverterString.check_lower(path)
+
+        _UniffiFfiConverterOptionalTypeImportListener.check_lower(listener)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
             _UniffiFfiConverterString.lower(path),
+            _UniffiFfiConverterOptionalTypeImportListener.lower(listener),
         )
         _uniffi_lift_return = _UniffiFfiConverterTypeImportSummary.lift
         _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
@@ -7536,9 +7853,25 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def interrupt(self, ) -> None:
+        """
+        Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+        next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def next_answers(self, max: int,timeout_ms: int) -> typing.List[Answered]:
         """
-        Takes up to `max` answers, waiting for the first; empty when none came.
+        Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
 """
         
         _UniffiFfiConverterInt32.check_lower(max)
@@ -7557,17 +7890,21 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def next_batches(self, max_events: int,timeout_ms: int) -> typing.List[EventBatch]:
+    def next_batches(self, max_events: int,max_bytes: int,timeout_ms: int) -> typing.List[EventBatch]:
         """
-        Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+        Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+        waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
 """
         
         _UniffiFfiConverterInt32.check_lower(max_events)
+
+        _UniffiFfiConverterInt64.check_lower(max_bytes)
 
         _UniffiFfiConverterInt64.check_lower(timeout_ms)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
             _UniffiFfiConverterInt32.lower(max_events),
+            _UniffiFfiConverterInt64.lower(max_bytes),
             _UniffiFfiConverterInt64.lower(timeout_ms),
         )
         _uniffi_lift_return = _UniffiFfiConverterSequenceTypeEventBatch.lift
@@ -7721,6 +8058,24 @@ class Engine(EngineProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_submit,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def wakeup_fd(self, ) -> int:
+        """
+        A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+        is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+        level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+        engine is dropped.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -8010,6 +8365,8 @@ __all__ = [
     "git_revision",
     "remove_log_sink",
     "version",
+    "ImportListenerImpl",
+    "ImportListener",
     "SessionListenerImpl",
     "SessionListener",
     "Session",

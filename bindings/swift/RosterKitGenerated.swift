@@ -636,18 +636,27 @@ public protocol EngineProtocol: AnyObject, Sendable {
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-    func importXep0227(path: String) throws  -> ImportSummary
+    func importXep0227(path: String, listener: ImportListener?) throws  -> ImportSummary
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+    func interrupt() throws 
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
     func nextAnswers(max: Int32, timeoutMs: Int64) throws  -> [Answered]
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-    func nextBatches(maxEvents: Int32, timeoutMs: Int64) throws  -> [EventBatch]
+    func nextBatches(maxEvents: Int32, maxBytes: Int64, timeoutMs: Int64) throws  -> [EventBatch]
     
     /**
      * Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
@@ -685,6 +694,14 @@ public protocol EngineProtocol: AnyObject, Sendable {
      * answers come by `next_answers`; an error when not even the first is taken, for instance `LimitExceeded`.
      */
     func submit(commands: [SubmittedCommand]) throws  -> [Int64]
+    
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+    func wakeupFd() throws  -> Int32
     
 }
 /**
@@ -874,19 +891,34 @@ open func failure()throws  -> String?  {
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-open func importXep0227(path: String)throws  -> ImportSummary  {
+open func importXep0227(path: String, listener: ImportListener?)throws  -> ImportSummary  {
     return try  FfiConverterTypeImportSummary_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(
             self.uniffiCloneHandle(),
-        FfiConverterString.lower(path),uniffiCallStatus
+        FfiConverterString.lower(path),
+        FfiConverterOptionTypeImportListener.lower(listener),uniffiCallStatus
     )
 })
 }
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_interrupt(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
 open func nextAnswers(max: Int32, timeoutMs: Int64)throws  -> [Answered]  {
     return try  FfiConverterSequenceTypeAnswered.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -900,14 +932,16 @@ open func nextAnswers(max: Int32, timeoutMs: Int64)throws  -> [Answered]  {
 }
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-open func nextBatches(maxEvents: Int32, timeoutMs: Int64)throws  -> [EventBatch]  {
+open func nextBatches(maxEvents: Int32, maxBytes: Int64, timeoutMs: Int64)throws  -> [EventBatch]  {
     return try  FfiConverterSequenceTypeEventBatch.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_next_batches(
             self.uniffiCloneHandle(),
         FfiConverterInt32.lower(maxEvents),
+        FfiConverterInt64.lower(maxBytes),
         FfiConverterInt64.lower(timeoutMs),uniffiCallStatus
     )
 })
@@ -1008,6 +1042,21 @@ open func submit(commands: [SubmittedCommand])throws  -> [Int64]  {
 })
 }
     
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+open func wakeupFd()throws  -> Int32  {
+    return try  FfiConverterInt32.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
 
     
 }
@@ -1051,6 +1100,217 @@ public func FfiConverterTypeEngine_lift(_ handle: UInt64) throws -> Engine {
 #endif
 public func FfiConverterTypeEngine_lower(_ value: Engine) -> UInt64 {
     return FfiConverterTypeEngine.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+public protocol ImportListener: AnyObject, Sendable {
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+    func onProgress(progress: ImportSummary) throws 
+    
+}
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+open class ImportListenerImpl: ImportListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rosterkit_ffi_fn_clone_importlistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rosterkit_ffi_fn_free_importlistener(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+open func onProgress(progress: ImportSummary)throws   {try rustCallWithError(FfiConverterTypeCallbackError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeImportSummary_lower(progress),uniffiCallStatus
+    )
+}
+}
+    
+
+    
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceImportListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceImportListener = UniffiVTableCallbackInterfaceImportListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeImportListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface ImportListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeImportListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface ImportListener: handle missing in uniffiClone")
+            }
+        },
+        onProgress: { (
+            uniffiHandle: UInt64,
+            progress: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeImportListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onProgress(
+                     progress: try FfiConverterTypeImportSummary_lift(progress)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeCallbackError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceImportListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceImportListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitImportListener() {
+    uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(UniffiCallbackInterfaceImportListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeImportListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<ImportListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = ImportListener
+
+    public static func lift(_ handle: UInt64) throws -> ImportListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ImportListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: ImportListener) -> UInt64 {
+         if let rustImpl = value as? ImportListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ImportListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ImportListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportListener_lift(_ handle: UInt64) throws -> ImportListener {
+    return try FfiConverterTypeImportListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportListener_lower(_ value: ImportListener) -> UInt64 {
+    return FfiConverterTypeImportListener.lower(value)
 }
 
 
@@ -1334,8 +1594,14 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func history(request: HistoryRequest) throws  -> HistoryPage
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+    func interrupt() throws 
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     func nextEvents(max: Int32, timeoutMs: Int64) throws  -> [Event]
     
@@ -1363,6 +1629,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * The roster; or what changed in it since a version.
      */
     func roster(since: Int64?) throws  -> Roster
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+    func run(listener: SessionListener) throws 
     
     /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
@@ -1609,8 +1881,20 @@ open func history(request: HistoryRequest)throws  -> HistoryPage  {
 }
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_interrupt(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
 open func nextEvents(max: Int32, timeoutMs: Int64)throws  -> [Event]  {
     return try  FfiConverterSequenceTypeEvent.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -1683,6 +1967,19 @@ open func roster(since: Int64?)throws  -> Roster  {
         FfiConverterOptionInt64.lower(since),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+open func run(listener: SessionListener)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_run(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSessionListener_lower(listener),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2795,7 +3092,7 @@ public func FfiConverterTypeHostedDomain_lower(_ value: HostedDomain) -> RustBuf
 
 
 /**
- * What an import brought.
+ * What an import brought, or has read so far.
  */
 public struct ImportSummary: Equatable, Hashable {
     /**
@@ -6296,6 +6593,30 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeImportListener: FfiConverterRustBuffer {
+    typealias SwiftType = ImportListener?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeImportListener.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeImportListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeSessionListener: FfiConverterRustBuffer {
     typealias SwiftType = SessionListener?
 
@@ -6781,13 +7102,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_failure() != 31156) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 3792) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 18911) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 35513) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_interrupt() != 14849) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 23043) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 26594) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 42230) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 26249) {
@@ -6809,6 +7133,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 49267) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() != 37485) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events() != 19196) {
@@ -6850,7 +7180,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_history() != 32253) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 59481) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677) {
@@ -6866,6 +7199,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 588) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_run() != 14819) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_send() != 27320) {
@@ -6908,6 +7244,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitImportListener()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitSessionListener()
     return InitializationResult.ok

@@ -5,6 +5,7 @@ use crate::command::{Answered, SubmittedCommand};
 use crate::convert::{account, count, domain, number, session_id, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::EventBatch;
+use crate::import::{ImportListener, ImportSummary, tell_progress};
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{EngineOptions, EventConsumer, PreferenceOverrides, SessionOptions};
 use crate::session::{Receipt, SendOptions, Session, message};
@@ -32,17 +33,6 @@ pub struct HostedDomain {
     pub name: String,
     /// What is set for it.
     pub preferences: PreferenceOverrides,
-}
-
-/// What an import brought.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct ImportSummary {
-    /// Accounts.
-    pub accounts: i64,
-    /// Buddies on their rosters.
-    pub buddies: i64,
-    /// Messages waiting for them.
-    pub messages: i64,
 }
 
 impl Engine {
@@ -120,12 +110,19 @@ impl Engine {
     }
 
     /// Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
-    pub fn import_xep0227(&self, path: String) -> Result<ImportSummary> {
+    /// The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+    /// nothing was done.
+    pub fn import_xep0227(
+        &self,
+        path: String,
+        listener: Option<Arc<dyn ImportListener>>,
+    ) -> Result<ImportSummary> {
         self.call(|engine| {
-            let found = engine.import_xep0227(path, |_| ())?;
-            let [accounts, buddies, messages] =
-                [found.accounts, found.buddies, found.messages].map(|n| signed(n as u64));
-            Ok(ImportSummary { accounts, buddies, messages })
+            let found = engine.import_xep0227(path, |progress| match &listener {
+                Some(listener) => tell_progress(&**listener, progress.into()),
+                None => Ok(()),
+            })?;
+            Ok(found.into())
         })
     }
 
@@ -183,7 +180,7 @@ impl Engine {
         })
     }
 
-    /// Takes up to `max` answers, waiting for the first; empty when none came.
+    /// Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
     pub fn next_answers(&self, max: i32, timeout_ms: i64) -> Result<Vec<Answered>> {
         self.call(|engine| {
             let answers = engine.next_answers(count("max", max)?, timeout(timeout_ms)?)?;
@@ -191,12 +188,32 @@ impl Engine {
         })
     }
 
-    /// Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
-    pub fn next_batches(&self, max_events: i32, timeout_ms: i64) -> Result<Vec<EventBatch>> {
+    /// Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+    /// waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
+    pub fn next_batches(&self, max_events: i32, max_bytes: i64, timeout_ms: i64) -> Result<Vec<EventBatch>> {
         self.call(|engine| {
-            let batches = engine.next_batches(count("max_events", max_events)?, timeout(timeout_ms)?)?;
+            let bytes = number("max_bytes", max_bytes)?;
+            let batches =
+                engine.next_batches(count("max_events", max_events)?, bytes, timeout(timeout_ms)?)?;
             Ok(batches.iter().map(|batch| EventBatch::new(batch.session, &batch.events)).collect())
         })
+    }
+
+    /// Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+    /// next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+    pub fn interrupt(&self) -> Result<()> {
+        self.engine.call_even_if_failed(|engine| {
+            engine.interrupt();
+            Ok(())
+        })
+    }
+
+    /// A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+    /// is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+    /// level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+    /// engine is dropped.
+    pub fn wakeup_fd(&self) -> Result<i32> {
+        self.call(|engine| Ok(engine.wakeup_fd()?))
     }
 
     /// Acknowledges a batch by its session and its last event's number.

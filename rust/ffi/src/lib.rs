@@ -10,6 +10,7 @@ mod convert;
 mod engine;
 mod error;
 mod event;
+mod import;
 mod listener;
 mod logging;
 mod options;
@@ -17,9 +18,10 @@ mod roster;
 mod session;
 
 pub use command::{Answer, Answered, Command, SubmittedCommand};
-pub use engine::{Engine, HostedDomain, ImportSummary};
+pub use engine::{Engine, HostedDomain};
 pub use error::{CallbackError, RosterKitError};
 pub use event::{EndReason, Event, EventBatch, EventBody, Message, MessageBody};
+pub use import::{ImportListener, ImportSummary};
 pub use listener::SessionListener;
 pub use logging::{LogLevel, LogRecord, LogSink, add_log_sink, remove_log_sink};
 pub use options::{

@@ -650,11 +650,33 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceImportListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceSessionListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`batch`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`record`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onProgress")
+internal open class UniffiVTableCallbackInterfaceImportListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onProgress`: UniffiCallbackInterfaceImportListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onProgress`: UniffiCallbackInterfaceImportListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceImportListener(`uniffiFree`,`uniffiClone`,`onProgress`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceImportListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onProgress` = other.`onProgress`
+    }
+
 }
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onEvents")
 internal open class UniffiVTableCallbackInterfaceSessionListener(
@@ -743,6 +765,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_interrupt(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_next_answers(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_next_batches(
@@ -760,6 +784,10 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_engine_shutdown(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_submit(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events(
     ): Int
@@ -787,6 +815,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_history(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_interrupt(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_next_events(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_preferences(
@@ -798,6 +828,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_retire_device(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_roster(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_run(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_send(
     ): Int
@@ -841,6 +873,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "rosterkit"))
+        uniffiCallbackInterfaceImportListener.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceSessionListener.register(this)
         
@@ -871,11 +904,13 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_rosterkit_ffi_fn_method_engine_failure(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(`ptr`: Long,`path`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_engine_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_next_answers(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_rosterkit_ffi_fn_method_engine_next_batches(`ptr`: Long,`maxEvents`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_rosterkit_ffi_fn_method_engine_next_batches(`ptr`: Long,`maxEvents`: Int,`maxBytes`: Long,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_open_session(`ptr`: Long,`address`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -891,6 +926,16 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_submit(`ptr`: Long,`commands`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Int
+    external fun uniffi_rosterkit_ffi_fn_clone_importlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_rosterkit_ffi_fn_free_importlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(`vtable`: UniffiVTableCallbackInterfaceImportListener,
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(`ptr`: Long,`progress`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_clone_sessionlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_rosterkit_ffi_fn_free_sessionlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -933,6 +978,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_history(`ptr`: Long,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_next_events(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_preferences(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -945,6 +992,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_roster(`ptr`: Long,`since`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_run(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_send(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_send_data(`ptr`: Long,`recipient`: RustBuffer.ByValue,`mediaType`: RustBuffer.ByValue,`bytes`: ForeignBytes.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1125,13 +1174,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_failure() and 0xFFFF) != 31156) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() and 0xFFFF) != 3792) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() and 0xFFFF) != 18911) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() and 0xFFFF) != 35513) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt() and 0xFFFF) != 14849) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() and 0xFFFF) != 23043) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() and 0xFFFF) != 26594) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() and 0xFFFF) != 42230) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() and 0xFFFF) != 26249) {
@@ -1153,6 +1205,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() and 0xFFFF) != 12684) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() and 0xFFFF) != 49267) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() and 0xFFFF) != 37485) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events() and 0xFFFF) != 19196) {
@@ -1194,7 +1252,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_history() and 0xFFFF) != 32253) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 59481) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() and 0xFFFF) != 11819) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 57516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() and 0xFFFF) != 35677) {
@@ -1210,6 +1271,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 588) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_run() and 0xFFFF) != 14819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send() and 0xFFFF) != 27320) {
@@ -1725,18 +1789,27 @@ public interface EngineInterface {
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-    fun `importXep0227`(`path`: kotlin.String): ImportSummary
+    fun `importXep0227`(`path`: kotlin.String, `listener`: ImportListener?): ImportSummary
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+    fun `interrupt`()
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
     fun `nextAnswers`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Answered>
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-    fun `nextBatches`(`maxEvents`: kotlin.Int, `timeoutMs`: kotlin.Long): List<EventBatch>
+    fun `nextBatches`(`maxEvents`: kotlin.Int, `maxBytes`: kotlin.Long, `timeoutMs`: kotlin.Long): List<EventBatch>
     
     /**
      * Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
@@ -1774,6 +1847,14 @@ public interface EngineInterface {
      * answers come by `next_answers`; an error when not even the first is taken, for instance `LimitExceeded`.
      */
     fun `submit`(`commands`: List<SubmittedCommand>): List<kotlin.Long>
+    
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+    fun `wakeupFd`(): kotlin.Int
     
     companion object
 }
@@ -2008,15 +2089,18 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-    @Throws(RosterKitException::class)override fun `importXep0227`(`path`: kotlin.String): ImportSummary {
+    @Throws(RosterKitException::class)override fun `importXep0227`(`path`: kotlin.String, `listener`: ImportListener?): ImportSummary {
             return FfiConverterTypeImportSummary.lift(
     callWithHandle {
     uniffiRustCallWithError(RosterKitException) { _status ->
     UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(
         it,
         
-        FfiConverterString.lower(`path`),_status)
+        FfiConverterString.lower(`path`),
+        FfiConverterOptionalTypeImportListener.lower(`listener`),_status)
 }
     }
     )
@@ -2025,7 +2109,24 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
 
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+    @Throws(RosterKitException::class)override fun `interrupt`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
     @Throws(RosterKitException::class)override fun `nextAnswers`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Answered> {
             return FfiConverterSequenceTypeAnswered.lift(
@@ -2044,9 +2145,10 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
 
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-    @Throws(RosterKitException::class)override fun `nextBatches`(`maxEvents`: kotlin.Int, `timeoutMs`: kotlin.Long): List<EventBatch> {
+    @Throws(RosterKitException::class)override fun `nextBatches`(`maxEvents`: kotlin.Int, `maxBytes`: kotlin.Long, `timeoutMs`: kotlin.Long): List<EventBatch> {
             return FfiConverterSequenceTypeEventBatch.lift(
     callWithHandle {
     uniffiRustCallWithError(RosterKitException) { _status ->
@@ -2054,6 +2156,7 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
         it,
         
         FfiConverterInt.lower(`maxEvents`),
+        FfiConverterLong.lower(`maxBytes`),
         FfiConverterLong.lower(`timeoutMs`),_status)
 }
     }
@@ -2192,6 +2295,26 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     
 
     
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+    @Throws(RosterKitException::class)override fun `wakeupFd`(): kotlin.Int {
+            return FfiConverterInt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
 
     
 
@@ -2276,6 +2399,335 @@ public object FfiConverterTypeEngine: FfiConverter<Engine, Long> {
     override fun allocationSize(value: Engine) = 8UL
 
     override fun write(value: Engine, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+public interface ImportListener {
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+    fun `onProgress`(`progress`: ImportSummary)
+    
+    companion object
+}
+
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+open class ImportListenerImpl: Disposable, AutoCloseable, ImportListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener(handle, status)
+        }
+    }
+
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+    @Throws(CallbackException::class)override fun `onProgress`(`progress`: ImportSummary)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(CallbackException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(
+        it,
+        
+        FfiConverterTypeImportSummary.lower(`progress`),_status)
+}
+    }
+    
+    
+
+    
+
+    
+
+
+    
+    
+    /**
+     * @suppress
+     */
+    companion object
+    
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceImportListener {
+    internal object `onProgress`: UniffiCallbackInterfaceImportListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeImportListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onProgress`(
+                    FfiConverterTypeImportSummary.lift(`progress`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: CallbackException -> FfiConverterTypeCallbackError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeImportListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeImportListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceImportListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onProgress`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeImportListener: FfiConverter<ImportListener, Long> {
+    internal val handleMap = UniffiHandleMap<ImportListener>()
+
+    override fun lower(value: ImportListener): Long {
+        if (value is ImportListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): ImportListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ImportListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): ImportListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ImportListener) = 8UL
+
+    override fun write(value: ImportListener, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -2770,8 +3222,14 @@ public interface SessionInterface {
     fun `history`(`request`: HistoryRequest): HistoryPage
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+    fun `interrupt`()
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     fun `nextEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Event>
     
@@ -2799,6 +3257,12 @@ public interface SessionInterface {
      * The roster; or what changed in it since a version.
      */
     fun `roster`(`since`: kotlin.Long?): Roster
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+    fun `run`(`listener`: SessionListener)
     
     /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
@@ -3151,8 +3615,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+    @Throws(RosterKitException::class)override fun `interrupt`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     @Throws(RosterKitException::class)override fun `nextEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Event> {
             return FfiConverterSequenceTypeEvent.lift(
@@ -3254,6 +3735,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+    @Throws(RosterKitException::class)override fun `run`(`listener`: SessionListener)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run(
+        it,
+        
+        FfiConverterTypeSessionListener.lower(`listener`),_status)
+}
+    }
+    
     
 
     
@@ -4315,7 +4814,7 @@ public object FfiConverterTypeHostedDomain: FfiConverterRustBuffer<HostedDomain>
 
 
 /**
- * What an import brought.
+ * What an import brought, or has read so far.
  */
 data class ImportSummary (
     /**
@@ -7749,6 +8248,38 @@ public object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.ByteA
         } else {
             buf.put(1)
             FfiConverterByteArray.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeImportListener: FfiConverterRustBuffer<ImportListener?> {
+    override fun read(buf: ByteBuffer): ImportListener? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeImportListener.read(buf)
+    }
+
+    override fun allocationSize(value: ImportListener?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeImportListener.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ImportListener?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeImportListener.write(value, buf)
         }
     }
 }
