@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from . import model
@@ -175,6 +176,15 @@ def event(given: Any) -> model.Event:
     name = case_name(given.body)
     make = _EVENTS.get(name)
     return model.OtherEvent(given.seq, name, "{}") if make is None else make(given.seq, given.body)
+
+
+def events(given: Iterable[Any]) -> list[model.Event]:
+    """A batch of them."""
+    return [event(one) for one in given]
+
+
+def import_summary(given: Any) -> model.ImportSummary:
+    return model.ImportSummary(given.accounts, given.buddies, given.messages)
 
 
 def answer(given: Any) -> Any:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Optional, Union
 
 from . import _convert, model
+from ._listening import AnyListener, hears, log_failure
 from ._native import Owner, native
-from ._waiting import in_slices
-from .errors import Closed, Misuse
+from ._waiting import Interrupts, in_slices
+from .errors import Closed, Misuse, RosterKitError
+
+#: After so many failures in a row a listener is called no more.
+MAX_FAILURES = 100
 
 
 class Session(Owner):
@@ -19,6 +24,9 @@ class Session(Owner):
     It ends by `close`, at the end of a `with`, when nothing refers to it any more, or as a `SessionEnded` event says.
     """
 
+    #: As many as one look brings. What waits here does not learn of newer presence.
+    AT_ONCE = 32
+
     def __init__(self, handle: Any, account: str, is_virtual: bool) -> None:
         super().__init__()
         self._handle = handle
@@ -26,6 +34,7 @@ class Session(Owner):
         self._in_hand: deque[model.Event] = deque()
         self._reader: Optional[object] = None
         self._reading = threading.Lock()
+        self._waits = Interrupts()
         #: The account's address.
         self.account = account
         #: The session's number in this run of the engine.
@@ -180,10 +189,75 @@ class Session(Owner):
 
     def next_events(self, max_events: int = 64, timeout: Optional[float] = None) -> list[model.Event]:
         """Takes events, waiting for the first; empty when none came. Acknowledges nothing: `ack` does."""
-        taken = in_slices(
-            lambda ms: list(self._call(self._handle.next_events, max_events, ms)), timeout, self._is_virtual
-        )
-        return [_convert.event(event) for event in taken]
+        with self._alone():
+            return self._taken(max_events, timeout)
+
+    def _taken(self, max_events: int, timeout: Optional[float]) -> list[model.Event]:
+        try:
+            return _convert.events(
+                in_slices(
+                    lambda ms: list(self._call(self._handle.next_events, max_events, ms)),
+                    timeout,
+                    self._is_virtual,
+                    self._waits,
+                )
+            )
+        except RosterKitError:
+            raise
+        except BaseException:
+            # Ctrl-C, on the way from the library to here: what was handed out comes again, or the acknowledgement of what
+            # comes after it would be its own.
+            self.fail()
+            raise
+
+    def run(self, listener: AnyListener) -> None:
+        """Calls a listener with the session's events on this thread, until the session has ended or `interrupt` is called.
+
+        Returning acknowledges. After an `Exception`, which goes to the log, the events come again one by one, and a message
+        that fails three times is parked; the hundredth in a row comes out of here. So does at once what is no
+        `Exception`, as Ctrl-C: what the listener was called with is the first that is read next.
+        """
+        on_events, failures = hears(listener), 0
+        with self._alone():
+            begun = self._waits.begin()
+            while not self._waits.end(begun):
+                if not self._in_hand:
+                    self._in_hand.extend(self._taken(self.AT_ONCE, None))
+                events = list(self._in_hand)
+                if not events:
+                    return
+                try:
+                    on_events(events)
+                except Exception:
+                    failures += 1
+                    self.fail()
+                    if failures >= MAX_FAILURES:
+                        raise
+                    log_failure()
+                else:
+                    failures = 0
+                    self.ack(events[-1].seq)
+                    self._in_hand.clear()
+                    if isinstance(events[-1], model.SessionEnded):
+                        return
+
+    def interrupt(self) -> None:
+        """Ends the wait in `next_events`, which then returns nothing, in `events`, or in `run`, after the call it is in.
+
+        When nobody waits, the next wait ends at once.
+        """
+        self._waits.rise()
+        self._call(self._handle.interrupt)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._not_in_a_fork()
+        if not self._reading.acquire(blocking=False):
+            raise Misuse("somebody else reads this session's events")
+        try:
+            yield
+        finally:
+            self._reading.release()
 
     def ack(self, seq: int) -> None:
         """Acknowledges every event up to this number."""
@@ -205,9 +279,6 @@ class Session(Owner):
 class _Stream(Iterator[model.Event]):
     """Reads a session. What it holds stays with the session, so that whoever reads next begins with it."""
 
-    #: As many as one look brings. What waits here does not learn of newer presence.
-    AT_ONCE = 32
-
     def __init__(self, session: Session, timeout: Optional[float]) -> None:
         self._session = session
         self._timeout = timeout
@@ -219,9 +290,9 @@ class _Stream(Iterator[model.Event]):
 
     def __next__(self) -> model.Event:
         session = self._session
-        if session._reader is not self or not session._reading.acquire(blocking=False):
+        if session._reader is not self:
             raise Misuse("somebody else reads this session's events")
-        try:
+        with session._alone():
             given, self._given = self._given, None
             if given is not None:
                 session.ack(given.seq)
@@ -230,13 +301,11 @@ class _Stream(Iterator[model.Event]):
                 if isinstance(given, model.SessionEnded):
                     raise StopIteration
             if not session._in_hand:
-                session._in_hand.extend(session.next_events(self.AT_ONCE, self._timeout))
+                session._in_hand.extend(session._taken(session.AT_ONCE, self._timeout))
             if not session._in_hand:
                 raise StopIteration
             self._given = session._in_hand[0]
             return self._given
-        finally:
-            session._reading.release()
 
 
 def session_options(
