@@ -1,15 +1,15 @@
-"""The generated module. It has no types that a checker reads, so everything of it is `Any`."""
+"""The generated module. It is not among the sources and has no types that a checker reads, so everything of it is `Any`."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from typing import Any, Callable
 
-from . import _generated
-from .errors import Closed, translated
+from .errors import Closed, InvalidArgument, translated
 
-native: Any = _generated.rosterkit
+native: Any = importlib.import_module("._generated.rosterkit", __package__)
 
 _FAILURES = (native.RosterKitError, native.InternalError)
 
@@ -39,6 +39,9 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except _FAILURES as error:
         raise translated(error) from None
+    except ValueError as error:
+        # The generated code's: a number that is too large, a text with half a character.
+        raise InvalidArgument(str(error)) from None
 
 
 def _in_child() -> None:

@@ -4,6 +4,8 @@
 //! (every function returns a `Result`, no async, signed numbers and milliseconds, names that no language reserves) are
 //! held by `rosterkit-bindgen lint`, which reads UniFFI's own metadata of the built library.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod boundary;
 mod command;
 mod convert;
@@ -17,6 +19,8 @@ mod options;
 mod roster;
 mod session;
 
+#[cfg(feature = "bench")]
+pub use bench::deliver_for_bench;
 pub use command::{Answer, Answered, Command, SubmittedCommand};
 pub use engine::{Engine, HostedDomain};
 pub use error::{CallbackError, RosterKitError};

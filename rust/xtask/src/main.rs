@@ -1,7 +1,9 @@
 //! One entry for people and for CI: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
 
 mod behaviour;
+mod bench;
 mod bindings;
+mod docs;
 mod mutants;
 mod needs;
 mod python;
@@ -16,8 +18,9 @@ cargo xtask test [--all]              runs every test; --all also format, lints 
 cargo xtask behaviour [--check]       writes docs/behaviour-tests.md: which test proves which sentence
 cargo xtask bindings [--check]        generates bindings/ from the built library, and checks what it exports
 cargo xtask python                    the Python package: wheel, mypy, pytest
+cargo xtask docs [--check]            writes docs/python-api.md, the reference of the Python package
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
-cargo xtask bench engine [--json F]   measures the engine against raw SQLite
+cargo xtask bench engine [--json F] [NAME …]  measures the engine against raw SQLite, Python against a bare callback
 cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
 
 fn main() -> ExitCode {
@@ -40,12 +43,10 @@ fn main() -> ExitCode {
             (true, _) => Ok(()),
             (false, _) => Err("the tests failed".into()),
         }),
+        ["docs"] => needs::check(&[needs::PYTHON]).and_then(|()| docs::write()),
+        ["docs", "--check"] => needs::check(&[needs::PYTHON]).and_then(|()| docs::check()),
         ["mutants"] => mutants::run(),
-        ["bench", rest @ ..] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
-            let mut command = vec!["run", "--release", "--quiet", "--package", "rosterkit-bench", "--"];
-            command.extend(rest);
-            run::cargo(&command)
-        }),
+        ["bench", rest @ ..] => bench::run(rest),
         ["fixture", "xep0227", rest @ ..] if rest.iter().all(|a| *a == "--check") => {
             needs::check(&[needs::PYTHON]).and_then(|()| {
                 let script = run::root().join("tests/fixtures/xep0227/make.py");

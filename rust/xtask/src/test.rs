@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
 use crate::needs::{self, C, GIT, PYTHON, RUST};
-use crate::{behaviour, bindings, python, run};
+use crate::{behaviour, bindings, docs, python, run};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -66,6 +66,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "bindings are what the generator makes", budget: 3, run: || of(bindings::check()) },
     Step { name: "Python: wheel, mypy, pytest", budget: 3, run: python_tests },
+    Step { name: "the Python reference is what the sources say", budget: 1, run: || of(docs::check()) },
     Step {
         name: "demo",
         budget: 2,
