@@ -600,6 +600,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_hand_back() != 42052:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_history() != 32253:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819:
@@ -783,6 +785,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.restype = ctypes.c_
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_hand_back.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_hand_back.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.restype = ctypes.c_uint16
@@ -1073,6 +1078,11 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_history.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -6761,6 +6771,12 @@ class SessionProtocol(typing.Protocol):
         Shows nothing and sees nothing any more; messages still come.
 """
         raise NotImplementedError
+    def hand_back(self, ) -> None:
+        """
+        The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+        `fail` nothing is held against it.
+"""
+        raise NotImplementedError
     def history(self, request: HistoryRequest) -> HistoryPage:
         """
         Reads a page of history.
@@ -7063,6 +7079,22 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def hand_back(self, ) -> None:
+        """
+        The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+        `fail` nothing is held against it.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

@@ -531,6 +531,11 @@ void uniffi_rosterkit_ffi_fn_method_session_fail(uint64_t ptr, RustCallStatus *_
 void uniffi_rosterkit_ffi_fn_method_session_go_offline(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HAND_BACK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HAND_BACK
+void uniffi_rosterkit_ffi_fn_method_session_hand_back(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HISTORY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HISTORY
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_history(uint64_t ptr, RustBuffer request, RustCallStatus *_Nonnull out_status
@@ -1121,6 +1126,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_fail(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_GO_OFFLINE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_GO_OFFLINE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_go_offline(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_HAND_BACK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_HAND_BACK
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_hand_back(void
     
 );
 #endif

@@ -1589,6 +1589,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func goOffline() throws 
     
     /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+    func handBack() throws 
+    
+    /**
      * Reads a page of history.
      */
     func history(request: HistoryRequest) throws  -> HistoryPage
@@ -1862,6 +1868,18 @@ open func fail()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_l
 open func goOffline()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_go_offline(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+open func handBack()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_hand_back(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
@@ -7175,6 +7193,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_hand_back() != 42052) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_history() != 32253) {

@@ -110,6 +110,7 @@ CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
     "Session.run": (lambda i: i.session.run(Adapter(ignore)), "Misuse"),
     "Session.ack": (lambda i: i.session.ack(0), None),
     "Session.fail": (lambda i: i.session.fail(), None),
+    "Session.hand_back": (lambda i: i.session.hand_back(), None),
     "Session.interrupt": (lambda i: i.session.interrupt(), None),
     "Session.shutdown": (lambda i: i.session.shutdown(), None),
     # Not waiting works, and is tested with the listeners that drop the engine.

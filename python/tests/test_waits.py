@@ -102,6 +102,51 @@ def test_every_wait_is_among_them() -> None:
     assert waits | {"Session.run"} <= set(WAITS)
 
 
+#: Reads while Ctrl-C arrives again and again, wherever Python is at that moment, and goes on each time.
+STORM = """
+import os, random, signal
+armed, sent, seen, interrupts = threading.Event(), [], set(), 0
+def sends():
+    while not stuck.is_set():
+        sent.append(engine.send("alice@example.org", "alice@example.org", "hello").message_id)
+        time.sleep(0.0002)
+def interrupts_at_any_moment():
+    while armed.wait():
+        armed.clear()
+        time.sleep(random.uniform(0, 0.003))
+        os.kill(os.getpid(), signal.SIGINT)
+def hears(events):
+    for event in events:
+        if isinstance(event, rosterkit.MessageReceived):
+            seen.add(event.message.id)
+sender = threading.Thread(target=sends)
+sender.start()
+threading.Thread(target=interrupts_at_any_moment, daemon=True).start()
+while interrupts < 200:
+    try:
+        # One at a time: what is done about the last one is over.
+        armed.set()
+        {reads}
+    except KeyboardInterrupt:
+        interrupts += 1
+stuck.set()
+sender.join()
+hears(alice.events(timeout=1))
+print(len(sent), len(set(sent) - seen))
+"""
+
+
+@pytest.mark.parametrize(
+    "reads", ["for event in alice.events(timeout=0.1): hears([event])", "alice.run(hears)"]
+)
+def test_ctrl_c_loses_nothing_wherever_it_arrives(reads: str) -> None:
+    process = run(STORM.format(reads=reads))
+    answer, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    sent, missing = map(int, answer.split())
+    assert sent > 100 and missing == 0
+
+
 # ---- a lent thread ----
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from . import _convert, model
 from ._listening import AnyListener, hears, log_failure
@@ -33,7 +34,8 @@ class Session(Owner):
         self._is_virtual = is_virtual
         self._in_hand: deque[model.Event] = deque()
         self._reader: Optional[object] = None
-        self._reading = threading.Lock()
+        self._looking = threading.Lock()
+        self._inside: Callable[[], Optional[_Inside]] = _nobody
         self._waits = Interrupts()
         #: The account's address.
         self.account = account
@@ -189,25 +191,32 @@ class Session(Owner):
 
     def next_events(self, max_events: int = 64, timeout: Optional[float] = None) -> list[model.Event]:
         """Takes events, waiting for the first; empty when none came. Acknowledges nothing: `ack` does."""
-        with self._alone():
+        with self._alone(), self._handing_back():
             return self._taken(max_events, timeout)
 
+    def _fill(self, timeout: Optional[float]) -> None:
+        with self._handing_back():
+            self._in_hand.extend(self._taken(self.AT_ONCE, timeout))
+
     def _taken(self, max_events: int, timeout: Optional[float]) -> list[model.Event]:
+        taken = in_slices(
+            lambda ms: list(self._call(self._handle.next_events, max_events, ms)),
+            timeout,
+            self._is_virtual,
+            self._waits,
+        )
+        return _convert.events(taken)
+
+    @contextmanager
+    def _handing_back(self) -> Iterator[None]:
         try:
-            return _convert.events(
-                in_slices(
-                    lambda ms: list(self._call(self._handle.next_events, max_events, ms)),
-                    timeout,
-                    self._is_virtual,
-                    self._waits,
-                )
-            )
+            yield
         except RosterKitError:
             raise
         except BaseException:
-            # Ctrl-C, on the way from the library to here: what was handed out comes again, or the acknowledgement of what
-            # comes after it would be its own.
-            self.fail()
+            # Ctrl-C, with events on their way to here: they come again, or acknowledging what comes after them would
+            # acknowledge them too.
+            self.hand_back()
             raise
 
     def run(self, listener: AnyListener) -> None:
@@ -222,7 +231,7 @@ class Session(Owner):
             begun = self._waits.begin()
             while not self._waits.end(begun):
                 if not self._in_hand:
-                    self._in_hand.extend(self._taken(self.AT_ONCE, None))
+                    self._fill(None)
                 events = list(self._in_hand)
                 if not events:
                     return
@@ -252,12 +261,16 @@ class Session(Owner):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         self._not_in_a_fork()
-        if not self._reading.acquire(blocking=False):
-            raise Misuse("somebody else reads this session's events")
+        # Ctrl-C may even keep what is to be done at the end from being done: then this is gone with whoever had it.
+        here = _Inside()
+        with self._looking:
+            if self._inside() is not None:
+                raise Misuse("somebody else reads this session's events")
+            self._inside = weakref.ref(here)
         try:
             yield
         finally:
-            self._reading.release()
+            self._inside = _nobody
 
     def ack(self, seq: int) -> None:
         """Acknowledges every event up to this number."""
@@ -268,12 +281,25 @@ class Session(Owner):
         self._in_hand.clear()
         self._call(self._handle.fail)
 
+    def hand_back(self) -> None:
+        """What was handed out and not acknowledged comes again, and unlike with `fail` nothing is held against it."""
+        self._in_hand.clear()
+        self._call(self._handle.hand_back)
+
     def close(self) -> None:
         """Ends the session. Idempotent."""
         try:
             self._call(self._handle.shutdown)
         except Closed:
             pass
+
+
+class _Inside:
+    """Somebody reads a session, as long as this is there."""
+
+
+def _nobody() -> Optional[_Inside]:
+    return None
 
 
 class _Stream(Iterator[model.Event]):
@@ -301,7 +327,7 @@ class _Stream(Iterator[model.Event]):
                 if isinstance(given, model.SessionEnded):
                     raise StopIteration
             if not session._in_hand:
-                session._in_hand.extend(session._taken(session.AT_ONCE, self._timeout))
+                session._fill(self._timeout)
             if not session._in_hand:
                 raise StopIteration
             self._given = session._in_hand[0]

@@ -329,6 +329,15 @@ impl SessionQueue {
     /// What was handed out and not acknowledged could not be dealt with: it comes again, one by one. A row that
     /// failed three times is parked: acknowledged, and told. Returns how many batches failed in a row.
     pub(crate) fn fail(&self, wake: &dyn Wake) -> u32 {
+        self.take_back(true, wake)
+    }
+
+    /// What was handed out and not acknowledged comes again, and nothing is to blame for it.
+    pub(crate) fn hand_back(&self, wake: &dyn Wake) {
+        self.take_back(false, wake);
+    }
+
+    fn take_back(&self, failed_at_it: bool, wake: &dyn Wake) -> u32 {
         let mut parked = Vec::new();
         let attachment;
         let failures = {
@@ -344,7 +353,7 @@ impl SessionQueue {
                     // Of a session that has ended only the end comes again; its rows are in the log for the next one.
                     _ if over => {}
                     Place::Row { position, failures } => {
-                        let failures = failures + u8::from(failed == 1);
+                        let failures = failures + u8::from(failed_at_it && failed == 1);
                         if failures >= MAX_FAILURES {
                             parked.push((position, handed.body));
                         } else {
@@ -355,8 +364,9 @@ impl SessionQueue {
                     Place::Slot(slot) => inner.held().slots.give_back(slot, handed.body),
                 }
             }
-            inner.singly = if over { 0 } else { inner.singly.max(failed) - parked.len() };
-            inner.failures_in_a_row += 1;
+            let singly = if failed_at_it { inner.singly.max(failed) - parked.len() } else { inner.singly };
+            inner.singly = if over { 0 } else { singly };
+            inner.failures_in_a_row += u32::from(failed_at_it);
             inner.failures_in_a_row
         };
         for (position, body) in parked {

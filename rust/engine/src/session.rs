@@ -251,6 +251,12 @@ impl Session {
         self.inner.queue.fail(&*self.inner.shared);
     }
 
+    /// The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike
+    /// with [`fail`](Session::fail) nothing is held against it.
+    pub fn hand_back(&self) {
+        self.inner.queue.hand_back(&*self.inner.shared);
+    }
+
     /// Ends the session.
     pub fn close(&self) {
         self.inner.shared.tell_session(self.id(), ToShard::Close(self.id(), EndReason::Closed));

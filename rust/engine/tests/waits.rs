@@ -261,6 +261,34 @@ fn a_pull_is_bounded_in_bytes() {
 }
 
 #[test]
+fn what_is_handed_back_comes_again_and_is_never_parked() {
+    let world = World::new();
+    world.create("alice");
+    let [bob] = world.sessions(["bob"]);
+    for text in ["one", "two"] {
+        say(&world.engine, text);
+    }
+    for _ in 0..5 {
+        assert_eq!(texts(&bob.next_events(10, Duration::ZERO).unwrap()), ["one", "two"]);
+        bob.hand_back();
+    }
+    for _ in 0..5 {
+        assert_eq!(texts(&bob.next_events(1, Duration::ZERO).unwrap()), ["one"]);
+        bob.hand_back();
+    }
+    // It says nothing of what it failed at before: that still comes one by one, and is parked at the third time.
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(texts(&bob.next_events(10, Duration::ZERO).unwrap()).join(" "));
+        bob.fail();
+        bob.next_events(10, Duration::ZERO).unwrap();
+        bob.hand_back();
+    }
+    assert_eq!(seen, ["one two", "one", "one", "one"]);
+    assert_eq!(texts(&bob.next_events(10, Duration::ZERO).unwrap()), ["two"]);
+}
+
+#[test]
 fn a_descriptor_is_refused_where_there_is_nothing_to_wait_for() {
     assert_eq!(World::new().engine.wakeup_fd().unwrap_err().kind, ErrorKind::Misuse);
     let engine = engine();

@@ -349,6 +349,15 @@ impl Session {
         })
     }
 
+    /// The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+    /// `fail` nothing is held against it.
+    pub fn hand_back(&self) -> Result<()> {
+        self.call(|session| {
+            session.hand_back();
+            Ok(())
+        })
+    }
+
     /// Ends the session. Idempotent.
     pub fn shutdown(&self) -> Result<()> {
         self.session.call_even_if_failed(|session| {

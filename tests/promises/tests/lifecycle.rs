@@ -151,6 +151,7 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     let misuse = done(engine.shutdown(true));
     assert_eq!(misuse, Err(ErrorKind::Misuse), "waiting for itself");
     call("fail", Ok(()));
+    call("hand_back", Ok(()));
     call("close", {
         session.close();
         Ok(())

@@ -813,6 +813,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_go_offline(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_hand_back(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_history(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_interrupt(
@@ -975,6 +977,8 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_session_fail(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_go_offline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_hand_back(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_history(`ptr`: Long,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -1247,6 +1251,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() and 0xFFFF) != 27247) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_hand_back() and 0xFFFF) != 42052) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_history() and 0xFFFF) != 32253) {
@@ -3217,6 +3224,12 @@ public interface SessionInterface {
     fun `goOffline`()
     
     /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+    fun `handBack`()
+    
+    /**
      * Reads a page of history.
      */
     fun `history`(`request`: HistoryRequest): HistoryPage
@@ -3588,6 +3601,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     callWithHandle {
     uniffiRustCallWithError(RosterKitException) { _status ->
     UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+    @Throws(RosterKitException::class)override fun `handBack`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back(
         it,
         _status)
 }
