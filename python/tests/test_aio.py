@@ -113,12 +113,12 @@ def test_cancelling_abandons_the_wait_only(file: Path) -> None:
 def test_a_session_that_nobody_has_ends(file: Path) -> None:
     async def main() -> None:
         async with opened(file) as engine:
-            alice = await engine.open_session(ALICE)
-            bob = await engine.open_session(BOB)
-            assert (await alice.send(BOB, "hello")).outcome is rosterkit.Outcome.DELIVERED
-            del bob
+            one, other = await engine.open_session(ALICE), await engine.open_session(ALICE)
+            await one.set_presence("busy")
+            assert (await other.presence(ALICE)).state is rosterkit.PresenceState.BUSY
+            del one
             gc.collect()
-            while (await alice.send(BOB, "hello")).outcome is rosterkit.Outcome.DELIVERED:
+            while (await other.presence(ALICE)).state is rosterkit.PresenceState.BUSY:
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(main(), 10))
