@@ -243,6 +243,13 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_IMPORT_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_IMPORT_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceImportListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_SESSION_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_SESSION_LISTENER_METHOD0
 typedef void (*UniffiCallbackInterfaceSessionListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull, 
@@ -255,6 +262,15 @@ typedef void (*UniffiCallbackInterfaceSessionListenerMethod0)(uint64_t, RustBuff
 typedef void (*UniffiCallbackInterfaceLogSinkMethod0)(uint64_t, RustBuffer, void* _Nonnull, 
         RustCallStatus *_Nonnull uniffiCallStatus
     );
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_IMPORT_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_IMPORT_LISTENER
+typedef struct UniffiVTableCallbackInterfaceImportListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceImportListenerMethod0 _Nonnull onProgress;
+} UniffiVTableCallbackInterfaceImportListener;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_SESSION_LISTENER
@@ -337,7 +353,12 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_engine_failure(uint64_t ptr, RustCallS
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_IMPORT_XEP0227
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_IMPORT_XEP0227
-RustBuffer uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(uint64_t ptr, RustBuffer path, RustCallStatus *_Nonnull out_status
+RustBuffer uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(uint64_t ptr, RustBuffer path, RustBuffer listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_INTERRUPT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_INTERRUPT
+void uniffi_rosterkit_ffi_fn_method_engine_interrupt(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_NEXT_ANSWERS
@@ -347,7 +368,7 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_answers(uint64_t ptr, int3
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_NEXT_BATCHES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_NEXT_BATCHES
-RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_batches(uint64_t ptr, int32_t max_events, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
+RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_batches(uint64_t ptr, int32_t max_events, int64_t max_bytes, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_SESSION
@@ -383,6 +404,31 @@ void uniffi_rosterkit_ffi_fn_method_engine_shutdown(uint64_t ptr, int8_t wait, R
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SUBMIT
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SUBMIT
 RustBuffer uniffi_rosterkit_ffi_fn_method_engine_submit(uint64_t ptr, RustBuffer commands, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_WAKEUP_FD
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_WAKEUP_FD
+int32_t uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_IMPORTLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_IMPORTLISTENER
+uint64_t uniffi_rosterkit_ffi_fn_clone_importlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FREE_IMPORTLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FREE_IMPORTLISTENER
+void uniffi_rosterkit_ffi_fn_free_importlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_INIT_CALLBACK_VTABLE_IMPORTLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_INIT_CALLBACK_VTABLE_IMPORTLISTENER
+void uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(const UniffiVTableCallbackInterfaceImportListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_IMPORTLISTENER_ON_PROGRESS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_IMPORTLISTENER_ON_PROGRESS
+void uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(uint64_t ptr, RustBuffer progress, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_SESSIONLISTENER
@@ -485,9 +531,19 @@ void uniffi_rosterkit_ffi_fn_method_session_fail(uint64_t ptr, RustCallStatus *_
 void uniffi_rosterkit_ffi_fn_method_session_go_offline(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HAND_BACK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HAND_BACK
+void uniffi_rosterkit_ffi_fn_method_session_hand_back(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HISTORY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_HISTORY
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_history(uint64_t ptr, RustBuffer request, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_INTERRUPT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_INTERRUPT
+void uniffi_rosterkit_ffi_fn_method_session_interrupt(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_NEXT_EVENTS
@@ -518,6 +574,11 @@ void uniffi_rosterkit_ffi_fn_method_session_retire_device(uint64_t ptr, RustBuff
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ROSTER
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ROSTER
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_roster(uint64_t ptr, RustBuffer since, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RUN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RUN
+void uniffi_rosterkit_ffi_fn_method_session_run(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SEND
@@ -924,6 +985,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_INTERRUPT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_INTERRUPT
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_interrupt(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_NEXT_ANSWERS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_NEXT_ANSWERS
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_next_answers(void
@@ -975,6 +1042,18 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_shutdown(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SUBMIT
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SUBMIT
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_submit(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_WAKEUP_FD
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_WAKEUP_FD
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_IMPORTLISTENER_ON_PROGRESS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_IMPORTLISTENER_ON_PROGRESS
+uint16_t uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress(void
     
 );
 #endif
@@ -1050,9 +1129,21 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_go_offline(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_HAND_BACK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_HAND_BACK
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_hand_back(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_HISTORY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_HISTORY
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_history(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_INTERRUPT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_INTERRUPT
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_interrupt(void
     
 );
 #endif
@@ -1089,6 +1180,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_retire_device(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ROSTER
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ROSTER
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_roster(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RUN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RUN
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_run(void
     
 );
 #endif

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,14 @@ import pytest
 import rosterkit
 
 ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """What hangs says where, and ends."""
+    faulthandler.dump_traceback_later(90, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture
@@ -47,3 +58,23 @@ def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
 
 def texts(events: list[rosterkit.Event]) -> list[object]:
     return [event.message.body for event in events if isinstance(event, rosterkit.MessageReceived)]
+
+
+#: Opens an engine, and says when it is about to wait.
+PREPARED = """
+import asyncio, sys, threading, time
+import rosterkit, rosterkit.aio
+engine = rosterkit.Engine.in_memory(["example.org"])
+engine.create_account("alice@example.org")
+alice = engine.open_session("alice@example.org")
+stuck = threading.Event()
+def ready():
+    print("ready", flush=True)
+"""
+
+
+def run(code: str) -> subprocess.Popen[str]:
+    """Runs it in another process, behind what is prepared."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PREPARED + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,6 +106,31 @@ def test_cancelling_abandons_the_wait_only(file: Path) -> None:
             async for event in bob.events(timeout=5):
                 assert texts([event]) == ["hello"]
                 break
+
+    asyncio.run(main())
+
+
+def test_a_session_that_nobody_has_ends(file: Path) -> None:
+    async def main() -> None:
+        async with opened(file) as engine:
+            one, other = await engine.open_session(ALICE), await engine.open_session(ALICE)
+            await one.set_presence("busy")
+            assert (await other.presence(ALICE)).state is rosterkit.PresenceState.BUSY
+            del one
+            gc.collect()
+            while (await other.presence(ALICE)).state is rosterkit.PresenceState.BUSY:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_no_thread_waits_for_the_loop(file: Path) -> None:
+    async def main() -> None:
+        async with opened(file) as engine:
+            await engine.open_session(ALICE)
+            names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+            # Opening is no command, so it was done beside the loop.
+            assert all(name.startswith("asyncio_") for name in names), names
 
     asyncio.run(main())
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -110,67 +107,6 @@ def test_a_message_fails_three_times(world: rosterkit.Engine) -> None:
         bob.fail()
     assert len(set(ids)) == 1
     assert bob.next_events(timeout=0) == [rosterkit.MessageParked(0, ids[0])]
-
-
-class Stops(BaseException):
-    """What no `except Exception` catches."""
-
-
-@pytest.mark.parametrize("error", [ValueError("no"), Stops(), KeyboardInterrupt(), SystemExit(3)])
-def test_a_listener_that_raises_gets_it_again(engine: rosterkit.Engine, error: BaseException) -> None:
-    heard: list[rosterkit.Event] = []
-
-    class Fails:
-        def on_events(self, events: Sequence[rosterkit.Event]) -> None:
-            heard.extend(events)
-            if len(heard) == 1:
-                raise error
-
-    session = engine.open_session(BOB, listener=Fails())
-    engine.send(ALICE, BOB, "hello")
-    eventually(lambda: len(heard) == 2)
-    first, second = heard
-    assert first == second and first.seq < second.seq
-    session.close()
-
-
-def test_a_listener_calls_the_engine(engine: rosterkit.Engine) -> None:
-    refused: list[BaseException] = []
-    bob: Optional[rosterkit.Session] = None
-
-    def answers(events: Sequence[rosterkit.Event]) -> None:
-        for event in events:
-            if isinstance(event, rosterkit.MessageReceived) and bob is not None:
-                bob.send(event.message.sender, "yes, " + str(event.message.text))
-                try:
-                    engine.shutdown(wait=True)
-                except rosterkit.Misuse as error:
-                    refused.append(error)
-
-    bob = engine.open_session(BOB, listener=answers)
-    alice = engine.open_session(ALICE)
-    alice.send(BOB, "hello")
-    assert texts(alice.next_events(timeout=2)) == ["yes, hello"]
-    eventually(lambda: len(refused) == 1)
-
-
-def test_a_listener_drops_the_engine() -> None:
-    engine: Optional[rosterkit.Engine] = rosterkit.Engine.in_memory(["example.org"])
-    assert engine is not None
-    engine.create_account(ALICE)
-    engine.create_account(BOB)
-    heard: list[rosterkit.Event] = []
-
-    def drops(events: Sequence[rosterkit.Event]) -> None:
-        nonlocal engine
-        engine = None
-        heard.extend(events)
-
-    bob = engine.open_session(BOB, listener=drops)
-    engine.send(ALICE, BOB, "hello")
-    eventually(lambda: rosterkit.SessionEnded(0, "shutdown") in heard)
-    with pytest.raises(rosterkit.Closed):
-        bob.roster()
 
 
 def test_an_unknown_kind_of_event_is_no_failure() -> None:
@@ -288,13 +224,6 @@ def test_leases_and_time(world: rosterkit.Engine) -> None:
     assert bob.roster().buddies == ()
     world.advance(2)
     assert bob.next_events(timeout=0) == [rosterkit.SessionEnded(0, "lease-expired")]
-
-
-def test_an_import() -> None:
-    export = Path(__file__).parents[2] / "tests/fixtures/xep0227/ejabberd-23.01.xml"
-    with rosterkit.Engine.virtual(["rosterkit.example"]) as world:
-        assert world.import_xep0227(export).accounts == 12
-        assert world.open_session("alice@rosterkit.example").roster().buddies
 
 
 def test_a_thousand_sends_in_flight_from_one_thread(engine: rosterkit.Engine) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from . import model
 from ._native import native
 from .errors import InvalidArgument
 
+D = TypeVar("D")
 E = TypeVar("E", bound=enum.Enum)
 
 
@@ -68,21 +70,25 @@ def roster(given: Any) -> model.Roster:
     return model.Roster(tuple(buddy(b) for b in given.buddies), given.version)
 
 
+def _made(kind: type[D], **fields: Any) -> D:
+    """A value of an immutable class, whose own way to make one sets each field by a call: messages are many."""
+    made = object.__new__(kind)
+    made.__dict__.update(fields)
+    return made
+
+
 def message(given: Any) -> model.Message:
-    body: Union[str, model.Data]
-    if given.body.is_TEXT():
-        body = given.body.text
-    else:
-        body = model.Data(given.body.media_type, given.body.bytes)
-    return model.Message(
-        given.position,
-        given.id,
-        given.sender,
-        given.recipient,
-        given.time_ms,
-        given.is_copy,
-        body,
-        given.extensions,
+    body = given.body
+    return _made(
+        model.Message,
+        position=given.position,
+        id=given.id,
+        sender=given.sender,
+        recipient=given.recipient,
+        time_ms=given.time_ms,
+        is_copy=given.is_copy,
+        body=body.text if body.is_TEXT() else model.Data(body.media_type, body.bytes),
+        extensions=given.extensions,
     )
 
 
@@ -157,7 +163,7 @@ def case_name(given: Any) -> str:
 
 
 _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
-    "MESSAGE_RECEIVED": lambda seq, b: model.MessageReceived(seq, message(b.message)),
+    "MESSAGE_RECEIVED": lambda seq, b: _made(model.MessageReceived, seq=seq, message=message(b.message)),
     "BUDDY_REQUESTED": lambda seq, b: model.BuddyRequested(seq, b.position, b.sender, b.note, b.time_ms),
     "PRESENCE_CHANGED": lambda seq, b: model.PresenceChanged(seq, b.subject, presence(b.presence)),
     "SNAPSHOT_ENDED": lambda seq, b: model.SnapshotEnded(seq),
@@ -170,11 +176,23 @@ _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
 }
 
 
+_BY_CASE = {getattr(native.EventBody, name): make for name, make in _EVENTS.items()}
+
+
 def event(given: Any) -> model.Event:
     """An event. One that this package has no class for is an `OtherEvent`, never a failure."""
-    name = case_name(given.body)
-    make = _EVENTS.get(name)
-    return model.OtherEvent(given.seq, name, "{}") if make is None else make(given.seq, given.body)
+    body = given.body
+    make = _BY_CASE.get(type(body))
+    return model.OtherEvent(given.seq, case_name(body), "{}") if make is None else make(given.seq, body)
+
+
+def events(given: Iterable[Any]) -> list[model.Event]:
+    """A batch of them."""
+    return [event(one) for one in given]
+
+
+def import_summary(given: Any) -> model.ImportSummary:
+    return model.ImportSummary(given.accounts, given.buddies, given.messages)
 
 
 def answer(given: Any) -> Any:

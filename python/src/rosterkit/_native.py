@@ -1,15 +1,15 @@
-"""The generated module. It has no types that a checker reads, so everything of it is `Any`."""
+"""The generated module. It is not among the sources and has no types that a checker reads, so everything of it is `Any`."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from typing import Any, Callable
 
-from . import _generated
-from .errors import Closed, translated
+from .errors import Closed, InvalidArgument, translated
 
-native: Any = _generated.rosterkit
+native: Any = importlib.import_module("._generated.rosterkit", __package__)
 
 _FAILURES = (native.RosterKitError, native.InternalError)
 
@@ -21,10 +21,16 @@ class Owner:
         self._process = os.getpid()
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._not_in_a_fork()
+        return call(function, *arguments)
+
+    def _not_in_a_fork(self) -> None:
         # In a fork nothing may be touched that the parent's threads held a lock on at that moment.
         if self._process != os.getpid():
-            raise Closed("this process is a fork of the one that opened the engine: open one after forking")
-        return call(function, *arguments)
+            raise Closed(
+                "this process is a fork of the one that opened the engine: open one in a process that is spawned, or was "
+                "forked before"
+            )
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -33,15 +39,17 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except _FAILURES as error:
         raise translated(error) from None
+    except ValueError as error:
+        # The generated code's: a number that is too large, a text with half a character.
+        raise InvalidArgument(str(error)) from None
 
 
 def _in_child() -> None:
     # A thread of the parent's may have held these, and no thread of the child's will ever give them back.
-    for converter in (
-        native._UniffiFfiConverterTypeSessionListener,
-        native._UniffiFfiConverterTypeLogSink,
-    ):
-        converter._handle_map._lock = threading.Lock()
+    for converter in vars(native).values():
+        handles = getattr(converter, "_handle_map", None)
+        if handles is not None:
+            handles._lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,16 +7,15 @@
             async for event in alice.events(timeout=1):
                 ...
 
-Nothing in the library is async: commands are submitted and answered by ticket, events are read through the engine, and two
-threads of the engine's bring both to the loop. A thousand sends in flight need no more. Cancelling abandons the wait and
-never the operation.
+Nothing in the library is async: commands are submitted and answered by ticket, events are read through the engine, and the
+loop watches the engine's descriptor for both. A thousand sends in flight need no thread. Cancelling abandons the wait and
+never the operation. It needs a loop with `add_reader`, so a Unix.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
@@ -27,8 +26,9 @@ from ._native import Owner, call, native
 from .errors import Closed, Misuse, RosterKitError
 from .session import session_options
 
-#: How long one look waits. The threads end by themselves within it when nobody has the engine any more.
-_LOOK_MS = 500
+#: How much one look brings, so that the loop turns meanwhile. What is left makes it look again.
+_AT_ONCE = 256
+_BYTES_AT_ONCE = 1 << 20
 
 
 class _Opening:
@@ -66,11 +66,16 @@ class Engine(Owner):
         self._handle = handle
         self._loop = loop
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        # Held while a ticket is taken and put down, so that no answer comes before its place is there.
-        self._tickets = threading.Lock()
-        self._sessions: dict[int, Session] = {}
+        # A session ends when nobody has it any more.
+        self._sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
+        # What came for sessions that are being opened.
+        self._opening = 0
         self._early: dict[int, list[model.Event]] = {}
-        self._threads: set[str] = set()
+        self._open_ends = {"answers", "events"}
+        self._descriptor: int = self._call(handle.wakeup_fd)
+        loop.add_reader(self._descriptor, _look, weakref.ref(self))
+        self._unwatch = weakref.finalize(self, _unwatch_later, loop, self._descriptor, handle)
+        self._unwatch.atexit = False
         _sync.shut_down_at_exit(self)
 
     @classmethod
@@ -108,109 +113,102 @@ class Engine(Owner):
         lease: Optional[float] = None,
         reads_messages: bool = True,
     ) -> Session:
-        """Opens a session of an account."""
-        self._run("events", _bring_events)
+        """Opens a session of an account. It ends when nothing refers to it any more."""
         options = session_options(device, instance, lease, reads_messages, read_by_engine=True)
-        handle = await self._in_thread(self._handle.open_session, address, options, None)
-        session = Session(self, handle, address)
-        self._sessions[session.id] = session
-        session._arrived(self._early.pop(session.id, []))
-        return session
+        self._opening += 1
+        try:
+            handle = await self._in_thread(self._handle.open_session, address, options, None)
+            session = Session(self, handle, address)
+            self._sessions[session.id] = session
+            session._arrived(self._early.pop(session.id, []))
+            return session
+        finally:
+            self._opening -= 1
+            if self._opening == 0:
+                self._early.clear()
 
     async def shutdown(self) -> None:
         """Shuts the engine down and waits until everything is written and the file let go. Idempotent."""
         await self._in_thread(self._handle.shutdown, True)
-        # The last events are on their way to the loop before this returns.
-        while self._threads:
-            await asyncio.sleep(0.01)
+        # What was answered and told at the end is there by now.
+        while self._open_ends:
+            self._look()
 
     def _submit(self, command: commands.Command) -> asyncio.Future[Any]:
+        [ticket] = self._call(self._handle.submit, [command.lowered()])
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._run("answers", _bring_answers)
-        with self._tickets:
-            [ticket] = self._call(self._handle.submit, [command.lowered()])
-            self._waiting[ticket] = future
+        self._waiting[ticket] = future
         return future
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._loop.run_in_executor(None, lambda: self._call(function, *arguments))
 
-    # ---- what the threads bring, on the loop ----
+    # ---- what the engine has for the loop ----
 
-    def _run(self, what: str, bring: Callable[[weakref.ref[Engine], str], None]) -> None:
-        if what not in self._threads:
-            self._threads.add(what)
-            # It must not keep the engine alive.
-            arguments = (weakref.ref(self), what)
-            threading.Thread(target=bring, args=arguments, name=f"rosterkit-{what}", daemon=True).start()
-
-    def _answered(self, answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-        for future, result in answers:
-            if future.done():
-                continue
-            if isinstance(result, RosterKitError):
-                future.set_exception(result)
+    def _look(self) -> None:
+        if "answers" in self._open_ends:
+            try:
+                answers = self._call(self._handle.next_answers, _AT_ONCE, 0)
+            except RosterKitError:
+                self._has_ended("answers")
             else:
-                future.set_result(result)
-
-    def _happened(self, batches: Sequence[tuple[int, list[model.Event]]]) -> None:
-        for session_id, events in batches:
-            session = self._sessions.get(session_id)
-            if session is None:
-                self._early.setdefault(session_id, []).extend(events)
+                for answered in answers:
+                    self._answered(answered.ticket, _convert.answer(answered.answer))
+        if "events" in self._open_ends:
+            try:
+                batches = self._call(self._handle.next_batches, _AT_ONCE, _BYTES_AT_ONCE, 0)
+            except RosterKitError:
+                self._has_ended("events")
             else:
-                session._arrived(events)
+                for batch in batches:
+                    self._happened(batch.session_id, _convert.events(batch.events))
 
-    def _over(self, what: str) -> None:
-        self._threads.discard(what)
+    def _answered(self, ticket: int, result: Any) -> None:
+        future = self._waiting.pop(ticket)
+        if future.done():
+            return
+        if isinstance(result, RosterKitError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    def _happened(self, session_id: int, events: list[model.Event]) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session._arrived(events)
+        elif self._opening:
+            self._early.setdefault(session_id, []).extend(events)
+
+    def _has_ended(self, what: str) -> None:
+        self._open_ends.discard(what)
         if what == "answers":
-            with self._tickets:
-                left, self._waiting = self._waiting, {}
-            self._answered([(future, Closed("the engine is shut down")) for future in left.values()])
+            for ticket in list(self._waiting):
+                self._answered(ticket, Closed("the engine is shut down"))
         else:
             # Whoever was not told is told now: the engine is down, and a stream must not wait for ever.
             for session in list(self._sessions.values()):
                 session._arrived([model.SessionEnded(session._last_seq, "shutdown")])
+        if not self._open_ends and self._unwatch.detach():
+            self._loop.remove_reader(self._descriptor)
 
 
-def _bring_answers(engine: weakref.ref[Engine], what: str) -> None:
-    def look(here: Engine) -> None:
-        answers = here._call(here._handle.next_answers, 1_024, _LOOK_MS)
-        with here._tickets:
-            found = [(here._waiting.pop(a.ticket, None), a) for a in answers]
-        here._loop.call_soon_threadsafe(
-            here._answered, [(future, _convert.answer(a.answer)) for future, a in found if future is not None]
-        )
-
-    _bring(engine, what, look)
+def _look(engine: weakref.ref[Engine]) -> None:
+    here = engine()
+    if here is not None:
+        here._look()
 
 
-def _bring_events(engine: weakref.ref[Engine], what: str) -> None:
-    def look(here: Engine) -> None:
-        batches = here._call(here._handle.next_batches, 1_024, _LOOK_MS)
-        happened = [(b.session_id, [_convert.event(e) for e in b.events]) for b in batches]
-        here._loop.call_soon_threadsafe(here._happened, happened)
+def _unwatch_later(loop: asyncio.AbstractEventLoop, descriptor: int, handle: Any) -> None:
+    """Nobody has the engine any more, which may be found on any thread. The descriptor is the engine's until it is left."""
+    try:
+        loop.call_soon_threadsafe(_unwatch, loop, descriptor, handle)
+    except RuntimeError:
+        # The loop is closed, and watches nothing.
+        pass
 
-    _bring(engine, what, look)
 
-
-def _bring(engine: weakref.ref[Engine], what: str, look: Callable[[Engine], None]) -> None:
-    while True:
-        here = engine()
-        if here is None:
-            return
-        try:
-            look(here)
-        except RosterKitError:
-            try:
-                here._loop.call_soon_threadsafe(here._over, what)
-            except RuntimeError:
-                pass
-            return
-        except RuntimeError:
-            # The loop is closed: nobody waits on it.
-            return
-        del here
+def _unwatch(loop: asyncio.AbstractEventLoop, descriptor: int, _handle: Any) -> None:
+    loop.remove_reader(descriptor)
 
 
 class Session:
@@ -404,7 +402,7 @@ class _Stream(AsyncIterator[model.Event]):
             if not self._over:
                 session._engine._call(session._engine._handle.ack, session.id, given.seq)
         while not session._in_hand:
-            if self._over or "events" not in session._engine._threads:
+            if self._over or "events" not in session._engine._open_ends:
                 raise StopAsyncIteration
             session._wake.clear()
             try:

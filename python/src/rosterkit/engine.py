@@ -8,14 +8,14 @@ import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from . import _convert, _logging, model
-from ._listening import Adapter, AnyListener
+from ._listening import Adapter, AnyListener, Progress
 from ._native import Owner, call, native
-from ._waiting import SLICE_MS, in_slices
+from ._waiting import SLICE_MS, Interrupts, in_slices
 from .commands import Answered, Command
-from .errors import Closed, RosterKitError
+from .errors import Closed, Forbidden, RosterKitError
 from .session import Session, session_options
 
 _open: weakref.WeakSet[Owner] = weakref.WeakSet()
@@ -36,6 +36,8 @@ class Engine(Owner):
         super().__init__()
         self._handle = handle
         self._is_virtual = is_virtual
+        self._answer_waits = Interrupts()
+        self._batch_waits = Interrupts()
         shut_down_at_exit(self)
 
     @classmethod
@@ -100,10 +102,25 @@ class Engine(Owner):
         """The hosted domains and what is set for them."""
         return {d.name: _convert.overrides(d.preferences) for d in self._call(self._handle.domains)}
 
-    def import_xep0227(self, path: Union[str, os.PathLike[str]]) -> model.ImportSummary:
-        """Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted already."""
-        found = self._call(self._handle.import_xep0227, os.fspath(path))
-        return model.ImportSummary(found.accounts, found.buddies, found.messages)
+    def import_xep0227(
+        self,
+        path: Union[str, os.PathLike[str]],
+        progress: Optional[Callable[[model.ImportSummary], None]] = None,
+    ) -> model.ImportSummary:
+        """Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted already.
+
+        `progress` is called after each account that was read. What it raises calls the import off, and comes out here; so
+        does Ctrl-C.
+        """
+        listener = Progress(progress)
+        try:
+            return _convert.import_summary(
+                self._call(self._handle.import_xep0227, os.fspath(path), listener)
+            )
+        except Forbidden:
+            if listener.raised is None:
+                raise
+        raise listener.raised
 
     # ---- sessions ----
 
@@ -120,7 +137,7 @@ class Engine(Owner):
     ) -> Session:
         """Opens a session of an account. It ends when nothing refers to it any more.
 
-        With a listener it is called back, else read by its `events` or `next_events`; with `read_by_engine` by the
+        With a listener it is called back, else read by its `events`, `next_events` or `run`; with `read_by_engine` by the
         engine's `next_batches`, together with others. With a `lease` (in seconds) it ends when `touch` does not renew it.
         """
         options = session_options(device, instance, lease, reads_messages, read_by_engine)
@@ -147,16 +164,46 @@ class Engine(Owner):
     def next_answers(self, max_answers: int = 256, timeout: Optional[float] = None) -> list[Answered]:
         """Takes answers, waiting for the first; empty when none came."""
         taken = in_slices(
-            lambda ms: list(self._call(self._handle.next_answers, max_answers, ms)), timeout, self._is_virtual
+            lambda ms: list(self._call(self._handle.next_answers, max_answers, ms)),
+            timeout,
+            self._is_virtual,
+            self._answer_waits,
         )
         return [Answered.of(answered) for answered in taken]
 
-    def next_batches(self, max_events: int = 256, timeout: Optional[float] = None) -> list[model.Batch]:
-        """Takes batches of sessions that are read by the engine, waiting for the first; empty when none came."""
+    def next_batches(
+        self, max_events: int = 256, timeout: Optional[float] = None, *, max_bytes: int = 1 << 20
+    ) -> list[model.Batch]:
+        """Takes batches of sessions that are read by the engine, waiting for the first; empty when none came.
+
+        They have no more events in all than `max_events`, and no more content than `max_bytes`; an event that alone is
+        larger comes alone.
+        """
         taken = in_slices(
-            lambda ms: list(self._call(self._handle.next_batches, max_events, ms)), timeout, self._is_virtual
+            lambda ms: list(self._call(self._handle.next_batches, max_events, max_bytes, ms)),
+            timeout,
+            self._is_virtual,
+            self._batch_waits,
         )
-        return [model.Batch(b.session_id, tuple(_convert.event(e) for e in b.events)) for b in taken]
+        return [model.Batch(b.session_id, tuple(_convert.events(b.events))) for b in taken]
+
+    def interrupt(self) -> None:
+        """Ends every wait in `next_answers` and `next_batches`, which then returns nothing.
+
+        Of either, when nobody waits, the next wait ends at once. Sessions have an `interrupt` of their own.
+        """
+        self._answer_waits.rise()
+        self._batch_waits.rise()
+        self._call(self._handle.interrupt)
+
+    def wakeup_fd(self) -> int:
+        """A descriptor for `select` and what is like it, on Unix.
+
+        It is readable exactly as long as there are answers or batches to take, and from the end of the engine on. Do not
+        read it, do not close it, and do not wait on it any more when nothing refers to the engine.
+        """
+        descriptor: int = self._call(self._handle.wakeup_fd)
+        return descriptor
 
     def ack(self, session_id: int, seq: int) -> None:
         """Acknowledges a batch, by its session and its last event's number."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Optional, Union
+from contextlib import contextmanager
+from typing import Any, Callable, Optional, Union
 
 from . import _convert, model
+from ._listening import AnyListener, hears, log_failure
 from ._native import Owner, native
-from ._waiting import in_slices
-from .errors import Closed, Misuse
+from ._waiting import Interrupts, in_slices
+from .errors import Closed, Misuse, RosterKitError
+
+#: After so many failures in a row a listener is called no more.
+MAX_FAILURES = 100
 
 
 class Session(Owner):
@@ -19,13 +25,18 @@ class Session(Owner):
     It ends by `close`, at the end of a `with`, when nothing refers to it any more, or as a `SessionEnded` event says.
     """
 
+    #: As many as one look brings. What waits here does not learn of newer presence.
+    AT_ONCE = 32
+
     def __init__(self, handle: Any, account: str, is_virtual: bool) -> None:
         super().__init__()
         self._handle = handle
         self._is_virtual = is_virtual
         self._in_hand: deque[model.Event] = deque()
         self._reader: Optional[object] = None
-        self._reading = threading.Lock()
+        self._looking = threading.Lock()
+        self._inside: Callable[[], Optional[_Inside]] = _nobody
+        self._waits = Interrupts()
         #: The account's address.
         self.account = account
         #: The session's number in this run of the engine.
@@ -180,10 +191,86 @@ class Session(Owner):
 
     def next_events(self, max_events: int = 64, timeout: Optional[float] = None) -> list[model.Event]:
         """Takes events, waiting for the first; empty when none came. Acknowledges nothing: `ack` does."""
+        with self._alone(), self._handing_back():
+            return self._taken(max_events, timeout)
+
+    def _fill(self, timeout: Optional[float]) -> None:
+        with self._handing_back():
+            self._in_hand.extend(self._taken(self.AT_ONCE, timeout))
+
+    def _taken(self, max_events: int, timeout: Optional[float]) -> list[model.Event]:
         taken = in_slices(
-            lambda ms: list(self._call(self._handle.next_events, max_events, ms)), timeout, self._is_virtual
+            lambda ms: list(self._call(self._handle.next_events, max_events, ms)),
+            timeout,
+            self._is_virtual,
+            self._waits,
         )
-        return [_convert.event(event) for event in taken]
+        return _convert.events(taken)
+
+    @contextmanager
+    def _handing_back(self) -> Iterator[None]:
+        try:
+            yield
+        except RosterKitError:
+            raise
+        except BaseException:
+            # Ctrl-C, with events on their way to here: they come again, or acknowledging what comes after them would
+            # acknowledge them too.
+            self.hand_back()
+            raise
+
+    def run(self, listener: AnyListener) -> None:
+        """Calls a listener with the session's events on this thread, until the session has ended or `interrupt` is called.
+
+        Returning acknowledges. After an `Exception`, which goes to the log, the events come again one by one, and a message
+        that fails three times is parked; the hundredth in a row comes out of here. So does at once what is no
+        `Exception`, as Ctrl-C: what the listener was called with is the first that is read next.
+        """
+        on_events, failures = hears(listener), 0
+        with self._alone():
+            begun = self._waits.begin()
+            while not self._waits.end(begun):
+                if not self._in_hand:
+                    self._fill(None)
+                events = list(self._in_hand)
+                if not events:
+                    return
+                try:
+                    on_events(events)
+                except Exception:
+                    failures += 1
+                    self.fail()
+                    if failures >= MAX_FAILURES:
+                        raise
+                    log_failure()
+                else:
+                    failures = 0
+                    self.ack(events[-1].seq)
+                    self._in_hand.clear()
+                    if isinstance(events[-1], model.SessionEnded):
+                        return
+
+    def interrupt(self) -> None:
+        """Ends the wait in `next_events`, which then returns nothing, in `events`, or in `run`, after the call it is in.
+
+        When nobody waits, the next wait ends at once.
+        """
+        self._waits.rise()
+        self._call(self._handle.interrupt)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._not_in_a_fork()
+        # Ctrl-C may even keep what is to be done at the end from being done: then this is gone with whoever had it.
+        here = _Inside()
+        with self._looking:
+            if self._inside() is not None:
+                raise Misuse("somebody else reads this session's events")
+            self._inside = weakref.ref(here)
+        try:
+            yield
+        finally:
+            self._inside = _nobody
 
     def ack(self, seq: int) -> None:
         """Acknowledges every event up to this number."""
@@ -194,6 +281,11 @@ class Session(Owner):
         self._in_hand.clear()
         self._call(self._handle.fail)
 
+    def hand_back(self) -> None:
+        """What was handed out and not acknowledged comes again, and unlike with `fail` nothing is held against it."""
+        self._in_hand.clear()
+        self._call(self._handle.hand_back)
+
     def close(self) -> None:
         """Ends the session. Idempotent."""
         try:
@@ -202,11 +294,16 @@ class Session(Owner):
             pass
 
 
+class _Inside:
+    """Somebody reads a session, as long as this is there."""
+
+
+def _nobody() -> Optional[_Inside]:
+    return None
+
+
 class _Stream(Iterator[model.Event]):
     """Reads a session. What it holds stays with the session, so that whoever reads next begins with it."""
-
-    #: As many as one look brings. What waits here does not learn of newer presence.
-    AT_ONCE = 32
 
     def __init__(self, session: Session, timeout: Optional[float]) -> None:
         self._session = session
@@ -219,9 +316,9 @@ class _Stream(Iterator[model.Event]):
 
     def __next__(self) -> model.Event:
         session = self._session
-        if session._reader is not self or not session._reading.acquire(blocking=False):
+        if session._reader is not self:
             raise Misuse("somebody else reads this session's events")
-        try:
+        with session._alone():
             given, self._given = self._given, None
             if given is not None:
                 session.ack(given.seq)
@@ -230,13 +327,11 @@ class _Stream(Iterator[model.Event]):
                 if isinstance(given, model.SessionEnded):
                     raise StopIteration
             if not session._in_hand:
-                session._in_hand.extend(session.next_events(self.AT_ONCE, self._timeout))
+                session._fill(self._timeout)
             if not session._in_hand:
                 raise StopIteration
             self._given = session._in_hand[0]
             return self._given
-        finally:
-            session._reading.release()
 
 
 def session_options(

@@ -69,6 +69,12 @@ impl MessageId {
         let millis = u64::try_from(millis).unwrap_or(0);
         MessageId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
+
+    /// From its text: a UUID of any version, as another system gave it.
+    pub fn parse(text: &str) -> Result<Self, crate::refusal::Refusal> {
+        let invalid = |_| crate::refusal::Refusal::InvalidArgument("the id of a message is a UUID".into());
+        uuid::Uuid::try_parse(text).map(MessageId).map_err(invalid)
+    }
 }
 
 impl fmt::Display for MessageId {

@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::relay::queue::RelayQueue;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, until, wait, wait_for};
+use crate::wakeup::{Interrupts, Source, Wakeup};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,13 +125,30 @@ pub(crate) struct Untaken {
 
 /// The engine's queue of answers to submitted commands.
 pub(crate) struct Answers {
-    inner: Mutex<(VecDeque<Untaken>, bool)>,
+    inner: Mutex<Inner>,
     there: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: VecDeque<Untaken>,
+    closed: bool,
+    interrupts: Interrupts,
+    wakeup: Option<Arc<Wakeup>>,
+}
+
+impl Inner {
+    /// Says on the descriptor whether there is something to take.
+    fn show(&self) {
+        if let Some(wakeup) = &self.wakeup {
+            wakeup.show(Source::Answers, !self.queue.is_empty() || self.closed);
+        }
+    }
 }
 
 impl Answers {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Answers { inner: Mutex::new((VecDeque::new(), false)), there: Condvar::new() })
+        Arc::new(Answers { inner: Mutex::new(Inner::default()), there: Condvar::new() })
     }
 
     /// Puts all of them, in order.
@@ -139,32 +157,36 @@ impl Answers {
             return;
         }
         let mut inner = lock(&self.inner);
-        let was_empty = inner.0.is_empty();
-        inner.0.extend(answered.drain(..));
+        let was_empty = inner.queue.is_empty();
+        inner.queue.extend(answered.drain(..));
+        inner.show();
         if was_empty {
             self.there.notify_one();
         }
     }
 
-    /// Takes up to `max` answers; waits for the first for `timeout` at most. Empty when none came in time.
+    /// Takes up to `max` answers; waits for the first for `timeout` at most, or until it is interrupted. Empty when none
+    /// came.
     pub(crate) fn take(&self, max: usize, timeout: Duration) -> Result<Vec<Answered>> {
         let until = until(timeout);
         let mut inner = lock(&self.inner);
+        let begun = inner.interrupts.begin();
         loop {
-            if !inner.0.is_empty() {
-                let n = max.min(inner.0.len());
-                let taken = inner.0.drain(..n).map(|untaken| untaken.answered).collect();
-                if !inner.0.is_empty() {
+            if !inner.queue.is_empty() {
+                let n = max.min(inner.queue.len());
+                let taken = inner.queue.drain(..n).map(|untaken| untaken.answered).collect();
+                inner.show();
+                if !inner.queue.is_empty() {
                     // Only the first was announced: what this one leaves is the next one's.
                     self.there.notify_one();
                 }
                 return Ok(taken);
             }
-            if inner.1 {
+            if inner.closed {
                 return Err(Error::closed());
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || inner.interrupts.end(begun) {
                 return Ok(Vec::new());
             }
             inner = wait_for(&self.there, inner, left);
@@ -173,8 +195,25 @@ impl Answers {
 
     /// Wakes every waiter; what is in the queue can still be taken.
     pub(crate) fn close(&self) {
-        lock(&self.inner).1 = true;
+        {
+            let mut inner = lock(&self.inner);
+            inner.closed = true;
+            inner.show();
+        }
         self.there.notify_all();
+    }
+
+    /// Ends the waits for answers; when there are none, the next one ends at once.
+    pub(crate) fn interrupt(&self) {
+        lock(&self.inner).interrupts.raise();
+        self.there.notify_all();
+    }
+
+    /// From here on the descriptor says whether there is something to take.
+    pub(crate) fn watch(&self, wakeup: &Arc<Wakeup>) {
+        let mut inner = lock(&self.inner);
+        inner.wakeup = Some(Arc::clone(wakeup));
+        inner.show();
     }
 }
 

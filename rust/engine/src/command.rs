@@ -134,7 +134,7 @@ pub struct SessionOptions {
 /// Who reads a session's queue. One consumer at a time.
 #[derive(Clone, Default)]
 pub enum Consumer {
-    /// The holder of the session, by [`Session::next_events`].
+    /// The holder of the session, by [`Session::next_events`] or [`Session::run`](crate::Session::run).
     #[default]
     Pull,
     /// The engine calls this.

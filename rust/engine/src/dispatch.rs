@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EndReason, Event, EventBody};
 use crate::queue::{SessionQueue, Wake};
 use crate::sync::{Condvar, Mutex, lock, thread_local, until, wait, wait_for};
+use crate::wakeup::{Interrupts, Source, Wakeup};
 use rosterkit_core::id::SessionId;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How many events a listener gets at once.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// After so many failures in a row a listener's session is ended.
 const MAX_FAILURES: u32 = 100;
 
@@ -28,10 +29,41 @@ pub(crate) fn is_in_callback() -> bool {
 }
 
 fn in_callback<T>(host: impl FnOnce() -> T) -> std::thread::Result<T> {
-    IN_CALLBACK.with(|here| here.set(true));
+    // What a listener calls may call another one on its thread: it is inside until the outermost has returned.
+    let outside = IN_CALLBACK.with(|here| here.replace(true));
     let result = catch_unwind(AssertUnwindSafe(host));
-    IN_CALLBACK.with(|here| here.set(false));
+    IN_CALLBACK.with(|here| here.set(outside));
     result
+}
+
+/// Calls a listener with a batch, which acknowledges it, or not. Says whether nothing follows.
+pub(crate) fn deliver(
+    queue: &SessionQueue,
+    listener: &dyn Listener,
+    events: &[Event],
+    wake: &dyn Wake,
+) -> bool {
+    let Some(last) = events.last() else { return false };
+    let is_the_end = matches!(last.body, EventBody::Ended(_));
+    match in_callback(|| listener.on_events(queue.session, events)) {
+        Ok(Ok(())) => {
+            queue.ack(last.seq, wake);
+            is_the_end
+        }
+        Ok(Err(_)) | Err(_) => {
+            let too_often = queue.fail(wake) >= MAX_FAILURES;
+            if too_often && !is_the_end {
+                wake.close(queue.session, EndReason::ListenerFailed);
+            }
+            // One that fails at the end of its session is told no more.
+            too_often && is_the_end
+        }
+    }
+}
+
+/// Whether a listener failed too often to be called with anything but the end.
+pub(crate) fn only_the_end_follows(queue: &SessionQueue) -> bool {
+    queue.failures() >= MAX_FAILURES
 }
 
 /// Sessions that are read by a listener or through the engine, and which of them have something to read.
@@ -52,6 +84,17 @@ struct Inner {
     /// Dispatchers that wait for work, and all there are.
     waiting: usize,
     closed: bool,
+    interrupts: Interrupts,
+    wakeup: Option<Arc<Wakeup>>,
+}
+
+impl Inner {
+    /// Says on the descriptor whether there is something to hand out.
+    fn show(&self) {
+        if let Some(wakeup) = &self.wakeup {
+            wakeup.show(Source::Batches, !self.to_hand.is_empty() || self.closed);
+        }
+    }
 }
 
 struct Registered {
@@ -100,6 +143,7 @@ impl Ready {
             Consumer::Listener(listener) => Some(listener),
             Consumer::Engine => None,
         };
+        queue.promise();
         let mut inner = lock(&self.inner);
         inner.listeners += usize::from(listener.is_some());
         inner.consumers.insert(queue.session, Registered { queue: Arc::downgrade(queue), listener });
@@ -119,6 +163,7 @@ impl Ready {
         }
         let (called, handed) = (inner.to_call.len() - called, inner.to_hand.len() - handed);
         let nobody = inner.to_call.len().saturating_sub(inner.waiting).min(called);
+        inner.show();
         drop(guard);
         notify(&self.for_listeners, called);
         notify(&self.for_engine, handed);
@@ -144,45 +189,61 @@ impl Ready {
 
     // ---- read through the engine ----------------------------------------------------------------------------
 
-    /// Batches of sessions that have something, up to so many events in all; waits for the first.
+    /// Batches of sessions that have something, up to so many events and bytes in all; waits for the first, or until it is
+    /// interrupted.
     pub(crate) fn next_batches(
         &self,
         max_events: usize,
+        max_bytes: usize,
         timeout: Duration,
         wake: &dyn Wake,
     ) -> Result<Vec<Batch>> {
         let until = until(timeout);
+        let begun = lock(&self.inner).interrupts.begin();
         loop {
-            let batches = self.take_batches(max_events, wake)?;
+            let batches = self.take_batches(max_events, max_bytes, wake)?;
             let left = until.saturating_duration_since(Instant::now());
             if !batches.is_empty() || left.is_zero() {
                 return Ok(batches);
             }
-            let inner = lock(&self.inner);
+            let mut inner = lock(&self.inner);
+            if inner.interrupts.end(begun) {
+                return Ok(batches);
+            }
             if inner.to_hand.is_empty() && !inner.closed {
                 drop(wait_for(&self.for_engine, inner, left));
             }
         }
     }
 
-    fn take_batches(&self, max_events: usize, wake: &dyn Wake) -> Result<Vec<Batch>> {
-        let (mut batches, mut events) = (Vec::new(), 0);
+    fn take_batches(&self, max_events: usize, max_bytes: usize, wake: &dyn Wake) -> Result<Vec<Batch>> {
+        let (mut batches, mut events, mut bytes) = (Vec::new(), 0, 0);
         while events < max_events {
             let (session, queue) = {
                 let mut inner = lock(&self.inner);
-                match inner.to_hand.pop_front() {
+                let first = inner.to_hand.pop_front();
+                inner.show();
+                match first {
                     Some(session) => (session, inner.consumers.get(&session).and_then(|r| r.queue.upgrade())),
                     None if inner.closed && batches.is_empty() => return Err(Error::closed()),
                     None => break,
                 }
             };
             let Some(queue) = queue else { continue };
-            match queue.begin().and_then(|reading| reading.take(max_events - events)) {
+            let (most, room, alone) =
+                (max_events - events, max_bytes.saturating_sub(bytes), batches.is_empty());
+            match queue.begin().and_then(|reading| reading.take_within(most, room, alone)) {
                 Ok(taken) => {
                     events += taken.len();
+                    bytes += taken.iter().map(|event| event.body.size()).sum::<usize>();
                     // Also when there was nothing: whoever was told of more meanwhile was turned away.
-                    if queue.has_more() {
+                    let has_more = queue.has_more();
+                    if has_more {
                         wake.readable(session);
+                    }
+                    if has_more && taken.is_empty() {
+                        // What is next is too large for what is left of the bytes.
+                        return Ok(batches);
                     }
                     if is_the_end(&taken) {
                         // Nobody looks at it again.
@@ -198,6 +259,19 @@ impl Ready {
             }
         }
         Ok(batches)
+    }
+
+    /// Ends the waits for batches; when there are none, the next one ends at once.
+    pub(crate) fn interrupt(&self) {
+        lock(&self.inner).interrupts.raise();
+        self.for_engine.notify_all();
+    }
+
+    /// From here on the descriptor says whether there is something to hand out.
+    pub(crate) fn watch(&self, wakeup: &Arc<Wakeup>) {
+        let mut inner = lock(&self.inner);
+        inner.wakeup = Some(Arc::clone(wakeup));
+        inner.show();
     }
 
     // ---- called back ----------------------------------------------------------------------------------------
@@ -237,26 +311,16 @@ impl Ready {
         'look: while queue.has_more() {
             let Ok(reading) = queue.begin() else { return };
             // One that failed too often is called once more: to be told the end.
-            while queue.failures() < MAX_FAILURES || queue.has_ended() {
+            while !only_the_end_follows(&queue) || queue.has_ended() {
                 let events = match reading.take(BATCH) {
                     Ok(events) => events,
                     Err(_) => return self.forget(session),
                 };
-                let Some(last) = events.last().map(|e| e.seq) else {
+                if events.is_empty() {
                     continue 'look;
-                };
-                let result = in_callback(|| listener.on_events(session, &events));
-                match result {
-                    Ok(Ok(())) => queue.ack(last, wake),
-                    Ok(Err(_)) | Err(_) => {
-                        if queue.fail(wake) >= MAX_FAILURES {
-                            // One that fails at the end of its session is told no more.
-                            if is_the_end(&events) {
-                                return self.forget(session);
-                            }
-                            wake.close(session, EndReason::ListenerFailed);
-                        }
-                    }
+                }
+                if deliver(&queue, &*listener, &events, wake) {
+                    return self.forget(session);
                 }
             }
             drop(reading);
@@ -269,7 +333,11 @@ impl Ready {
 
     /// Wakes everybody who waits, and lets go of listeners that were told the end.
     pub(crate) fn close(&self) {
-        lock(&self.inner).closed = true;
+        {
+            let mut inner = lock(&self.inner);
+            inner.closed = true;
+            inner.show();
+        }
         self.for_listeners.notify_all();
         self.for_engine.notify_all();
     }

@@ -2,7 +2,9 @@
 
 use crate::answers::{Answers, Call, Credit, Credits, ReplyTo};
 use crate::clock::{Clock, SystemClock, VirtualClock};
-use crate::command::{Actor, Answer, Answered, Command, Receipt, Send, SessionOptions, Ticket};
+use crate::command::{
+    Actor, Answer, Answered, Command, ListenerError, Receipt, Send, SessionOptions, Ticket,
+};
 use crate::dispatch::{Batch, Ready, is_in_callback};
 use crate::drive::Steps;
 use crate::drive::threads::Threads;
@@ -17,8 +19,9 @@ use crate::readers::{ReadConnection, Readers};
 use crate::relay::{FileIdentity, Relay, Relays, Serves};
 use crate::session::Session;
 use crate::shared::Shared;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, lock};
+use crate::wakeup::Wakeup;
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::preferences::Overrides;
@@ -143,11 +146,11 @@ impl Engine {
     /// has no place yet (vCards, private XML, foreign namespaces) is kept as files of the account.
     ///
     /// The domains must be hosted, the accounts must not exist. The whole file is read into memory. `progress` is called
-    /// on this thread after each account that was read.
+    /// on this thread after each account that was read; when it fails, the import is `Forbidden` and nothing was done.
     pub fn import_xep0227(
         &self,
         path: impl AsRef<Path>,
-        mut progress: impl FnMut(ImportProgress),
+        mut progress: impl FnMut(ImportProgress) -> std::result::Result<(), ListenerError>,
     ) -> Result<ImportProgress> {
         let hosted = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
         let plan = import::read(path.as_ref(), |domain| hosted.contains_key(domain), &mut progress)?;
@@ -201,18 +204,56 @@ impl Engine {
         Ok(tickets)
     }
 
-    /// Takes up to `max` answers, waiting up to `timeout` for the first; empty when none came.
+    /// Takes up to `max` answers, waiting up to `timeout` for the first; empty when none came or it was
+    /// [interrupted](Engine::interrupt).
     pub fn next_answers(&self, max: usize, timeout: Duration) -> Result<Vec<Answered>> {
         let answers = &self.inner.shared.answers;
         self.handle().next(timeout, |wait| answers.take(max, wait.unwrap_or_default()))
     }
 
     /// Takes batches of events from sessions opened with [`Consumer::Engine`](crate::Consumer::Engine), up to
-    /// `max_events` in all, waiting up to `timeout` for the first.
-    pub fn next_batches(&self, max_events: usize, timeout: Duration) -> Result<Vec<Batch>> {
+    /// `max_events` and `max_bytes` of content in all, waiting up to `timeout` for the first; empty when none came or it was
+    /// [interrupted](Engine::interrupt). An event that alone is larger comes alone.
+    pub fn next_batches(&self, max_events: usize, max_bytes: usize, timeout: Duration) -> Result<Vec<Batch>> {
         let shared = &self.inner.shared;
-        self.handle()
-            .next(timeout, |wait| shared.ready.next_batches(max_events, wait.unwrap_or_default(), &**shared))
+        self.handle().next(timeout, |wait| {
+            shared.ready.next_batches(max_events, max_bytes, wait.unwrap_or_default(), &**shared)
+        })
+    }
+
+    /// Ends every wait in [`next_answers`](Engine::next_answers) and [`next_batches`](Engine::next_batches): it returns at
+    /// once, with nothing. Of either, when nobody waits, the next wait does so. It touches nothing that is under way: a
+    /// plain call still waits for its answer, and a session's waits are ended by
+    /// [`Session::interrupt`].
+    pub fn interrupt(&self) {
+        self.inner.shared.answers.interrupt();
+        self.inner.shared.ready.interrupt();
+    }
+
+    /// A descriptor for a host that waits for many things at once (Unix). It is readable exactly as long as there are
+    /// answers or batches to take, and from the end of the engine on: it tells the level, not the edge. Nobody but the
+    /// engine reads, writes or closes it; it is good until the last clone of the engine is dropped.
+    pub fn wakeup_fd(&self) -> Result<i32> {
+        let shared = &self.inner.shared;
+        if let Driver::Virtual(_) = &self.inner.driver {
+            return Err(Error::misuse(
+                "nothing comes by itself in virtual time: there is nothing to wait for",
+            ));
+        }
+        if shared.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        let mut there = lock(&shared.wakeup);
+        let wakeup = match &*there {
+            Some(wakeup) => wakeup,
+            None => {
+                let wakeup = there.insert(Arc::new(Wakeup::new()?));
+                shared.answers.watch(wakeup);
+                shared.ready.watch(wakeup);
+                wakeup
+            }
+        };
+        Ok(wakeup.descriptor())
     }
 
     /// Acknowledges a batch by its last event's number.
@@ -418,6 +459,7 @@ fn prepare(
         reader: Mailbox::new(),
         checkpointer: Mailbox::new(),
         answers: Answers::new(),
+        wakeup: Mutex::new(None),
         credits: Credits::new(options.max_in_flight, options.max_in_flight_bytes),
         ready: Ready::new(),
         readers: Readers::new(),

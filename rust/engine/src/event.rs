@@ -84,6 +84,27 @@ pub enum EventBody {
     Ended(EndReason),
 }
 
+impl EventBody {
+    /// How many bytes of content it carries: what people wrote, as far as it can be long.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            EventBody::Message(message) => message.content.size(),
+            EventBody::BuddyRequest { note, .. } => note.len(),
+            EventBody::Presence { presence, .. } => presence.note.as_ref().map_or(0, |note| note.len()),
+            EventBody::RosterChanged { buddy, .. } => {
+                buddy.name.len() + buddy.groups.iter().map(|group| group.len()).sum::<usize>()
+            }
+            EventBody::Outcome { outcome: Outcome::Failed { reason }, .. } => reason.len(),
+            EventBody::Outcome { outcome: Outcome::Relayed, .. }
+            | EventBody::SnapshotEnd
+            | EventBody::Typing { .. }
+            | EventBody::Parked { .. }
+            | EventBody::Resync
+            | EventBody::Ended(_) => 0,
+        }
+    }
+}
+
 /// A message as a session sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {

@@ -45,6 +45,7 @@ mod shard;
 mod shared;
 mod sync;
 mod view;
+mod wakeup;
 mod writer;
 
 pub use command::{

@@ -10,7 +10,7 @@
 use crate::error::{Error, Result};
 use crate::event::{EndReason, Event, EventBody};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex, lock, until, wait_for};
+use crate::sync::{Condvar, Mutex, lock, until, wait, wait_for};
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::Slots;
@@ -28,6 +28,8 @@ const MAX_HANDED: usize = 8_192;
 const KEPT: usize = 8;
 /// After so many failures a message is parked.
 const MAX_FAILURES: u8 = 3;
+/// How many bytes of content are handed out at once. A single event may be larger.
+const MAX_BYTES: usize = 1 << 20;
 
 /// What a slot is about. One key, one slot, newest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +78,10 @@ struct Inner {
     end_told: bool,
     /// A consumer is reading or calling back right now.
     consumer: bool,
+    /// A listener of the engine's, or whoever reads through the engine, is the consumer; not the holder of the session.
+    promised: bool,
+    /// The holder's wait, or when there is none its next one, is to end.
+    interrupted: bool,
     /// Somebody was told that there is something and has not come yet.
     announced: bool,
     /// How many rows are still to be handed out one at a time: those of a batch that failed.
@@ -199,6 +205,8 @@ impl SessionQueue {
             held.slots = Slots::default();
         }
         self.announce(inner, wake);
+        // Whoever waits for the end looks at nothing else, so what was announced before does not count.
+        self.readable.notify_all();
     }
 
     /// Starts over, for the same session in a new attachment: rows come again from the log.
@@ -262,6 +270,25 @@ impl SessionQueue {
         wake.readable(self.session);
     }
 
+    /// From here on it is not the holder of the session who reads.
+    pub(crate) fn promise(&self) {
+        lock(&self.inner).promised = true;
+    }
+
+    /// Ends the holder's wait; when there is none, its next one ends at once.
+    pub(crate) fn interrupt(&self) {
+        lock(&self.inner).interrupted = true;
+        self.readable.notify_all();
+    }
+
+    /// The same as [`begin`](Self::begin), for the holder of the session.
+    pub(crate) fn begin_as_holder(&self) -> Result<Reading<'_>> {
+        if lock(&self.inner).promised {
+            return Err(Error::misuse("the session is read by its listener, or through the engine"));
+        }
+        self.begin()
+    }
+
     /// Takes the right to read. Two at once are a mistake of the host.
     pub(crate) fn begin(&self) -> Result<Reading<'_>> {
         let mut inner = lock(&self.inner);
@@ -302,6 +329,15 @@ impl SessionQueue {
     /// What was handed out and not acknowledged could not be dealt with: it comes again, one by one. A row that
     /// failed three times is parked: acknowledged, and told. Returns how many batches failed in a row.
     pub(crate) fn fail(&self, wake: &dyn Wake) -> u32 {
+        self.take_back(true, wake)
+    }
+
+    /// What was handed out and not acknowledged comes again, and nothing is to blame for it.
+    pub(crate) fn hand_back(&self, wake: &dyn Wake) {
+        self.take_back(false, wake);
+    }
+
+    fn take_back(&self, failed_at_it: bool, wake: &dyn Wake) -> u32 {
         let mut parked = Vec::new();
         let attachment;
         let failures = {
@@ -317,7 +353,7 @@ impl SessionQueue {
                     // Of a session that has ended only the end comes again; its rows are in the log for the next one.
                     _ if over => {}
                     Place::Row { position, failures } => {
-                        let failures = failures + u8::from(failed == 1);
+                        let failures = failures + u8::from(failed_at_it && failed == 1);
                         if failures >= MAX_FAILURES {
                             parked.push((position, handed.body));
                         } else {
@@ -328,8 +364,9 @@ impl SessionQueue {
                     Place::Slot(slot) => inner.held().slots.give_back(slot, handed.body),
                 }
             }
-            inner.singly = if over { 0 } else { inner.singly.max(failed) - parked.len() };
-            inner.failures_in_a_row += 1;
+            let singly = if failed_at_it { inner.singly.max(failed) - parked.len() } else { inner.singly };
+            inner.singly = if over { 0 } else { singly };
+            inner.failures_in_a_row += u32::from(failed_at_it);
             inner.failures_in_a_row
         };
         for (position, body) in parked {
@@ -353,33 +390,61 @@ impl Reading<'_> {
     /// Hands out up to `max` events without waiting. Empty when there are none. After the last one of an ended
     /// session, `Closed`.
     pub(crate) fn take(&self, max: usize) -> Result<Vec<Event>> {
-        let mut inner = lock(&self.queue.inner);
-        self.hand_out(&mut inner, max)
+        self.take_within(max, MAX_BYTES, true)
     }
 
-    /// The same, waiting up to `timeout` for the first.
+    /// The same, with no more content than so many bytes. When nothing else is handed out with it, an event that is larger
+    /// still passes, or it never would.
+    pub(crate) fn take_within(&self, max: usize, max_bytes: usize, alone: bool) -> Result<Vec<Event>> {
+        let mut inner = lock(&self.queue.inner);
+        self.hand_out(&mut inner, max, max_bytes, alone)
+    }
+
+    /// Whether somebody asked the holder to stop.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        std::mem::take(&mut lock(&self.queue.inner).interrupted)
+    }
+
+    /// Waits until the session has ended.
+    pub(crate) fn wait_for_end(&self) {
+        let mut inner = lock(&self.queue.inner);
+        while inner.ended.is_none() {
+            inner = wait(&self.queue.readable, inner);
+        }
+    }
+
+    /// The same, waiting up to `timeout` for the first, or until it is interrupted.
     pub(crate) fn wait(&self, max: usize, timeout: Duration) -> Result<Vec<Event>> {
         let until = until(timeout);
         let mut inner = lock(&self.queue.inner);
         loop {
-            let events = self.hand_out(&mut inner, max)?;
+            let events = self.hand_out(&mut inner, max, MAX_BYTES, true)?;
             let left = until.saturating_duration_since(Instant::now());
-            if !events.is_empty() || left.is_zero() {
+            if !events.is_empty() || left.is_zero() || std::mem::take(&mut inner.interrupted) {
                 return Ok(events);
             }
             inner = wait_for(&self.queue.readable, inner, left);
         }
     }
 
-    fn hand_out(&self, inner: &mut Inner, max: usize) -> Result<Vec<Event>> {
+    fn hand_out(&self, inner: &mut Inner, max: usize, max_bytes: usize, alone: bool) -> Result<Vec<Event>> {
         inner.announced = false;
         let max = if inner.singly > 0 { 1 } else { max };
-        let mut events = Vec::new();
+        let (mut events, mut bytes) = (Vec::new(), 0);
         while events.len() < max && inner.in_hand() < MAX_HANDED {
+            let fits = |body: &EventBody| alone && events.is_empty() || bytes + body.size() <= max_bytes;
+            let first = inner.held.as_ref().and_then(|held| held.rows.front());
+            if first.is_some_and(|row| !fits(&row.body)) {
+                break;
+            }
             let row = inner.held.as_mut().and_then(|held| held.rows.pop_front());
             let (body, place) = if let Some(QueuedRow { position, body, failures }) = row {
                 (body, Place::Row { position, failures })
             } else if let Some((slot, body)) = inner.held.as_mut().and_then(|held| held.slots.pop_front()) {
+                if !fits(&body) {
+                    inner.held().slots.give_back(slot, body);
+                    break;
+                }
                 (body, Place::Slot(slot))
             } else if let (Some(reason), false) = (inner.ended, inner.end_told) {
                 inner.end_told = true;
@@ -387,6 +452,7 @@ impl Reading<'_> {
             } else {
                 break;
             };
+            bytes += body.size();
             let seq = inner.next_seq;
             inner.next_seq += 1;
             inner.held().handed.push_back(Handed { seq, body: body.clone(), place });

@@ -1,6 +1,9 @@
 //! A session, as its holder has it.
 
-use crate::command::{Answer, Command, HistoryRequest, Receipt, Roster, RosterEdit, Send, SetPresence};
+use crate::command::{
+    Answer, Command, HistoryRequest, Listener, Receipt, Roster, RosterEdit, Send, SetPresence,
+};
+use crate::dispatch::{BATCH, deliver, only_the_end_follows};
 use crate::engine::Handle;
 use crate::error::{Error, Result};
 use crate::event::{EndReason, Event};
@@ -191,15 +194,50 @@ impl Session {
 
     // ---- events ---------------------------------------------------------------------------------------------
 
-    /// Takes up to `max` events, waiting up to `timeout` for the first; empty when none came. Acknowledges nothing.
+    /// Takes up to `max` events and a MiB of content, waiting up to `timeout` for the first; empty when none came or it was
+    /// [interrupted](Session::interrupt). Acknowledges nothing.
     ///
-    /// One consumer at a time: a second gets `Misuse`. After the last event of an ended session, `Closed`.
+    /// One consumer at a time: a second gets `Misuse`, and so does everybody when the session has a listener or is read
+    /// through the engine. After the last event of an ended session, `Closed`.
     pub fn next_events(&self, max: usize, timeout: Duration) -> Result<Vec<Event>> {
-        let reading = self.inner.queue.begin()?;
+        let reading = self.inner.queue.begin_as_holder()?;
         self.handle().next(timeout, |wait| match wait {
             Some(time) => reading.wait(max, time),
             None => reading.take(max),
         })
+    }
+
+    /// Calls a listener with the session's events on this thread, as the engine would on one of its own, until the session
+    /// has ended or it is [interrupted](Session::interrupt); in virtual time, until there is nothing left to do.
+    ///
+    /// It is the one consumer meanwhile. What it was called with last is acknowledged, or comes again, when it returns.
+    pub fn run(&self, listener: &dyn Listener) -> Result<()> {
+        let Inner { shared, queue, .. } = &*self.inner;
+        let reading = queue.begin_as_holder()?;
+        while !reading.was_interrupted() {
+            let events = self.handle().next(Duration::MAX, |wait| match wait {
+                Some(time) => reading.wait(BATCH, time),
+                None => reading.take(BATCH),
+            })?;
+            if events.is_empty() || deliver(queue, listener, &events, &**shared) {
+                break;
+            }
+            if only_the_end_follows(queue) {
+                self.handle().next(Duration::MAX, |wait| {
+                    if wait.is_some() {
+                        reading.wait_for_end();
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the wait in [`next_events`](Session::next_events), which then returns nothing, or
+    /// [`run`](Session::run), after the call that it is in. When nobody waits, the next wait ends at once.
+    pub fn interrupt(&self) {
+        self.inner.queue.interrupt();
     }
 
     /// Acknowledges every event up to this number. Cumulative and idempotent.
@@ -211,6 +249,12 @@ impl Session {
     /// times is parked.
     pub fn fail(&self) {
         self.inner.queue.fail(&*self.inner.shared);
+    }
+
+    /// The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike
+    /// with [`fail`](Session::fail) nothing is held against it.
+    pub fn hand_back(&self) {
+        self.inner.queue.hand_back(&*self.inner.shared);
     }
 
     /// Ends the session.

@@ -13,6 +13,7 @@ use crate::readers::Readers;
 use crate::relay::{FileIdentity, Relays};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::wakeup::Wakeup;
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, SessionId};
 use std::sync::{Arc, OnceLock, Weak};
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) reader: Mailbox<ToReader>,
     pub(crate) checkpointer: Mailbox<crate::checkpoint::ToCheckpointer>,
     pub(crate) answers: Arc<Answers>,
+    /// What hosts wait on that wait for many things, once one has asked for it.
+    pub(crate) wakeup: Mutex<Option<Arc<Wakeup>>>,
     pub(crate) credits: Arc<Credits>,
     pub(crate) ready: Ready,
     /// What plain calls read with.

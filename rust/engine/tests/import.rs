@@ -5,7 +5,7 @@ mod world;
 
 use rosterkit::store::Store;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit::{Address, Domain, EngineOptions, ErrorKind, SessionOptions, Status};
+use rosterkit::{Address, Domain, EngineOptions, ErrorKind, ListenerError, SessionOptions, Status};
 use std::path::{Path, PathBuf};
 use world::{World, texts};
 
@@ -26,7 +26,13 @@ fn user(name: &str) -> Address {
 fn a_real_export_comes_in_whole() {
     let world = hosting("rosterkit.example");
     let mut steps = Vec::new();
-    let found = world.engine.import_xep0227(fixture(), |progress| steps.push(progress.accounts)).unwrap();
+    let found = world
+        .engine
+        .import_xep0227(fixture(), |progress| {
+            steps.push(progress.accounts);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!((found.accounts, found.messages), (12, 40));
     assert_eq!(steps, (1..=12).collect::<Vec<_>>());
 
@@ -134,7 +140,7 @@ fn what_is_broken_is_refused_whole() {
         ("strange domain", of(&format!("<host jid='other.example'>{one}</host>")), "not hosted"),
     ];
     for (name, text, what) in cases {
-        let error = world.engine.import_xep0227(write("import.xml", &text), |_| {}).unwrap_err();
+        let error = world.engine.import_xep0227(write("import.xml", &text), |_| Ok(())).unwrap_err();
         assert!(error.details.contains(what), "{name}: {error}");
         assert!(matches!(error.kind, ErrorKind::InvalidArgument | ErrorKind::NotFound), "{name}: {error}");
     }
@@ -143,9 +149,19 @@ fn what_is_broken_is_refused_whole() {
         ErrorKind::NotFound
     );
 
+    // Whoever is told of the progress calls it off.
+    let mut told = 0;
+    let called_off = world.engine.import_xep0227(fixture(), |_| {
+        told += 1;
+        if told < 3 { Ok(()) } else { Err(ListenerError("not now".into())) }
+    });
+    let error = called_off.unwrap_err();
+    assert_eq!((error.kind, told), (ErrorKind::Forbidden, 3));
+    assert!(error.details.ends_with("nothing was imported: not now"), "{error}");
+
     // One of twelve is there already: none comes in.
     world.engine.create_account(&user("zoë")).unwrap();
-    let error = world.engine.import_xep0227(fixture(), |_| {}).unwrap_err();
+    let error = world.engine.import_xep0227(fixture(), |_| Ok(())).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Conflict);
     assert_eq!(
         world.engine.open_session(&user("alice"), SessionOptions::default()).unwrap_err().kind,

@@ -49,7 +49,8 @@ impl Boundary {
     /// The same for what is still allowed after a failure: the end.
     pub(crate) fn call_even_if_failed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_forked() {
-            let details = "this process is a fork of the one that opened the engine: open one after forking";
+            let details = "this process is a fork of the one that opened the engine: open one in a process that is spawned, \
+                           or was forked before";
             return Err(RosterKitError::Closed { details: details.into() });
         }
         let _in_span = self.span.enter();

@@ -5,12 +5,15 @@ use crate::command::{Answered, SubmittedCommand};
 use crate::convert::{account, count, domain, number, session, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::EventBatch;
+use crate::import::{ImportListener, ImportSummary, tell_progress};
+use crate::link::PeerLink;
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{EngineOptions, PreferenceOverrides, SessionOptions};
+use crate::relay::Relay;
 use crate::session::{Receipt, SendOptions, Session, message};
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit::{Body, Consumer, Timestamp};
+use rosterkit::{Body, Consumer, Serves, Timestamp};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, RosterKitError>;
@@ -32,17 +35,6 @@ pub struct HostedDomain {
     pub name: String,
     /// What is set for it.
     pub preferences: PreferenceOverrides,
-}
-
-/// What an import brought.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct ImportSummary {
-    /// Accounts.
-    pub accounts: i64,
-    /// Buddies on their rosters.
-    pub buddies: i64,
-    /// Messages waiting for them.
-    pub messages: i64,
 }
 
 impl Engine {
@@ -121,12 +113,19 @@ impl Engine {
     }
 
     /// Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
-    pub fn import_xep0227(&self, path: String) -> Result<ImportSummary> {
+    /// The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+    /// nothing was done.
+    pub fn import_xep0227(
+        &self,
+        path: String,
+        listener: Option<Arc<dyn ImportListener>>,
+    ) -> Result<ImportSummary> {
         self.call(|engine| {
-            let found = engine.import_xep0227(path, |_| ())?;
-            let [accounts, buddies, messages] =
-                [found.accounts, found.buddies, found.messages].map(|n| signed(n as u64));
-            Ok(ImportSummary { accounts, buddies, messages })
+            let found = engine.import_xep0227(path, |progress| match &listener {
+                Some(listener) => tell_progress(&**listener, progress.into()),
+                None => Ok(()),
+            })?;
+            Ok(found.into())
         })
     }
 
@@ -186,7 +185,7 @@ impl Engine {
         })
     }
 
-    /// Takes up to `max` answers, waiting for the first; empty when none came.
+    /// Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
     pub fn next_answers(&self, max: i32, timeout_ms: i64) -> Result<Vec<Answered>> {
         self.call(|engine| {
             let answers = engine.next_answers(count("max", max)?, timeout(timeout_ms)?)?;
@@ -194,12 +193,32 @@ impl Engine {
         })
     }
 
-    /// Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
-    pub fn next_batches(&self, max_events: i32, timeout_ms: i64) -> Result<Vec<EventBatch>> {
+    /// Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+    /// waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
+    pub fn next_batches(&self, max_events: i32, max_bytes: i64, timeout_ms: i64) -> Result<Vec<EventBatch>> {
         self.call(|engine| {
-            let batches = engine.next_batches(count("max_events", max_events)?, timeout(timeout_ms)?)?;
+            let bytes = number("max_bytes", max_bytes)?;
+            let batches =
+                engine.next_batches(count("max_events", max_events)?, bytes, timeout(timeout_ms)?)?;
             Ok(batches.iter().map(|batch| EventBatch::new(batch.session, &batch.events)).collect())
         })
+    }
+
+    /// Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+    /// next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+    pub fn interrupt(&self) -> Result<()> {
+        self.engine.call_even_if_failed(|engine| {
+            engine.interrupt();
+            Ok(())
+        })
+    }
+
+    /// A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+    /// is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+    /// level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+    /// engine is dropped.
+    pub fn wakeup_fd(&self) -> Result<i32> {
+        self.call(|engine| Ok(engine.wakeup_fd()?))
     }
 
     /// Acknowledges a batch by its session and its last event's number.
@@ -207,6 +226,33 @@ impl Engine {
         self.call(|engine| {
             engine.ack(session(session_id)?, number("an event's number", seq)?);
             Ok(())
+        })
+    }
+
+    // ---- to other systems -----------------------------------------------------------------------------------
+
+    /// Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+    /// have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+    /// and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
+    #[uniffi::method(default(domains = None))]
+    pub fn open_relay(&self, domains: Option<Vec<String>>) -> Result<Arc<Relay>> {
+        let boundary = self.engine.boundary();
+        self.call(|engine| {
+            let serves = match domains {
+                Some(names) => Serves::Domains(names.iter().map(|name| domain(name)).collect::<Result<_>>()?),
+                None => Serves::Everything,
+            };
+            Ok(Relay::new(engine.open_relay(serves)?, boundary))
+        })
+    }
+
+    /// Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+    /// supplies the pipe. The other side may speak for these domains and for nobody else.
+    pub fn open_peer_link(&self, domains: Vec<String>) -> Result<Arc<PeerLink>> {
+        let boundary = self.engine.boundary();
+        self.call(|engine| {
+            let domains = domains.iter().map(|name| domain(name)).collect::<Result<_>>()?;
+            Ok(PeerLink::new(rosterkit_peer::PeerLink::open(engine, domains)?, boundary))
         })
     }
 

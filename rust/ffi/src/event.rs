@@ -42,6 +42,18 @@ pub enum EventBody {
         /// When, in Unix milliseconds.
         time_ms: i64,
     },
+    /// What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
+    /// each device; in the history it stands with the message.
+    OutcomeTold {
+        /// The message's place.
+        position: i64,
+        /// The message's id.
+        message_id: String,
+        /// Whom it was sent to.
+        recipient: String,
+        /// What became of it.
+        outcome: RelayOutcome,
+    },
     /// A buddy's presence, or the account's own as others see it.
     PresenceChanged {
         /// Whose.
@@ -103,6 +115,20 @@ pub struct Message {
     pub body: MessageBody,
     /// An opaque payload of the host's or a gateway's. Empty when there is none.
     pub extensions: Vec<u8>,
+    /// Of a message that a relay carries: what became of it. None while it is under way, and for all others.
+    pub outcome: Option<RelayOutcome>,
+}
+
+/// What became of a message in a relay's hands.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum RelayOutcome {
+    /// The other system has taken it.
+    Relayed,
+    /// It never will.
+    Failed {
+        /// For the sender to read.
+        reason: String,
+    },
 }
 
 /// What a message says.
@@ -169,6 +195,12 @@ impl From<&rosterkit::EventBody> for EventBody {
                 note: note.to_string(),
                 time_ms: time.0,
             },
+            Body::Outcome { position, message_id, recipient, outcome } => EventBody::OutcomeTold {
+                position: signed(position.0),
+                message_id: message_id.to_string(),
+                recipient: recipient.to_string(),
+                outcome: outcome.into(),
+            },
             Body::Presence { subject, presence } => {
                 EventBody::PresenceChanged { subject: subject.to_string(), presence: presence.into() }
             }
@@ -195,13 +227,29 @@ impl From<&rosterkit::Message> for Message {
             recipient: message.recipient.to_string(),
             time_ms: message.time.0,
             is_copy: message.copy,
-            body: match &message.content.body {
-                rosterkit::Body::Text(text) => MessageBody::Text { text: text.to_string() },
-                rosterkit::Body::Data { media_type, bytes } => {
-                    MessageBody::Data { media_type: media_type.to_string(), bytes: bytes.to_vec() }
-                }
-            },
+            body: (&message.content.body).into(),
             extensions: message.content.extensions.to_vec(),
+            outcome: message.outcome.as_ref().map(RelayOutcome::from),
+        }
+    }
+}
+
+impl From<&rosterkit::Body> for MessageBody {
+    fn from(body: &rosterkit::Body) -> Self {
+        match body {
+            rosterkit::Body::Text(text) => MessageBody::Text { text: text.to_string() },
+            rosterkit::Body::Data { media_type, bytes } => {
+                MessageBody::Data { media_type: media_type.to_string(), bytes: bytes.to_vec() }
+            }
+        }
+    }
+}
+
+impl From<&rosterkit::Outcome> for RelayOutcome {
+    fn from(outcome: &rosterkit::Outcome) -> Self {
+        match outcome {
+            rosterkit::Outcome::Relayed => RelayOutcome::Relayed,
+            rosterkit::Outcome::Failed { reason } => RelayOutcome::Failed { reason: reason.to_string() },
         }
     }
 }

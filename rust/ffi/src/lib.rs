@@ -4,25 +4,35 @@
 //! (every function returns a `Result`, no async, signed numbers and milliseconds, names that no language reserves) are
 //! held by `rosterkit-bindgen lint`, which reads UniFFI's own metadata of the built library.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod boundary;
 mod command;
 mod convert;
 mod engine;
 mod error;
 mod event;
+mod import;
+mod link;
 mod listener;
 mod logging;
 mod options;
+mod relay;
 mod roster;
 mod session;
 
+#[cfg(feature = "bench")]
+pub use bench::deliver_for_bench;
 pub use command::{Answer, Answered, Command, SubmittedCommand};
-pub use engine::{Engine, HostedDomain, ImportSummary};
+pub use engine::{Engine, HostedDomain};
 pub use error::{CallbackError, RosterKitError};
-pub use event::{EndReason, Event, EventBatch, EventBody, Message, MessageBody};
+pub use event::{EndReason, Event, EventBatch, EventBody, Message, MessageBody, RelayOutcome};
+pub use import::{ImportListener, ImportSummary};
+pub use link::{LinkState, PeerLink};
 pub use listener::SessionListener;
 pub use logging::{LogLevel, LogRecord, LogSink, add_log_sink, remove_log_sink};
 pub use options::{EngineOptions, LimitOptions, PreferenceOverrides, Preferences, SessionOptions};
+pub use relay::{HandshakeStep, Notice, Outgoing, Parcel, ParcelContents, Relay, RelayedMessage, Settlement};
 pub use roster::{AcceptedSenders, Buddy, BuddyStatus, Presence, PresenceState, PresenceUpdate, Roster};
 pub use session::{
     Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, SendOutcome, Session,

@@ -7,6 +7,7 @@ mod pump;
 mod subscriber;
 
 use crate::error::{CallbackError, RosterKitError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// How much a record matters.
@@ -64,16 +65,58 @@ impl Registered {
     }
 }
 
-#[derive(Default)]
 struct Sinks {
     next_handle: i64,
     registered: Vec<Registered>,
     pump: Option<pump::Pump>,
 }
 
+/// The log of a process. A fork has its parent's memory but not its threads: a lock that one of them held stays locked there,
+/// and the thread that hands records over is missing. So it begins anew, and leaves what is the parent's alone.
+struct Log {
+    /// Whose it is; nobody's yet, 0.
+    process: AtomicU32,
+    sinks: Mutex<Sinks>,
+    /// Held while sinks run, so that whoever removes one can wait for it.
+    in_hand: Mutex<()>,
+    /// Records that found no place since the last one that did.
+    left_out: AtomicU64,
+    /// The one of a fork.
+    next: OnceLock<Box<Log>>,
+}
+
+impl Log {
+    const fn new() -> Self {
+        Log {
+            process: AtomicU32::new(0),
+            sinks: Mutex::new(Sinks { next_handle: 1, registered: Vec::new(), pump: None }),
+            in_hand: Mutex::new(()),
+            left_out: AtomicU64::new(0),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// This process's.
+    fn here() -> &'static Self {
+        static FIRST: Log = Log::new();
+        let process = std::process::id();
+        let mut log = &FIRST;
+        loop {
+            let taken = log.process.compare_exchange(0, process, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() || taken == Err(process) {
+                return log;
+            }
+            log = log.next.get_or_init(|| Box::new(Log::new()));
+        }
+    }
+}
+
 fn sinks() -> MutexGuard<'static, Sinks> {
-    static SINKS: Mutex<Sinks> = Mutex::new(Sinks { next_handle: 1, registered: Vec::new(), pump: None });
-    SINKS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&Log::here().sinks)
+}
+
+fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Listens to the library's log from here on. A Rust program that links this crate and has a subscriber of its own keeps

@@ -4,6 +4,7 @@ use crate::boundary::{Boundary, Owned};
 use crate::convert::{address, count, number, position, same_cases, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::{Event, Message};
+use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceUpdate, Roster};
 use rosterkit::{Anchor, Body, ClientId, Command, Content, Direction, Op, RosterEdit, Send, Timestamp};
@@ -312,12 +313,28 @@ impl Session {
 
     // ---- events ---------------------------------------------------------------------------------------------
 
-    /// Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-    /// time; after the last event of an ended session it is `Closed`.
+    /// Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+    /// Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
     pub fn next_events(&self, max: i32, timeout_ms: i64) -> Result<Vec<Event>> {
         self.call(|session| {
             let events = session.next_events(count("max", max)?, timeout(timeout_ms)?)?;
             Ok(events.iter().map(Event::from).collect())
+        })
+    }
+
+    /// Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+    /// virtual time, until there is nothing left to do. For a session that was opened without a listener.
+    pub fn run(&self, listener: Arc<dyn SessionListener>) -> Result<()> {
+        let listener = HostListener::new(listener, self.session.boundary());
+        self.call(|session| Ok(session.run(&listener)?))
+    }
+
+    /// Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+    /// waits, the next wait ends at once.
+    pub fn interrupt(&self) -> Result<()> {
+        self.session.call_even_if_failed(|session| {
+            session.interrupt();
+            Ok(())
         })
     }
 
@@ -334,6 +351,15 @@ impl Session {
     pub fn fail(&self) -> Result<()> {
         self.call(|session| {
             session.fail();
+            Ok(())
+        })
+    }
+
+    /// The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+    /// `fail` nothing is held against it.
+    pub fn hand_back(&self) -> Result<()> {
+        self.call(|session| {
+            session.hand_back();
             Ok(())
         })
     }

@@ -1,7 +1,9 @@
 //! One entry for people and for CI: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
 
 mod behaviour;
+mod bench;
 mod bindings;
+mod docs;
 mod fuzz;
 mod kotlin;
 mod mended;
@@ -22,9 +24,10 @@ cargo xtask bindings [--check]        generates bindings/ from the built library
 cargo xtask python                    the Python package: wheel, mypy, pytest
 cargo xtask kotlin                    the generated Kotlin on the JVM: Maven, JUnit
 cargo xtask swift                     the generated Swift: build, XCTest
+cargo xtask docs [--check]            writes docs/python-api.md, the reference of the Python package
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
 cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
-cargo xtask bench engine [--json F]   measures the engine against raw SQLite
+cargo xtask bench engine [--json F] [NAME …]  measures the engine against raw SQLite, Python against a bare callback
 cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
 
 fn main() -> ExitCode {
@@ -49,14 +52,12 @@ fn main() -> ExitCode {
         ["swift"] => {
             needs::check(&[needs::RUST, needs::C]).and_then(|()| passed(swift::test(&swift::compiler()?)?))
         }
+        ["docs"] => needs::check(&[needs::PYTHON]).and_then(|()| docs::write()),
+        ["docs", "--check"] => needs::check(&[needs::PYTHON]).and_then(|()| docs::check()),
         ["mutants"] => mutants::run(),
         ["fuzz"] => fuzz::run(fuzz::SECONDS),
         ["fuzz", seconds] => seconds.parse().map_err(|_| HELP.to_owned()).and_then(fuzz::run),
-        ["bench", rest @ ..] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
-            let mut command = vec!["run", "--release", "--quiet", "--package", "rosterkit-bench", "--"];
-            command.extend(rest);
-            run::cargo(&command)
-        }),
+        ["bench", rest @ ..] => bench::run(rest),
         ["fixture", "xep0227", rest @ ..] if rest.iter().all(|a| *a == "--check") => {
             needs::check(&[needs::PYTHON]).and_then(|()| {
                 let script = run::root().join("tests/fixtures/xep0227/make.py");

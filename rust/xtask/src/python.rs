@@ -18,7 +18,23 @@ pub(crate) fn test() -> Result<(bool, String), String> {
         &python,
         &["-m", "mypy", "--config-file", "python/pyproject.toml", "python/src", "python/tests"],
     )?;
-    run::captured(&python, &["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "python/tests"])
+    let exported = format!("ROSTERKIT_EXPORTED={}", exported()?.display());
+    let pytest = ["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--durations=5", "python/tests"];
+    run::captured("env", &[&[exported.as_str(), python.as_str()], &pytest[..]].concat())
+}
+
+/// Writes what the installed library exports into a file, for the test that calls all of it.
+fn exported() -> Result<PathBuf, String> {
+    let installed =
+        run::quietly("find", &[&work().join("venv/lib").display().to_string(), "-name", "*rosterkit_ffi*"])?;
+    let [library] = installed.lines().collect::<Vec<_>>()[..] else {
+        return Err(format!("one library is installed, not these: {installed}"));
+    };
+    let generator = bindings::generator()?.display().to_string();
+    let exported = run::quietly(&generator, &["exported", library])?;
+    let file = work().join("exported.json");
+    fs::write(&file, exported).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(file)
 }
 
 fn work() -> PathBuf {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
 use crate::needs::{self, C, GIT, JDK, MAVEN, PYTHON, RUST};
-use crate::{behaviour, bindings, fuzz, kotlin, python, run, swift};
+use crate::{behaviour, bindings, docs, fuzz, kotlin, python, run, swift};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -68,6 +68,7 @@ const STEPS: &[Step] = &[
     Step { name: "Python: wheel, mypy, pytest", budget: 3, run: || counted(python::test(), count_of_pytest) },
     Step { name: "Kotlin on the JVM: Maven, JUnit", budget: 2, run: kotlin_tests },
     Step { name: "Swift on Linux: build, XCTest", budget: 4, run: swift_tests },
+    Step { name: "the Python reference is what the sources say", budget: 1, run: || of(docs::check()) },
     Step {
         name: "demo",
         budget: 2,

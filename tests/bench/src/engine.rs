@@ -79,7 +79,7 @@ pub fn relaxed(directory: &Path) -> Vec<Row> {
     let reader = {
         let engine = load.engine.clone();
         std::thread::spawn(move || {
-            while let Ok(batches) = engine.next_batches(4_096, Duration::from_secs(1)) {
+            while let Ok(batches) = engine.next_batches(4_096, 1 << 20, Duration::from_secs(1)) {
                 for batch in batches {
                     if let Some(last) = batch.events.last() {
                         engine.ack(batch.session, last.seq);

@@ -11,6 +11,7 @@ mod many;
 mod measure;
 mod memory;
 mod population;
+mod python;
 
 use measure::{Row, json, table};
 use std::path::Path;
@@ -19,13 +20,14 @@ use std::process::ExitCode;
 /// A measurement: its name, and what makes its rows in a folder of its own.
 type Measurement = (&'static str, fn(&Path) -> Vec<Row>);
 
-const ENGINE: [Measurement; 6] = [
+const ENGINE: [Measurement; 7] = [
     ("durable_accept", engine::durable_accept),
     ("relaxed", engine::relaxed),
     ("presence", engine::presence),
     ("reading", engine::reading),
     ("many_accounts", many::many_accounts),
     ("bytes_per_account", memory::bytes_per_account),
+    ("python", python::python),
 ];
 
 fn main() -> ExitCode {

@@ -49,7 +49,7 @@ pub fn bytes_per_account(directory: &Path) -> Vec<Row> {
 /// Reads and acknowledges until nothing has come for so long.
 fn read_all(load: &Load, quiet: Duration) {
     loop {
-        let batches = load.engine.next_batches(256, quiet).expect("batches");
+        let batches = load.engine.next_batches(256, 1 << 20, quiet).expect("batches");
         if batches.is_empty() {
             return;
         }

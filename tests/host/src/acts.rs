@@ -17,6 +17,7 @@ pub fn import(file: &Path) -> Result<()> {
         if progress.accounts % 4 == 0 {
             says("import", &format!("{} accounts read", progress.accounts));
         }
+        Ok(())
     })?;
     let (accounts, buddies, messages) = (found.accounts, found.buddies, found.messages);
     says("import", &format!("{accounts} accounts, {buddies} buddies, {messages} messages waiting: on disk"));

@@ -121,6 +121,11 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     let misuse = done(session.next_events(1, Duration::ZERO));
     assert_eq!(misuse, Err(ErrorKind::Misuse));
     call("next_events", misuse);
+    let misuse = done(session.run(&Calls(|_: &[Event]| {})));
+    assert_eq!(misuse, Err(ErrorKind::Misuse));
+    call("run", misuse);
+    session.interrupt();
+    call("interrupt", Ok(()));
     call("ack", {
         session.ack(0);
         Ok(())
@@ -134,16 +139,19 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
         let _ = engine.domains();
         Ok(())
     });
-    call("import_xep0227", done(engine.import_xep0227("/nowhere", |_| {})));
+    call("import_xep0227", done(engine.import_xep0227("/nowhere", |_| Ok(()))));
     call("open_session", done(engine.open_session(&bob, SessionOptions::default())));
     let actor = Actor { account: account("bob"), session: None };
     call("submit", done(engine.submit(vec![(actor, Command::ReadBlocked)])));
     call("next_answers", done(engine.next_answers(10, Duration::from_secs(5))));
-    call("next_batches", done(engine.next_batches(10, Duration::ZERO)));
+    call("next_batches", done(engine.next_batches(10, 1_024, Duration::ZERO)));
+    engine.interrupt();
+    call("wakeup_fd", done(engine.wakeup_fd()));
     call("advance", done(engine.advance(1)));
     let misuse = done(engine.shutdown(true));
     assert_eq!(misuse, Err(ErrorKind::Misuse), "waiting for itself");
     call("fail", Ok(()));
+    call("hand_back", Ok(()));
     call("close", {
         session.close();
         Ok(())

@@ -3,6 +3,7 @@
 mod tree;
 mod xep0227;
 
+use crate::command::ListenerError;
 use crate::error::{Error, ErrorKind, Result};
 use rosterkit_core::account::Record;
 use rosterkit_core::address::Address;
@@ -37,7 +38,7 @@ pub(crate) struct Plan {
 pub(crate) fn read(
     path: &Path,
     is_hosted: impl Fn(&str) -> bool,
-    progress: &mut dyn FnMut(ImportProgress),
+    progress: &mut dyn FnMut(ImportProgress) -> std::result::Result<(), ListenerError>,
 ) -> Result<Plan> {
     let mut plan = Plan { accounts: Vec::new(), found: ImportProgress::default() };
     for (domain, accounts) in xep0227::read(path)? {
@@ -57,7 +58,12 @@ pub(crate) fn read(
             plan.found.buddies += account.roster.len();
             plan.found.messages += account.messages.len();
             plan.accounts.push(account);
-            progress(plan.found);
+            progress(plan.found).map_err(|ListenerError(text)| {
+                Error::new(
+                    ErrorKind::Forbidden,
+                    format!("the import was called off by its listener, nothing was imported: {text}"),
+                )
+            })?;
         }
     }
     Ok(plan)

@@ -135,6 +135,31 @@ fn every_ticket_is_answered_once_whoever_takes() {
 }
 
 #[test]
+fn an_interrupt_ends_every_wait_and_takes_no_answer_away() {
+    explore(3_000, || {
+        let (answers, credits) = (Answers::new(), Credits::new(2, BYTES));
+        let takers = [(); 2].map(|()| {
+            let answers = Arc::clone(&answers);
+            // Ends although fewer answers come than there are waits.
+            thread::spawn(move || answers.take(1, LONG).unwrap().len())
+        });
+        let reply = reply_to(0, &answers, &credits);
+        let interrupting = {
+            let answers = Arc::clone(&answers);
+            thread::spawn(move || {
+                answers.interrupt();
+                answers.interrupt();
+            })
+        };
+        let taken: usize = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
+        reply.join().unwrap();
+        interrupting.join().unwrap();
+        let left = answers.take(2, Duration::ZERO).unwrap().len();
+        assert_eq!(taken + left, 1);
+    });
+}
+
+#[test]
 fn closing_the_answers_wakes_whoever_waits() {
     explore(3_000, || {
         let (answers, credits) = (Answers::new(), Credits::new(1, BYTES));

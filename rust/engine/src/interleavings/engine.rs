@@ -100,7 +100,7 @@ fn calls_that_race_with_shutdown_are_answered_and_sessions_hear_of_it() {
         }
         assert_eq!(ends(&host.wait_until(|_| true)), [EndReason::Shutdown]);
         closed(ben.send(&account("ann"), "hello"));
-        closed(engine.next_batches(1, LONG));
+        closed(engine.next_batches(1, 1_024, LONG));
         engine.shutdown(true).unwrap();
     });
 }

@@ -99,6 +99,30 @@ fn a_consumer_is_woken_and_gets_everything_in_order_up_to_the_end() {
 }
 
 #[test]
+fn an_interrupt_ends_the_wait_whether_it_has_begun_or_not() {
+    explore(2_000, || {
+        let (queue, wake) = queue();
+        let interrupting = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.interrupt())
+        };
+        let reading = queue.begin_as_holder().unwrap();
+        assert!(reading.wait(2, LONG).unwrap().is_empty());
+        assert!(!reading.was_interrupted(), "it is used up");
+        interrupting.join().unwrap();
+        // A wait for the end is woken, although its waiter was told of a row before and has not come.
+        let rows = put_rows(&queue, &wake);
+        let ending = {
+            let (queue, wake) = (Arc::clone(&queue), Arc::clone(&wake));
+            thread::spawn(move || queue.end(EndReason::Closed, &*wake))
+        };
+        reading.wait_for_end();
+        ending.join().unwrap();
+        rows.join().unwrap();
+    });
+}
+
+#[test]
 fn of_two_consumers_one_reads_and_the_other_is_refused() {
     explore(3_000, || {
         let (queue, wake) = queue();

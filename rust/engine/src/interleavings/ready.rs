@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 const DISPATCHERS: usize = 2;
+/// More bytes than any run has.
+const MUCH: usize = 1 << 20;
 
 /// What is around the ready sessions in an engine: a shard that is to end those whose listener fails too often.
 struct Around {
@@ -134,7 +136,7 @@ fn two_that_read_through_the_engine_get_everything_between_them() {
             let (around, read) = (Arc::clone(&around), Arc::clone(&read));
             thread::spawn(move || {
                 loop {
-                    let batches = match around.ready.next_batches(most, LONG, &*around) {
+                    let batches = match around.ready.next_batches(most, MUCH, LONG, &*around) {
                         Ok(batches) => batches,
                         Err(error) => return assert_eq!(error.kind, ErrorKind::Closed),
                     };
@@ -181,7 +183,7 @@ fn a_look_that_finds_nothing_does_not_hide_what_comes_meanwhile() {
         let readers = [(); 2].map(|()| {
             let (around, read) = (Arc::clone(&around), Arc::clone(&read));
             thread::spawn(move || {
-                while let Ok(batches) = around.ready.next_batches(8, LONG, &*around) {
+                while let Ok(batches) = around.ready.next_batches(8, MUCH, LONG, &*around) {
                     read.note(&batches);
                 }
             })
@@ -196,6 +198,35 @@ fn a_look_that_finds_nothing_does_not_hide_what_comes_meanwhile() {
 }
 
 #[test]
+fn an_interrupt_ends_a_wait_and_hides_no_batch() {
+    explore(3_000, || {
+        let around = Around::new();
+        let queue = around.session(1, Consumer::Engine);
+        let reader = {
+            let around = Arc::clone(&around);
+            thread::spawn(move || {
+                let mut waits = 0;
+                loop {
+                    let batches = around.ready.next_batches(8, MUCH, LONG, &*around).unwrap();
+                    if !batches.is_empty() {
+                        return waits;
+                    }
+                    waits += 1;
+                }
+            })
+        };
+        let interrupting = {
+            let around = Arc::clone(&around);
+            thread::spawn(move || around.ready.interrupt())
+        };
+        interrupting.join().unwrap();
+        let (position, body) = row(1);
+        queue.put_row(position, body, &*around);
+        assert!(reader.join().unwrap() <= 1, "one interrupt ends one wait of a reader");
+    });
+}
+
+#[test]
 fn closing_wakes_every_dispatcher_and_every_reader() {
     explore(2_000, || {
         let around = Around::new();
@@ -203,7 +234,7 @@ fn closing_wakes_every_dispatcher_and_every_reader() {
         let readers = [(); 2].map(|()| {
             let around = Arc::clone(&around);
             thread::spawn(move || {
-                let error = around.ready.next_batches(1, LONG, &*around).unwrap_err();
+                let error = around.ready.next_batches(1, MUCH, LONG, &*around).unwrap_err();
                 assert_eq!(error.kind, ErrorKind::Closed);
             })
         });

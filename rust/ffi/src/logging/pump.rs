@@ -1,19 +1,13 @@
 //! The thread that hands records to sinks.
 
-use super::{LogLevel, LogRecord, Registered, sinks};
+use super::{Log, LogLevel, LogRecord, Registered, lock, sinks};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// How many records may wait.
 const WAITING: usize = 1_024;
-
-/// Records that found no place since the last one that did.
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
-/// Held while sinks run, so that whoever removes one can wait for it.
-static IN_HAND: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static IS_PUMP: Cell<bool> = const { Cell::new(false) };
@@ -34,7 +28,7 @@ impl Pump {
     /// Hands a record over, without waiting.
     pub(super) fn put(&self, record: LogRecord) {
         if let Err(TrySendError::Full(_)) = self.records.try_send(Some(record)) {
-            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+            Log::here().left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -57,14 +51,14 @@ pub(super) fn is_pump() -> bool {
 /// Waits until no sink runs that was there before.
 pub(super) fn wait_for_the_record_in_hand() {
     if !is_pump() {
-        drop(IN_HAND.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(lock(&Log::here().in_hand));
     }
 }
 
 fn run(waiting: &Receiver<Option<LogRecord>>) {
     IS_PUMP.with(|is| is.set(true));
     while let Ok(Some(record)) = waiting.recv() {
-        let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
+        let left_out = Log::here().left_out.swap(0, Ordering::Relaxed);
         if left_out > 0 {
             hand_over(&LogRecord {
                 level: LogLevel::Warn,
@@ -79,7 +73,7 @@ fn run(waiting: &Receiver<Option<LogRecord>>) {
 }
 
 fn hand_over(record: &LogRecord) {
-    let _in_hand = IN_HAND.lock().unwrap_or_else(PoisonError::into_inner);
+    let _in_hand = lock(&Log::here().in_hand);
     let takers: Vec<Registered> =
         sinks().registered.iter().filter(|r| r.takes(record.level, &record.target)).cloned().collect();
     for taker in takers {

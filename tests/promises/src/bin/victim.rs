@@ -127,7 +127,7 @@ fn tell_answers(engine: &Engine, tickets: &Mutex<HashMap<Ticket, u64>>) {
 }
 
 fn tell_events(engine: &Engine) {
-    while let Ok(batches) = engine.next_batches(64, Duration::from_secs(1)) {
+    while let Ok(batches) = engine.next_batches(64, 1 << 20, Duration::from_secs(1)) {
         for batch in batches {
             for event in &batch.events {
                 if let EventBody::Message(message) = &event.body {

@@ -1,0 +1,169 @@
+"""Every function of the library, called inside a listener: it works, or raises what is documented. None hangs.
+
+The names come from the built library, so that a function without a line here fails the test.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+
+import rosterkit
+from conftest import ALICE, BOB, CAROL
+from rosterkit._listening import Adapter, Progress
+from rosterkit._native import native
+
+OPTIONS = native.EngineOptions(domains=["example.org"])
+IN_SECONDS = 30.0
+
+
+class Inside:
+    """What there is inside a listener: the engine, the session that is being told, and a folder."""
+
+    def __init__(self, engine: Any, session: Any, folder: Path) -> None:
+        self.engine, self.session, self.folder = engine, session, folder
+
+    def submit(self) -> Any:
+        command = native.SubmittedCommand(account=BOB, command=native.Command.READ_BLOCKED())
+        return self.engine.submit([command])
+
+    def log(self) -> None:
+        native.remove_log_sink(native.add_log_sink(Sink(), native.LogLevel.ERROR, "nowhere"))
+
+
+class Sink(native.LogSink):  # type: ignore[misc]
+    def on_record(self, record: Any) -> None:
+        pass
+
+
+def options(**given: Any) -> Any:
+    return native.SessionOptions(consumer=native.EventConsumer.HOLDER, **given)
+
+
+def ignore(_: object) -> None:
+    pass
+
+
+SEND = native.SendOptions()
+NOTHING = native.PreferenceOverrides()
+PRESENCE = native.PresenceUpdate(state=native.PresenceState.BUSY)
+
+#: What is called for each, in this order, and the error that is documented for it, if one is. What ends things is last.
+CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
+    "version": (lambda _: native.version(), None),
+    "git_revision": (lambda _: native.git_revision(), None),
+    "add_log_sink": (lambda i: i.log(), None),
+    "remove_log_sink": (lambda i: i.log(), None),
+    "Engine.open_file": (lambda i: native.Engine.open_file(str(i.folder / "b.db"), OPTIONS).shutdown(False), None),
+    "Engine.open_in_memory": (lambda _: native.Engine.open_in_memory(OPTIONS).shutdown(False), None),
+    "Engine.open_virtual": (lambda _: native.Engine.open_virtual(None, OPTIONS, 1, 0).shutdown(False), None),
+    "Engine.create_account": (lambda i: i.engine.create_account("dave@example.org"), None),
+    "Engine.delete_account": (lambda i: i.engine.delete_account("dave@example.org"), None),
+    "Engine.set_domain": (lambda i: i.engine.set_domain("example.net", NOTHING), None),
+    "Engine.remove_domain": (lambda i: i.engine.remove_domain("example.net"), None),
+    "Engine.domains": (lambda i: i.engine.domains(), None),
+    "Engine.import_xep0227": (lambda i: i.engine.import_xep0227("/nowhere", Progress(None)), "InvalidArgument"),
+    "Engine.open_session": (lambda i: i.engine.open_session(CAROL, options(), Adapter(ignore)), None),
+    "Engine.send": (lambda i: i.engine.send(BOB, CAROL, "hello", SEND), None),
+    "Engine.submit": (lambda i: i.submit(), None),
+    "Engine.next_answers": (lambda i: i.engine.next_answers(8, 5_000), None),
+    "Engine.next_batches": (lambda i: i.engine.next_batches(8, 1_024, 0), None),
+    "Engine.interrupt": (lambda i: i.engine.interrupt(), None),
+    "Engine.wakeup_fd": (lambda i: i.engine.wakeup_fd(), None),
+    "Engine.ack": (lambda i: i.engine.ack(i.session.session_id(), 0), None),
+    "Engine.advance": (lambda i: i.engine.advance(1), "Misuse"),
+    "Engine.failure": (lambda i: i.engine.failure(), None),
+    "Engine.engine_id": (lambda i: i.engine.engine_id(), None),
+    "Engine.panic_for_test": (lambda i: i.engine.panic_for_test("no"), "Misuse"),
+    "Session.session_id": (lambda i: i.session.session_id(), None),
+    "Session.address": (lambda i: i.session.address(), None),
+    "Session.send": (lambda i: i.session.send(CAROL, "hello", SEND), None),
+    "Session.send_data": (lambda i: i.session.send_data(CAROL, "text/csv", b"1,2", SEND), None),
+    "Session.tell_typing": (lambda i: i.session.tell_typing(CAROL, native.ChatState.COMPOSING), None),
+    "Session.history": (lambda i: i.session.history(native.HistoryRequest()), None),
+    "Session.add_buddy": (lambda i: i.session.add_buddy(CAROL, "Carol", None, None), None),
+    "Session.update_buddy": (lambda i: i.session.update_buddy(CAROL, None, ["Friends"]), None),
+    "Session.confirm_buddy": (lambda i: i.session.confirm_buddy(ALICE), None),
+    "Session.decline_buddy": (lambda i: i.session.decline_buddy(ALICE), None),
+    "Session.remove_buddy": (lambda i: i.session.remove_buddy(CAROL), None),
+    "Session.roster": (lambda i: i.session.roster(None), None),
+    "Session.block": (lambda i: i.session.block("example.com", True), None),
+    "Session.blocked": (lambda i: i.session.blocked(), None),
+    "Session.set_presence": (lambda i: i.session.set_presence(PRESENCE), None),
+    "Session.presence": (lambda i: i.session.presence(BOB), None),
+    "Session.go_offline": (lambda i: i.session.go_offline(), None),
+    "Session.set_activity": (lambda i: i.session.set_activity(native.Activity.BACKGROUND), None),
+    "Session.touch": (lambda i: i.session.touch(), None),
+    "Session.preferences": (lambda i: i.session.preferences(), None),
+    "Session.set_preferences": (lambda i: i.session.set_preferences(NOTHING), None),
+    "Session.devices": (lambda i: i.session.devices(), None),
+    "Session.retire_device": (lambda i: i.session.retire_device("phone"), "NotFound"),
+    # Its events are being read: by this listener.
+    "Session.next_events": (lambda i: i.session.next_events(1, 0), "Misuse"),
+    "Session.run": (lambda i: i.session.run(Adapter(ignore)), "Misuse"),
+    "Session.ack": (lambda i: i.session.ack(0), None),
+    "Session.fail": (lambda i: i.session.fail(), None),
+    "Session.hand_back": (lambda i: i.session.hand_back(), None),
+    "Session.interrupt": (lambda i: i.session.interrupt(), None),
+    "Session.shutdown": (lambda i: i.session.shutdown(), None),
+    # Not waiting works, and is tested with the listeners that drop the engine.
+    "Engine.shutdown": (lambda i: i.engine.shutdown(True), "Misuse"),
+}
+
+
+def exported() -> list[str]:
+    file = os.environ.get("ROSTERKIT_EXPORTED")
+    if file is None:
+        pytest.skip("run by `cargo xtask python`, which says what the library exports")
+    names: list[str] = json.loads(Path(file).read_text())
+    return names
+
+
+def test_every_function_has_a_line() -> None:
+    assert sorted(CALLS) == sorted(exported())
+
+
+@pytest.mark.parametrize("where", ["on a thread of the engine's", "on a lent thread"])
+def test_every_function_inside_a_listener(engine: rosterkit.Engine, tmp_path: Path, where: str) -> None:
+    said: dict[str, Optional[str]] = {}
+    over, known = threading.Event(), threading.Event()
+    handle = engine._handle
+    session: Any = None
+
+    def calls(events: Sequence[rosterkit.Event]) -> None:
+        if over.is_set():
+            return
+        known.wait()
+        inside = Inside(handle, session, tmp_path)
+        for name, (call, _) in CALLS.items():
+            said[name] = "it did not return"
+            try:
+                call(inside)
+                said[name] = None
+            except native.RosterKitError as error:
+                said[name] = type(error).__name__
+            except BaseException as error:
+                said[name] = repr(error)
+        over.set()
+
+    lent = where == "on a lent thread"
+    session = handle.open_session(BOB, options(), None if lent else Adapter(calls))
+    known.set()
+    runner = threading.Thread(target=lambda: session.run(Adapter(calls)), daemon=True)
+    if lent:
+        runner.start()
+    engine.send(ALICE, BOB, "go")
+    if not over.wait(IN_SECONDS):
+        faulthandler.dump_traceback(all_threads=True)
+    documented = {name: error for name, (_, error) in CALLS.items()}
+    assert said == documented
+    if lent:
+        runner.join(IN_SECONDS)
+        assert not runner.is_alive()
