@@ -568,7 +568,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 49267:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 44435:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() != 59512:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -7639,7 +7639,7 @@ class EngineProtocol(typing.Protocol):
     def wakeup_fd(self, ) -> int:
         """
         A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-        is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+        is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
         level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
         engine is dropped.
 """
@@ -8096,7 +8096,7 @@ class Engine(EngineProtocol):
     def wakeup_fd(self, ) -> int:
         """
         A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-        is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+        is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
         level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
         engine is dropped.
 """

@@ -697,7 +697,7 @@ public protocol EngineProtocol: AnyObject, Sendable {
     
     /**
      * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
      * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
      * engine is dropped.
      */
@@ -1044,7 +1044,7 @@ open func submit(commands: [SubmittedCommand])throws  -> [Int64]  {
     
     /**
      * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
      * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
      * engine is dropped.
      */
@@ -7153,7 +7153,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 49267) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 44435) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() != 37485) {

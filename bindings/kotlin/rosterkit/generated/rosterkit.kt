@@ -1211,7 +1211,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() and 0xFFFF) != 12684) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() and 0xFFFF) != 49267) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() and 0xFFFF) != 44435) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() and 0xFFFF) != 37485) {
@@ -1857,7 +1857,7 @@ public interface EngineInterface {
     
     /**
      * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
      * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
      * engine is dropped.
      */
@@ -2304,7 +2304,7 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     
     /**
      * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-     * is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
      * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
      * engine is dropped.
      */
