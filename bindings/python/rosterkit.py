@@ -546,11 +546,17 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_failure() != 31156:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 3792:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 18911:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 35513:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt() != 14849:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 23043:
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 26594:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 42230:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link() != 9434:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_relay() != 45955:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 56447:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -566,13 +572,45 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 44435:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() != 59512:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_in_memory() != 2609:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_virtual() != 36808:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() != 37485:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record() != 45383:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_peerlink_connect() != 53692:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect() != 2927:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_peerlink_feed() != 3520:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown() != 51768:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_peerlink_state() != 49553:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_peerlink_take() != 15326:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_connect() != 4932:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_disconnect() != 1219:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_interrupt() != 4566:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing() != 7479:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_receive() != 49573:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_receive_notice() != 44964:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_settle() != 27419:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_relay_shutdown() != 50102:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_ack() != 32823:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -594,9 +632,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_hand_back() != 42052:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_history() != 32253:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 59481:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -607,6 +649,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_run() != 14819:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_send() != 29135:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -695,12 +739,21 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_failure.restype = ctypes.
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_relay.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_relay.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_session.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_session.restype = ctypes.c_uint16
@@ -722,6 +775,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_submit.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_submit.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file.restype = ctypes.c_uint16
@@ -731,9 +787,54 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_in_memory.resty
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_virtual.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_virtual.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_connect.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_connect.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_feed.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_feed.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_state.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_state.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_take.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_peerlink_take.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_connect.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_connect.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_disconnect.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_disconnect.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_interrupt.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_interrupt.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_receive.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_receive.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_receive_notice.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_receive_notice.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_settle.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_settle.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_shutdown.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_relay_shutdown.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_ack.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_ack.restype = ctypes.c_uint16
@@ -764,9 +865,15 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.restype = ctypes.c_
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_hand_back.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_hand_back.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_next_events.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_next_events.restype = ctypes.c_uint16
@@ -785,6 +892,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.restype = 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_send.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_send.restype = ctypes.c_uint16
@@ -881,9 +991,15 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_failure.restype = _UniffiRustBu
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_import_xep0227.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
+    _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_import_xep0227.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_answers.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
@@ -895,9 +1011,22 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_batches.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
     ctypes.c_int64,
+    ctypes.c_int64,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_batches.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_peer_link.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_peer_link.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_relay.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_relay.restype = ctypes.c_uint64
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_session.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -946,6 +1075,11 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_submit.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_submit.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd.restype = ctypes.c_int32
 _UniffiLib.uniffi_rosterkit_ffi_fn_constructor_engine_open_file.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
@@ -965,12 +1099,97 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_constructor_engine_open_virtual.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_constructor_engine_open_virtual.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_logsink_on_record.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_logsink_on_record.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_connect.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_connect.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_disconnect.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_disconnect.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_feed.argtypes = (
+    ctypes.c_uint64,
+    _UniffiForeignBytes,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_feed.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_shutdown.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_shutdown.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_state.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_state.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_take.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int32,
+    ctypes.c_int64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_take.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_connect.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_connect.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_disconnect.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_disconnect.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_interrupt.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_interrupt.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_next_outgoing.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int32,
+    ctypes.c_int64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_next_outgoing.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive_notice.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive_notice.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_settle.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_settle.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_shutdown.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_shutdown.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_ack.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int64,
@@ -1030,12 +1249,22 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_history.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_history.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_next_events.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
@@ -1072,6 +1301,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1153,6 +1388,16 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_free_engine.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_free_engine.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_clone_logsink.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1163,6 +1408,26 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_free_logsink.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_free_logsink.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_peerlink.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_peerlink.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_peerlink.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_peerlink.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_relay.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_clone_relay.restype = ctypes.c_uint64
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_relay.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_free_relay.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_clone_session.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1183,6 +1448,23 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_free_sessionlistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_free_sessionlistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_IMPORT_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_ROSTERKIT_IMPORT_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_ROSTERKIT_IMPORT_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceRosterkitImportListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_ROSTERKIT_IMPORT_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_ROSTERKIT_IMPORT_LISTENER),
+        ("on_progress", _UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_IMPORT_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceRosterkitImportListener),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener.restype = None
 _UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_LOG_SINK_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -2002,12 +2284,157 @@ class _UniffiFfiConverterTypeMessageBody(_UniffiConverterRustBuffer):
 
 
 
+
+
+
+
+
+class RelayOutcome:
+    """
+    What became of a message in a relay's hands.
+"""
+    def __init__(self):
+        raise RuntimeError("RelayOutcome cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class RELAYED:
+        """
+        The other system has taken it.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "RelayOutcome.RELAYED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, RelayOutcome):
+                return NotImplemented
+            if not other.is_RELAYED():
+                return False
+            return True
+
+    @dataclass
+    class FAILED:
+        """
+        It never will.
+"""
+        
+        def __init__(self, reason:str):
+            self.reason = reason
+            
+            """
+        For the sender to read.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "RelayOutcome.FAILED(reason={})".format(self.reason)
+        def __eq__(self, other):
+            if not isinstance(other, RelayOutcome):
+                return NotImplemented
+            if not other.is_FAILED():
+                return False
+            if self.reason != other.reason:
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_RELAYED(self) -> bool:
+        return isinstance(self, RelayOutcome.RELAYED)
+    def is_relayed(self) -> bool:
+        return isinstance(self, RelayOutcome.RELAYED)
+    def is_FAILED(self) -> bool:
+        return isinstance(self, RelayOutcome.FAILED)
+    def is_failed(self) -> bool:
+        return isinstance(self, RelayOutcome.FAILED)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+RelayOutcome.RELAYED = type("RelayOutcome.RELAYED", (RelayOutcome.RELAYED, RelayOutcome,), {})  # type: ignore
+RelayOutcome.FAILED = type("RelayOutcome.FAILED", (RelayOutcome.FAILED, RelayOutcome,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeRelayOutcome(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return RelayOutcome.RELAYED(
+            )
+        if variant == 2:
+            return RelayOutcome.FAILED(
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_RELAYED():
+            return
+        if value.is_FAILED():
+            _UniffiFfiConverterString.check_lower(value.reason)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_RELAYED():
+            buf.write_i32(1)
+        if value.is_FAILED():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.reason, buf)
+
+
+
+class _UniffiFfiConverterOptionalTypeRelayOutcome(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeRelayOutcome.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeRelayOutcome.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeRelayOutcome.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class Message:
     """
     A message as a session sees it.
 """
-    def __init__(self, *, position:int, id:str, sender:str, recipient:str, time_ms:int, is_copy:bool, body:MessageBody, extensions:bytes):
+    def __init__(self, *, position:int, id:str, sender:str, recipient:str, time_ms:int, is_copy:bool, body:MessageBody, extensions:bytes, outcome:typing.Optional[RelayOutcome]):
         self.position = position
         self.id = id
         self.sender = sender
@@ -2016,12 +2443,13 @@ class Message:
         self.is_copy = is_copy
         self.body = body
         self.extensions = extensions
+        self.outcome = outcome
         
         
 
     
     def __str__(self):
-        return "Message(position={}, id={}, sender={}, recipient={}, time_ms={}, is_copy={}, body={}, extensions={})".format(self.position, self.id, self.sender, self.recipient, self.time_ms, self.is_copy, self.body, self.extensions)
+        return "Message(position={}, id={}, sender={}, recipient={}, time_ms={}, is_copy={}, body={}, extensions={}, outcome={})".format(self.position, self.id, self.sender, self.recipient, self.time_ms, self.is_copy, self.body, self.extensions, self.outcome)
     def __eq__(self, other):
         if self.position != other.position:
             return False
@@ -2039,6 +2467,8 @@ class Message:
             return False
         if self.extensions != other.extensions:
             return False
+        if self.outcome != other.outcome:
+            return False
         return True
 
 class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
@@ -2053,6 +2483,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
             is_copy=_UniffiFfiConverterBoolean.read(buf),
             body=_UniffiFfiConverterTypeMessageBody.read(buf),
             extensions=_UniffiFfiConverterBytes.read(buf),
+            outcome=_UniffiFfiConverterOptionalTypeRelayOutcome.read(buf),
         )
 
     @staticmethod
@@ -2065,6 +2496,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.is_copy)
         _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
         _UniffiFfiConverterBytes.check_lower(value.extensions)
+        _UniffiFfiConverterOptionalTypeRelayOutcome.check_lower(value.outcome)
 
     @staticmethod
     def write(value, buf):
@@ -2076,6 +2508,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.is_copy, buf)
         _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
         _UniffiFfiConverterBytes.write(value.extensions, buf)
+        _UniffiFfiConverterOptionalTypeRelayOutcome.write(value.outcome, buf)
 
 class _UniffiFfiConverterSequenceTypeMessage(_UniffiConverterRustBuffer):
     @classmethod
@@ -3969,6 +4402,61 @@ class EventBody:
             return True
 
     @dataclass
+    class OUTCOME_TOLD:
+        """
+        What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
+        each device; in the history it stands with the message.
+"""
+        
+        def __init__(self, position:int, message_id:str, recipient:str, outcome:RelayOutcome):
+            self.position = position
+            
+            """
+        The message's place.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        The message's id.
+"""
+        
+            self.recipient = recipient
+            
+            """
+        Whom it was sent to.
+"""
+        
+            self.outcome = outcome
+            
+            """
+        What became of it.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.OUTCOME_TOLD(position={}, message_id={}, recipient={}, outcome={})".format(self.position, self.message_id, self.recipient, self.outcome)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_OUTCOME_TOLD():
+                return False
+            if self.position != other.position:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.outcome != other.outcome:
+                return False
+            return True
+
+    @dataclass
     class PRESENCE_CHANGED:
         """
         A buddy's presence, or the account's own as others see it.
@@ -4228,6 +4716,10 @@ class EventBody:
         return isinstance(self, EventBody.BUDDY_REQUESTED)
     def is_buddy_requested(self) -> bool:
         return isinstance(self, EventBody.BUDDY_REQUESTED)
+    def is_OUTCOME_TOLD(self) -> bool:
+        return isinstance(self, EventBody.OUTCOME_TOLD)
+    def is_outcome_told(self) -> bool:
+        return isinstance(self, EventBody.OUTCOME_TOLD)
     def is_PRESENCE_CHANGED(self) -> bool:
         return isinstance(self, EventBody.PRESENCE_CHANGED)
     def is_presence_changed(self) -> bool:
@@ -4267,6 +4759,7 @@ class EventBody:
 # We might be able to do this a little more neatly with a metaclass, but this'll do.
 EventBody.MESSAGE_RECEIVED = type("EventBody.MESSAGE_RECEIVED", (EventBody.MESSAGE_RECEIVED, EventBody,), {})  # type: ignore
 EventBody.BUDDY_REQUESTED = type("EventBody.BUDDY_REQUESTED", (EventBody.BUDDY_REQUESTED, EventBody,), {})  # type: ignore
+EventBody.OUTCOME_TOLD = type("EventBody.OUTCOME_TOLD", (EventBody.OUTCOME_TOLD, EventBody,), {})  # type: ignore
 EventBody.PRESENCE_CHANGED = type("EventBody.PRESENCE_CHANGED", (EventBody.PRESENCE_CHANGED, EventBody,), {})  # type: ignore
 EventBody.SNAPSHOT_ENDED = type("EventBody.SNAPSHOT_ENDED", (EventBody.SNAPSHOT_ENDED, EventBody,), {})  # type: ignore
 EventBody.ROSTER_CHANGED = type("EventBody.ROSTER_CHANGED", (EventBody.ROSTER_CHANGED, EventBody,), {})  # type: ignore
@@ -4295,34 +4788,41 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterInt64.read(buf),
             )
         if variant == 3:
+            return EventBody.OUTCOME_TOLD(
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeRelayOutcome.read(buf),
+            )
+        if variant == 4:
             return EventBody.PRESENCE_CHANGED(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypePresence.read(buf),
             )
-        if variant == 4:
+        if variant == 5:
             return EventBody.SNAPSHOT_ENDED(
             )
-        if variant == 5:
+        if variant == 6:
             return EventBody.ROSTER_CHANGED(
                 _UniffiFfiConverterTypeBuddy.read(buf),
             )
-        if variant == 6:
+        if variant == 7:
             return EventBody.TYPING_CHANGED(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeChatState.read(buf),
             )
-        if variant == 7:
+        if variant == 8:
             return EventBody.MESSAGE_PARKED(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 8:
+        if variant == 9:
             return EventBody.RESYNC_NEEDED(
             )
-        if variant == 9:
+        if variant == 10:
             return EventBody.SESSION_ENDED(
                 _UniffiFfiConverterTypeEndReason.read(buf),
             )
-        if variant == 10:
+        if variant == 11:
             return EventBody.OTHER(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -4339,6 +4839,12 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.sender)
             _UniffiFfiConverterString.check_lower(value.note)
             _UniffiFfiConverterInt64.check_lower(value.time_ms)
+            return
+        if value.is_OUTCOME_TOLD():
+            _UniffiFfiConverterInt64.check_lower(value.position)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterTypeRelayOutcome.check_lower(value.outcome)
             return
         if value.is_PRESENCE_CHANGED():
             _UniffiFfiConverterString.check_lower(value.subject)
@@ -4378,29 +4884,35 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterString.write(value.note, buf)
             _UniffiFfiConverterInt64.write(value.time_ms, buf)
-        if value.is_PRESENCE_CHANGED():
+        if value.is_OUTCOME_TOLD():
             buf.write_i32(3)
+            _UniffiFfiConverterInt64.write(value.position, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterTypeRelayOutcome.write(value.outcome, buf)
+        if value.is_PRESENCE_CHANGED():
+            buf.write_i32(4)
             _UniffiFfiConverterString.write(value.subject, buf)
             _UniffiFfiConverterTypePresence.write(value.presence, buf)
         if value.is_SNAPSHOT_ENDED():
-            buf.write_i32(4)
-        if value.is_ROSTER_CHANGED():
             buf.write_i32(5)
+        if value.is_ROSTER_CHANGED():
+            buf.write_i32(6)
             _UniffiFfiConverterTypeBuddy.write(value.buddy, buf)
         if value.is_TYPING_CHANGED():
-            buf.write_i32(6)
+            buf.write_i32(7)
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterTypeChatState.write(value.state, buf)
         if value.is_MESSAGE_PARKED():
-            buf.write_i32(7)
+            buf.write_i32(8)
             _UniffiFfiConverterString.write(value.message_id, buf)
         if value.is_RESYNC_NEEDED():
-            buf.write_i32(8)
-        if value.is_SESSION_ENDED():
             buf.write_i32(9)
+        if value.is_SESSION_ENDED():
+            buf.write_i32(10)
             _UniffiFfiConverterTypeEndReason.write(value.reason, buf)
         if value.is_OTHER():
-            buf.write_i32(10)
+            buf.write_i32(11)
             _UniffiFfiConverterString.write(value.kind, buf)
             _UniffiFfiConverterString.write(value.json, buf)
 
@@ -4606,7 +5118,7 @@ class _UniffiFfiConverterTypeHostedDomain(_UniffiConverterRustBuffer):
 @dataclass
 class ImportSummary:
     """
-    What an import brought.
+    What an import brought, or has read so far.
 """
     def __init__(self, *, accounts:int, buddies:int, messages:int):
         self.accounts = accounts
@@ -4647,6 +5159,57 @@ class _UniffiFfiConverterTypeImportSummary(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.write(value.accounts, buf)
         _UniffiFfiConverterInt64.write(value.buddies, buf)
         _UniffiFfiConverterInt64.write(value.messages, buf)
+
+@dataclass
+class LinkState:
+    """
+    How a link is.
+"""
+    def __init__(self, *, is_connected:bool, peer_domains:typing.List[str], restored_from_backup:bool, last_error:typing.Optional[str]):
+        self.is_connected = is_connected
+        self.peer_domains = peer_domains
+        self.restored_from_backup = restored_from_backup
+        self.last_error = last_error
+        
+        
+
+    
+    def __str__(self):
+        return "LinkState(is_connected={}, peer_domains={}, restored_from_backup={}, last_error={})".format(self.is_connected, self.peer_domains, self.restored_from_backup, self.last_error)
+    def __eq__(self, other):
+        if self.is_connected != other.is_connected:
+            return False
+        if self.peer_domains != other.peer_domains:
+            return False
+        if self.restored_from_backup != other.restored_from_backup:
+            return False
+        if self.last_error != other.last_error:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeLinkState(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return LinkState(
+            is_connected=_UniffiFfiConverterBoolean.read(buf),
+            peer_domains=_UniffiFfiConverterSequenceString.read(buf),
+            restored_from_backup=_UniffiFfiConverterBoolean.read(buf),
+            last_error=_UniffiFfiConverterOptionalString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterBoolean.check_lower(value.is_connected)
+        _UniffiFfiConverterSequenceString.check_lower(value.peer_domains)
+        _UniffiFfiConverterBoolean.check_lower(value.restored_from_backup)
+        _UniffiFfiConverterOptionalString.check_lower(value.last_error)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterBoolean.write(value.is_connected, buf)
+        _UniffiFfiConverterSequenceString.write(value.peer_domains, buf)
+        _UniffiFfiConverterBoolean.write(value.restored_from_backup, buf)
+        _UniffiFfiConverterOptionalString.write(value.last_error, buf)
 
 
 
@@ -4787,6 +5350,419 @@ class _UniffiFfiConverterTypeLogRecord(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.write(value.engine_id, buf)
         _UniffiFfiConverterInt64.write(value.time_ms, buf)
 
+class _UniffiFfiConverterOptionalBytes(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterBytes.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterBytes.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterBytes.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class RelayedMessage:
+    """
+    A message on its way between two systems.
+"""
+    def __init__(self, *, delivery_id:typing.Optional[str] = None, message_id:typing.Optional[str] = None, instance:typing.Optional[str] = None, time_ms:typing.Optional[int] = None, body:MessageBody, extensions:typing.Optional[bytes] = None):
+        self.delivery_id = delivery_id
+        self.message_id = message_id
+        self.instance = instance
+        self.time_ms = time_ms
+        self.body = body
+        self.extensions = extensions
+        
+        
+
+    
+    def __str__(self):
+        return "RelayedMessage(delivery_id={}, message_id={}, instance={}, time_ms={}, body={}, extensions={})".format(self.delivery_id, self.message_id, self.instance, self.time_ms, self.body, self.extensions)
+    def __eq__(self, other):
+        if self.delivery_id != other.delivery_id:
+            return False
+        if self.message_id != other.message_id:
+            return False
+        if self.instance != other.instance:
+            return False
+        if self.time_ms != other.time_ms:
+            return False
+        if self.body != other.body:
+            return False
+        if self.extensions != other.extensions:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeRelayedMessage(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return RelayedMessage(
+            delivery_id=_UniffiFfiConverterOptionalString.read(buf),
+            message_id=_UniffiFfiConverterOptionalString.read(buf),
+            instance=_UniffiFfiConverterOptionalString.read(buf),
+            time_ms=_UniffiFfiConverterOptionalInt64.read(buf),
+            body=_UniffiFfiConverterTypeMessageBody.read(buf),
+            extensions=_UniffiFfiConverterOptionalBytes.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterOptionalString.check_lower(value.delivery_id)
+        _UniffiFfiConverterOptionalString.check_lower(value.message_id)
+        _UniffiFfiConverterOptionalString.check_lower(value.instance)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.time_ms)
+        _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
+        _UniffiFfiConverterOptionalBytes.check_lower(value.extensions)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterOptionalString.write(value.delivery_id, buf)
+        _UniffiFfiConverterOptionalString.write(value.message_id, buf)
+        _UniffiFfiConverterOptionalString.write(value.instance, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.time_ms, buf)
+        _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
+        _UniffiFfiConverterOptionalBytes.write(value.extensions, buf)
+
+class _UniffiFfiConverterSequenceTypeRelayedMessage(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeRelayedMessage.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeRelayedMessage.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeRelayedMessage.read(buf) for i in range(count)
+        ]
+
+
+
+
+
+
+class HandshakeStep(enum.Enum):
+    """
+    A step of the buddy handshake.
+"""
+    
+    ADD = 0
+    """
+    Asks for both directions, or confirms them.
+"""
+    
+    REMOVE = 1
+    """
+    Ends both directions.
+"""
+    
+    SUBSCRIBE = 2
+    """
+    Asks to see the other's presence.
+"""
+    
+    SUBSCRIBED = 3
+    """
+    Lets the other see one's own.
+"""
+    
+    UNSUBSCRIBE = 4
+    """
+    Sees the other's no more.
+"""
+    
+    UNSUBSCRIBED = 5
+    """
+    Lets the other see one's own no more.
+"""
+    
+
+
+class _UniffiFfiConverterTypeHandshakeStep(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return HandshakeStep.ADD
+        if variant == 2:
+            return HandshakeStep.REMOVE
+        if variant == 3:
+            return HandshakeStep.SUBSCRIBE
+        if variant == 4:
+            return HandshakeStep.SUBSCRIBED
+        if variant == 5:
+            return HandshakeStep.UNSUBSCRIBE
+        if variant == 6:
+            return HandshakeStep.UNSUBSCRIBED
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == HandshakeStep.ADD:
+            return
+        if value == HandshakeStep.REMOVE:
+            return
+        if value == HandshakeStep.SUBSCRIBE:
+            return
+        if value == HandshakeStep.SUBSCRIBED:
+            return
+        if value == HandshakeStep.UNSUBSCRIBE:
+            return
+        if value == HandshakeStep.UNSUBSCRIBED:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == HandshakeStep.ADD:
+            buf.write_i32(1)
+        if value == HandshakeStep.REMOVE:
+            buf.write_i32(2)
+        if value == HandshakeStep.SUBSCRIBE:
+            buf.write_i32(3)
+        if value == HandshakeStep.SUBSCRIBED:
+            buf.write_i32(4)
+        if value == HandshakeStep.UNSUBSCRIBE:
+            buf.write_i32(5)
+        if value == HandshakeStep.UNSUBSCRIBED:
+            buf.write_i32(6)
+
+
+
+
+
+
+
+
+class ParcelContents:
+    """
+    What a parcel holds.
+"""
+    def __init__(self):
+        raise RuntimeError("ParcelContents cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class MESSAGES:
+        """
+        Messages, in order.
+"""
+        
+        def __init__(self, messages:typing.List[RelayedMessage]):
+            self.messages = messages
+            
+            """
+        At least one.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "ParcelContents.MESSAGES(messages={})".format(self.messages)
+        def __eq__(self, other):
+            if not isinstance(other, ParcelContents):
+                return NotImplemented
+            if not other.is_MESSAGES():
+                return False
+            if self.messages != other.messages:
+                return False
+            return True
+
+    @dataclass
+    class HANDSHAKE:
+        """
+        A step of the buddy handshake.
+"""
+        
+        def __init__(self, delivery_id:typing.Optional[str], step:HandshakeStep, stamp:int, note:str):
+            self.delivery_id = delivery_id
+            
+            """
+        What this delivery is called.
+"""
+        
+            self.step = step
+            
+            """
+        What the sender did.
+"""
+        
+            self.stamp = stamp
+            
+            """
+        The version of what is between the two that it made.
+"""
+        
+            self.note = note
+            
+            """
+        What was said with it.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "ParcelContents.HANDSHAKE(delivery_id={}, step={}, stamp={}, note={})".format(self.delivery_id, self.step, self.stamp, self.note)
+        def __eq__(self, other):
+            if not isinstance(other, ParcelContents):
+                return NotImplemented
+            if not other.is_HANDSHAKE():
+                return False
+            if self.delivery_id != other.delivery_id:
+                return False
+            if self.step != other.step:
+                return False
+            if self.stamp != other.stamp:
+                return False
+            if self.note != other.note:
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_MESSAGES(self) -> bool:
+        return isinstance(self, ParcelContents.MESSAGES)
+    def is_messages(self) -> bool:
+        return isinstance(self, ParcelContents.MESSAGES)
+    def is_HANDSHAKE(self) -> bool:
+        return isinstance(self, ParcelContents.HANDSHAKE)
+    def is_handshake(self) -> bool:
+        return isinstance(self, ParcelContents.HANDSHAKE)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+ParcelContents.MESSAGES = type("ParcelContents.MESSAGES", (ParcelContents.MESSAGES, ParcelContents,), {})  # type: ignore
+ParcelContents.HANDSHAKE = type("ParcelContents.HANDSHAKE", (ParcelContents.HANDSHAKE, ParcelContents,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeParcelContents(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return ParcelContents.MESSAGES(
+                _UniffiFfiConverterSequenceTypeRelayedMessage.read(buf),
+            )
+        if variant == 2:
+            return ParcelContents.HANDSHAKE(
+                _UniffiFfiConverterOptionalString.read(buf),
+                _UniffiFfiConverterTypeHandshakeStep.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_MESSAGES():
+            _UniffiFfiConverterSequenceTypeRelayedMessage.check_lower(value.messages)
+            return
+        if value.is_HANDSHAKE():
+            _UniffiFfiConverterOptionalString.check_lower(value.delivery_id)
+            _UniffiFfiConverterTypeHandshakeStep.check_lower(value.step)
+            _UniffiFfiConverterInt64.check_lower(value.stamp)
+            _UniffiFfiConverterString.check_lower(value.note)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_MESSAGES():
+            buf.write_i32(1)
+            _UniffiFfiConverterSequenceTypeRelayedMessage.write(value.messages, buf)
+        if value.is_HANDSHAKE():
+            buf.write_i32(2)
+            _UniffiFfiConverterOptionalString.write(value.delivery_id, buf)
+            _UniffiFfiConverterTypeHandshakeStep.write(value.step, buf)
+            _UniffiFfiConverterInt64.write(value.stamp, buf)
+            _UniffiFfiConverterString.write(value.note, buf)
+
+
+
+@dataclass
+class Parcel:
+    """
+    Durable signals of one sender to one recipient, in order. The next one of the two follows when this one is settled.
+"""
+    def __init__(self, *, sender:str, recipient:str, contents:ParcelContents):
+        self.sender = sender
+        self.recipient = recipient
+        self.contents = contents
+        
+        
+
+    
+    def __str__(self):
+        return "Parcel(sender={}, recipient={}, contents={})".format(self.sender, self.recipient, self.contents)
+    def __eq__(self, other):
+        if self.sender != other.sender:
+            return False
+        if self.recipient != other.recipient:
+            return False
+        if self.contents != other.contents:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeParcel(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Parcel(
+            sender=_UniffiFfiConverterString.read(buf),
+            recipient=_UniffiFfiConverterString.read(buf),
+            contents=_UniffiFfiConverterTypeParcelContents.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.sender)
+        _UniffiFfiConverterString.check_lower(value.recipient)
+        _UniffiFfiConverterTypeParcelContents.check_lower(value.contents)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.sender, buf)
+        _UniffiFfiConverterString.write(value.recipient, buf)
+        _UniffiFfiConverterTypeParcelContents.write(value.contents, buf)
+
 @dataclass
 class PresenceUpdate:
     """
@@ -4843,31 +5819,6 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt32.write(value.priority, buf)
         _UniffiFfiConverterOptionalInt64.write(value.until_ms, buf)
         _UniffiFfiConverterBoolean.write(value.invisible, buf)
-
-class _UniffiFfiConverterOptionalBytes(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterBytes.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterBytes.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterBytes.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
 
 @dataclass
 class SendOptions:
@@ -6164,6 +7115,567 @@ class _UniffiFfiConverterTypeCallbackError(_UniffiConverterRustBuffer):
             buf.write_i32(1)
             _UniffiFfiConverterString.write(value.details, buf)
 
+
+
+
+
+
+class Notice:
+    """
+    What nobody keeps.
+"""
+    def __init__(self):
+        raise RuntimeError("Notice cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class PRESENCE_SHOWN:
+        """
+        What somebody shows to somebody.
+"""
+        
+        def __init__(self, subject:str, watcher:str, presence:Presence):
+            self.subject = subject
+            
+            """
+        Who shows it.
+"""
+        
+            self.watcher = watcher
+            
+            """
+        To whom.
+"""
+        
+            self.presence = presence
+            
+            """
+        What.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Notice.PRESENCE_SHOWN(subject={}, watcher={}, presence={})".format(self.subject, self.watcher, self.presence)
+        def __eq__(self, other):
+            if not isinstance(other, Notice):
+                return NotImplemented
+            if not other.is_PRESENCE_SHOWN():
+                return False
+            if self.subject != other.subject:
+                return False
+            if self.watcher != other.watcher:
+                return False
+            if self.presence != other.presence:
+                return False
+            return True
+
+    @dataclass
+    class PRESENCE_ASKED:
+        """
+        Somebody asks what somebody shows; the answer is a `PresenceShown`.
+"""
+        
+        def __init__(self, watcher:str, subject:str):
+            self.watcher = watcher
+            
+            """
+        Who asks.
+"""
+        
+            self.subject = subject
+            
+            """
+        About whom.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Notice.PRESENCE_ASKED(watcher={}, subject={})".format(self.watcher, self.subject)
+        def __eq__(self, other):
+            if not isinstance(other, Notice):
+                return NotImplemented
+            if not other.is_PRESENCE_ASKED():
+                return False
+            if self.watcher != other.watcher:
+                return False
+            if self.subject != other.subject:
+                return False
+            return True
+
+    @dataclass
+    class TYPING_TOLD:
+        """
+        Somebody is typing, or stopped.
+"""
+        
+        def __init__(self, sender:str, recipient:str, state:ChatState):
+            self.sender = sender
+            
+            """
+        Who.
+"""
+        
+            self.recipient = recipient
+            
+            """
+        For whom.
+"""
+        
+            self.state = state
+            
+            """
+        What they do.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Notice.TYPING_TOLD(sender={}, recipient={}, state={})".format(self.sender, self.recipient, self.state)
+        def __eq__(self, other):
+            if not isinstance(other, Notice):
+                return NotImplemented
+            if not other.is_TYPING_TOLD():
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.state != other.state:
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_PRESENCE_SHOWN(self) -> bool:
+        return isinstance(self, Notice.PRESENCE_SHOWN)
+    def is_presence_shown(self) -> bool:
+        return isinstance(self, Notice.PRESENCE_SHOWN)
+    def is_PRESENCE_ASKED(self) -> bool:
+        return isinstance(self, Notice.PRESENCE_ASKED)
+    def is_presence_asked(self) -> bool:
+        return isinstance(self, Notice.PRESENCE_ASKED)
+    def is_TYPING_TOLD(self) -> bool:
+        return isinstance(self, Notice.TYPING_TOLD)
+    def is_typing_told(self) -> bool:
+        return isinstance(self, Notice.TYPING_TOLD)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Notice.PRESENCE_SHOWN = type("Notice.PRESENCE_SHOWN", (Notice.PRESENCE_SHOWN, Notice,), {})  # type: ignore
+Notice.PRESENCE_ASKED = type("Notice.PRESENCE_ASKED", (Notice.PRESENCE_ASKED, Notice,), {})  # type: ignore
+Notice.TYPING_TOLD = type("Notice.TYPING_TOLD", (Notice.TYPING_TOLD, Notice,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeNotice(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Notice.PRESENCE_SHOWN(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypePresence.read(buf),
+            )
+        if variant == 2:
+            return Notice.PRESENCE_ASKED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 3:
+            return Notice.TYPING_TOLD(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeChatState.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_PRESENCE_SHOWN():
+            _UniffiFfiConverterString.check_lower(value.subject)
+            _UniffiFfiConverterString.check_lower(value.watcher)
+            _UniffiFfiConverterTypePresence.check_lower(value.presence)
+            return
+        if value.is_PRESENCE_ASKED():
+            _UniffiFfiConverterString.check_lower(value.watcher)
+            _UniffiFfiConverterString.check_lower(value.subject)
+            return
+        if value.is_TYPING_TOLD():
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterTypeChatState.check_lower(value.state)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_PRESENCE_SHOWN():
+            buf.write_i32(1)
+            _UniffiFfiConverterString.write(value.subject, buf)
+            _UniffiFfiConverterString.write(value.watcher, buf)
+            _UniffiFfiConverterTypePresence.write(value.presence, buf)
+        if value.is_PRESENCE_ASKED():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.watcher, buf)
+            _UniffiFfiConverterString.write(value.subject, buf)
+        if value.is_TYPING_TOLD():
+            buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterTypeChatState.write(value.state, buf)
+
+
+
+
+
+
+
+
+class Outgoing:
+    """
+    What is to be carried.
+"""
+    def __init__(self):
+        raise RuntimeError("Outgoing cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class PARCEL_READY:
+        """
+        Durable: each item of it is to be settled.
+"""
+        
+        def __init__(self, parcel:Parcel):
+            self.parcel = parcel
+            
+            """
+        What it is.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Outgoing.PARCEL_READY(parcel={})".format(self.parcel)
+        def __eq__(self, other):
+            if not isinstance(other, Outgoing):
+                return NotImplemented
+            if not other.is_PARCEL_READY():
+                return False
+            if self.parcel != other.parcel:
+                return False
+            return True
+
+    @dataclass
+    class NOTICE_READY:
+        """
+        For now, or never.
+"""
+        
+        def __init__(self, notice:Notice):
+            self.notice = notice
+            
+            """
+        What it is.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Outgoing.NOTICE_READY(notice={})".format(self.notice)
+        def __eq__(self, other):
+            if not isinstance(other, Outgoing):
+                return NotImplemented
+            if not other.is_NOTICE_READY():
+                return False
+            if self.notice != other.notice:
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_PARCEL_READY(self) -> bool:
+        return isinstance(self, Outgoing.PARCEL_READY)
+    def is_parcel_ready(self) -> bool:
+        return isinstance(self, Outgoing.PARCEL_READY)
+    def is_NOTICE_READY(self) -> bool:
+        return isinstance(self, Outgoing.NOTICE_READY)
+    def is_notice_ready(self) -> bool:
+        return isinstance(self, Outgoing.NOTICE_READY)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Outgoing.PARCEL_READY = type("Outgoing.PARCEL_READY", (Outgoing.PARCEL_READY, Outgoing,), {})  # type: ignore
+Outgoing.NOTICE_READY = type("Outgoing.NOTICE_READY", (Outgoing.NOTICE_READY, Outgoing,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeOutgoing(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Outgoing.PARCEL_READY(
+                _UniffiFfiConverterTypeParcel.read(buf),
+            )
+        if variant == 2:
+            return Outgoing.NOTICE_READY(
+                _UniffiFfiConverterTypeNotice.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_PARCEL_READY():
+            _UniffiFfiConverterTypeParcel.check_lower(value.parcel)
+            return
+        if value.is_NOTICE_READY():
+            _UniffiFfiConverterTypeNotice.check_lower(value.notice)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_PARCEL_READY():
+            buf.write_i32(1)
+            _UniffiFfiConverterTypeParcel.write(value.parcel, buf)
+        if value.is_NOTICE_READY():
+            buf.write_i32(2)
+            _UniffiFfiConverterTypeNotice.write(value.notice, buf)
+
+
+
+
+
+
+
+
+class Settlement:
+    """
+    What became of one item of a parcel.
+"""
+    def __init__(self):
+        raise RuntimeError("Settlement cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class RELAYED:
+        """
+        It is the other side's now.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Settlement.RELAYED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Settlement):
+                return NotImplemented
+            if not other.is_RELAYED():
+                return False
+            return True
+
+    @dataclass
+    class FAILED:
+        """
+        It never will be.
+"""
+        
+        def __init__(self, reason:str):
+            self.reason = reason
+            
+            """
+        For the sender to read.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Settlement.FAILED(reason={})".format(self.reason)
+        def __eq__(self, other):
+            if not isinstance(other, Settlement):
+                return NotImplemented
+            if not other.is_FAILED():
+                return False
+            if self.reason != other.reason:
+                return False
+            return True
+
+    @dataclass
+    class SUPERSEDED:
+        """
+        Of a handshake step: the other side knows a newer version, and changed nothing.
+"""
+        
+        def __init__(self, stamp:int):
+            self.stamp = stamp
+            
+            """
+        The version it knows.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Settlement.SUPERSEDED(stamp={})".format(self.stamp)
+        def __eq__(self, other):
+            if not isinstance(other, Settlement):
+                return NotImplemented
+            if not other.is_SUPERSEDED():
+                return False
+            if self.stamp != other.stamp:
+                return False
+            return True
+
+    @dataclass
+    class RETRY:
+        """
+        Not now: it is given out again, with back-off.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Settlement.RETRY()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Settlement):
+                return NotImplemented
+            if not other.is_RETRY():
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_RELAYED(self) -> bool:
+        return isinstance(self, Settlement.RELAYED)
+    def is_relayed(self) -> bool:
+        return isinstance(self, Settlement.RELAYED)
+    def is_FAILED(self) -> bool:
+        return isinstance(self, Settlement.FAILED)
+    def is_failed(self) -> bool:
+        return isinstance(self, Settlement.FAILED)
+    def is_SUPERSEDED(self) -> bool:
+        return isinstance(self, Settlement.SUPERSEDED)
+    def is_superseded(self) -> bool:
+        return isinstance(self, Settlement.SUPERSEDED)
+    def is_RETRY(self) -> bool:
+        return isinstance(self, Settlement.RETRY)
+    def is_retry(self) -> bool:
+        return isinstance(self, Settlement.RETRY)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Settlement.RELAYED = type("Settlement.RELAYED", (Settlement.RELAYED, Settlement,), {})  # type: ignore
+Settlement.FAILED = type("Settlement.FAILED", (Settlement.FAILED, Settlement,), {})  # type: ignore
+Settlement.SUPERSEDED = type("Settlement.SUPERSEDED", (Settlement.SUPERSEDED, Settlement,), {})  # type: ignore
+Settlement.RETRY = type("Settlement.RETRY", (Settlement.RETRY, Settlement,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeSettlement(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Settlement.RELAYED(
+            )
+        if variant == 2:
+            return Settlement.FAILED(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 3:
+            return Settlement.SUPERSEDED(
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 4:
+            return Settlement.RETRY(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_RELAYED():
+            return
+        if value.is_FAILED():
+            _UniffiFfiConverterString.check_lower(value.reason)
+            return
+        if value.is_SUPERSEDED():
+            _UniffiFfiConverterInt64.check_lower(value.stamp)
+            return
+        if value.is_RETRY():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_RELAYED():
+            buf.write_i32(1)
+        if value.is_FAILED():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.reason, buf)
+        if value.is_SUPERSEDED():
+            buf.write_i32(3)
+            _UniffiFfiConverterInt64.write(value.stamp, buf)
+        if value.is_RETRY():
+            buf.write_i32(4)
+
+
+
 class _UniffiFfiConverterSequenceTypeHostedDomain(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -6186,6 +7698,173 @@ class _UniffiFfiConverterSequenceTypeHostedDomain(_UniffiConverterRustBuffer):
         return [
             _UniffiFfiConverterTypeHostedDomain.read(buf) for i in range(count)
         ]
+
+
+class ImportListener():
+    """
+    Who is told how far an import has come, on the thread that called for it.
+"""
+    
+    def on_progress(self, progress: ImportSummary) -> None:
+        """
+        So much was read so far. Throwing calls the import off.
+"""
+        raise NotImplementedError
+
+class ImportListenerImpl(ImportListener):
+    """
+    Who is told how far an import has come, on the thread that called for it.
+"""
+    
+    _handle: ctypes.c_uint64
+    
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_progress(self, progress: ImportSummary) -> None:
+        """
+        So much was read so far. Throwing calls the import off.
+"""
+        
+        _UniffiFfiConverterTypeImportSummary.check_lower(progress)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeImportSummary.lower(progress),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeCallbackError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplImportListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_ROSTERKIT_IMPORT_LISTENER_METHOD0
+    def on_progress(
+            uniffi_handle,
+            progress,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeImportListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeImportSummary.lift(progress), )
+            uniffi_method = uniffi_obj.on_progress
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                CallbackError,
+                _UniffiFfiConverterTypeCallbackError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_ROSTERKIT_IMPORT_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeImportListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_ROSTERKIT_IMPORT_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeImportListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceRosterkitImportListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_progress,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeImportListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return ImportListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeImportListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: ImportListener):
+        if not isinstance(value, ImportListener):
+            raise TypeError("Expected ImportListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: ImportListener):
+         if isinstance(value, ImportListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeImportListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: ImportListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeImportListener(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeImportListener.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeImportListener.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeImportListener.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
 
 class _UniffiFfiConverterSequenceTypeAnswered(_UniffiConverterRustBuffer):
     @classmethod
@@ -6232,6 +7911,505 @@ class _UniffiFfiConverterSequenceTypeEventBatch(_UniffiConverterRustBuffer):
         return [
             _UniffiFfiConverterTypeEventBatch.read(buf) for i in range(count)
         ]
+
+
+class PeerLinkProtocol(typing.Protocol):
+    """
+    A peer link: this engine and another one, joined over any ordered pipe of bytes that the host supplies. It has one
+    connection at a time; when the pipe breaks, `disconnect`, and `connect` with the next one: nothing is lost by it.
+
+    One thread feeds what comes while another takes what is to be sent. The pipe must be authenticated by the host.
+"""
+    
+    def connect(self, ) -> None:
+        """
+        Begins a connection; one that was there ends.
+"""
+        raise NotImplementedError
+    def disconnect(self, ) -> None:
+        """
+        Ends the connection, if there is one.
+"""
+        raise NotImplementedError
+    def feed(self, bytes: bytes) -> None:
+        """
+        Takes bytes from the pipe. `InvalidArgument` when they are none of the protocol's, `Closed` when the other side ended
+        the connection: send what `take` still has, close the pipe, and connect again. `Misuse` without a connection.
+"""
+        raise NotImplementedError
+    def shutdown(self, ) -> None:
+        """
+        Closes the link for good: its domains are unreachable from here on. Idempotent.
+"""
+        raise NotImplementedError
+    def state(self, ) -> LinkState:
+        """
+        How it is.
+"""
+        raise NotImplementedError
+    def take(self, max: int,timeout_ms: int) -> bytes:
+        """
+        Gives up to `max` bytes for the pipe, waiting for the first. Empty when there is nothing, perhaps before the time is
+        over, and at once without a connection.
+"""
+        raise NotImplementedError
+
+class PeerLink(PeerLinkProtocol):
+    """
+    A peer link: this engine and another one, joined over any ordered pipe of bytes that the host supplies. It has one
+    connection at a time; when the pipe breaks, `disconnect`, and `connect` with the next one: nothing is lost by it.
+
+    One thread feeds what comes while another takes what is to be sent. The pipe must be authenticated by the host.
+"""
+    
+    _handle: ctypes.c_uint64
+    
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_free_peerlink, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_clone_peerlink, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def connect(self, ) -> None:
+        """
+        Begins a connection; one that was there ends.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_connect,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def disconnect(self, ) -> None:
+        """
+        Ends the connection, if there is one.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_disconnect,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def feed(self, bytes: bytes) -> None:
+        """
+        Takes bytes from the pipe. `InvalidArgument` when they are none of the protocol's, `Closed` when the other side ended
+        the connection: send what `take` still has, close the pipe, and connect again. `Misuse` without a connection.
+"""
+        
+        _UniffiFfiConverterByRefBytes.check_lower(bytes)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterByRefBytes.lower(bytes),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_feed,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def shutdown(self, ) -> None:
+        """
+        Closes the link for good: its domains are unreachable from here on. Idempotent.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_shutdown,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def state(self, ) -> LinkState:
+        """
+        How it is.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeLinkState.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_state,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def take(self, max: int,timeout_ms: int) -> bytes:
+        """
+        Gives up to `max` bytes for the pipe, waiting for the first. Empty when there is nothing, perhaps before the time is
+        over, and at once without a connection.
+"""
+        
+        _UniffiFfiConverterInt32.check_lower(max)
+
+        _UniffiFfiConverterInt64.check_lower(timeout_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt32.lower(max),
+            _UniffiFfiConverterInt64.lower(timeout_ms),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBytes.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_take,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+
+class _UniffiFfiConverterTypePeerLink:
+    @staticmethod
+    def lift(value: int) -> PeerLink:
+        return PeerLink._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: PeerLink):
+        if not isinstance(value, PeerLink):
+            raise TypeError("Expected PeerLink instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: PeerLink) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> PeerLink:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: PeerLink, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypeOutgoing(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeOutgoing.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeOutgoing.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeOutgoing.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceTypeSettlement(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeSettlement.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeSettlement.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeSettlement.read(buf) for i in range(count)
+        ]
+
+
+class RelayProtocol(typing.Protocol):
+    """
+    A relay, open. While it has no connection, messages to its domains are accepted and wait on disk, for 24 h.
+"""
+    
+    def connect(self, ) -> None:
+        """
+        There is a connection: what waits is given out, and presence is asked for and told anew.
+"""
+        raise NotImplementedError
+    def disconnect(self, ) -> None:
+        """
+        The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does not
+        come within 90 s, the presence of everybody behind it is unknown.
+"""
+        raise NotImplementedError
+    def interrupt(self, ) -> None:
+        """
+        Ends a wait in `next_outgoing`, or the next one.
+"""
+        raise NotImplementedError
+    def next_outgoing(self, max: int,timeout_ms: int) -> typing.List[Outgoing]:
+        """
+        Takes up to `max` things to carry, waiting for the first; empty when none came. One consumer at a time.
+"""
+        raise NotImplementedError
+    def receive(self, parcel: Parcel) -> typing.List[Settlement]:
+        """
+        Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. When it throws, nothing
+        of it was taken, and it may come again.
+"""
+        raise NotImplementedError
+    def receive_notice(self, notice: Notice) -> None:
+        """
+        Takes a notice in.
+"""
+        raise NotImplementedError
+    def settle(self, delivery_id: str,settlement: Settlement) -> None:
+        """
+        Says what became of an item, by its delivery id; also of one that an earlier run gave out. What is settled already
+        stays as it is.
+"""
+        raise NotImplementedError
+    def shutdown(self, ) -> None:
+        """
+        Closes the relay: its domains are unreachable from here on. What waits stays on disk, for another relay or until it
+        fails. Idempotent.
+"""
+        raise NotImplementedError
+
+class Relay(RelayProtocol):
+    """
+    A relay, open. While it has no connection, messages to its domains are accepted and wait on disk, for 24 h.
+"""
+    
+    _handle: ctypes.c_uint64
+    
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_free_relay, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_rosterkit_ffi_fn_clone_relay, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def connect(self, ) -> None:
+        """
+        There is a connection: what waits is given out, and presence is asked for and told anew.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_connect,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def disconnect(self, ) -> None:
+        """
+        The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does not
+        come within 90 s, the presence of everybody behind it is unknown.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_disconnect,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def interrupt(self, ) -> None:
+        """
+        Ends a wait in `next_outgoing`, or the next one.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_interrupt,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def next_outgoing(self, max: int,timeout_ms: int) -> typing.List[Outgoing]:
+        """
+        Takes up to `max` things to carry, waiting for the first; empty when none came. One consumer at a time.
+"""
+        
+        _UniffiFfiConverterInt32.check_lower(max)
+
+        _UniffiFfiConverterInt64.check_lower(timeout_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt32.lower(max),
+            _UniffiFfiConverterInt64.lower(timeout_ms),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeOutgoing.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_next_outgoing,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def receive(self, parcel: Parcel) -> typing.List[Settlement]:
+        """
+        Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. When it throws, nothing
+        of it was taken, and it may come again.
+"""
+        
+        _UniffiFfiConverterTypeParcel.check_lower(parcel)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeParcel.lower(parcel),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeSettlement.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def receive_notice(self, notice: Notice) -> None:
+        """
+        Takes a notice in.
+"""
+        
+        _UniffiFfiConverterTypeNotice.check_lower(notice)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeNotice.lower(notice),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive_notice,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def settle(self, delivery_id: str,settlement: Settlement) -> None:
+        """
+        Says what became of an item, by its delivery id; also of one that an earlier run gave out. What is settled already
+        stays as it is.
+"""
+        
+        _UniffiFfiConverterString.check_lower(delivery_id)
+
+        _UniffiFfiConverterTypeSettlement.check_lower(settlement)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(delivery_id),
+            _UniffiFfiConverterTypeSettlement.lower(settlement),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_settle,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def shutdown(self, ) -> None:
+        """
+        Closes the relay: its domains are unreachable from here on. What waits stays on disk, for another relay or until it
+        fails. Idempotent.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_shutdown,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+
+class _UniffiFfiConverterTypeRelay:
+    @staticmethod
+    def lift(value: int) -> Relay:
+        return Relay._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Relay):
+        if not isinstance(value, Relay):
+            raise TypeError("Expected Relay instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Relay) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Relay:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Relay, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
 
 
 class SessionListener():
@@ -6464,15 +8642,27 @@ class SessionProtocol(typing.Protocol):
         Shows nothing and sees nothing any more; messages still come.
 """
         raise NotImplementedError
+    def hand_back(self, ) -> None:
+        """
+        The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+        `fail` nothing is held against it.
+"""
+        raise NotImplementedError
     def history(self, request: HistoryRequest) -> HistoryPage:
         """
         Reads a page of history.
 """
         raise NotImplementedError
+    def interrupt(self, ) -> None:
+        """
+        Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+        waits, the next wait ends at once.
+"""
+        raise NotImplementedError
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
-        Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-        time; after the last event of an ended session it is `Closed`.
+        Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+        Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
 """
         raise NotImplementedError
     def preferences(self, ) -> Preferences:
@@ -6498,6 +8688,12 @@ class SessionProtocol(typing.Protocol):
     def roster(self, since: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Roster:
         """
         The roster; or what changed in it since a version.
+"""
+        raise NotImplementedError
+    def run(self, listener: SessionListener) -> None:
+        """
+        Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+        virtual time, until there is nothing left to do. For a session that was opened without a listener.
 """
         raise NotImplementedError
     def send(self, recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
@@ -6763,6 +8959,22 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def hand_back(self, ) -> None:
+        """
+        The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+        `fail` nothing is held against it.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def history(self, request: HistoryRequest) -> HistoryPage:
         """
         Reads a page of history.
@@ -6781,10 +8993,26 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def interrupt(self, ) -> None:
+        """
+        Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+        waits, the next wait ends at once.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
-        Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-        time; after the last event of an ended session it is `Closed`.
+        Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+        Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
 """
         
         _UniffiFfiConverterInt32.check_lower(max)
@@ -6889,6 +9117,25 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def run(self, listener: SessionListener) -> None:
+        """
+        Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+        virtual time, until there is nothing left to do. For a session that was opened without a listener.
+"""
+        
+        _UniffiFfiConverterTypeSessionListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeSessionListener.lower(listener),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -7215,19 +9462,41 @@ class EngineProtocol(typing.Protocol):
         What made the engine fail: the text of a panic inside the library, after which it takes no more work.
 """
         raise NotImplementedError
-    def import_xep0227(self, path: str) -> ImportSummary:
+    def import_xep0227(self, path: str,listener: typing.Optional[ImportListener]) -> ImportSummary:
         """
         Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+        The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+        nothing was done.
+"""
+        raise NotImplementedError
+    def interrupt(self, ) -> None:
+        """
+        Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+        next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
 """
         raise NotImplementedError
     def next_answers(self, max: int,timeout_ms: int) -> typing.List[Answered]:
         """
-        Takes up to `max` answers, waiting for the first; empty when none came.
+        Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
 """
         raise NotImplementedError
-    def next_batches(self, max_events: int,timeout_ms: int) -> typing.List[EventBatch]:
+    def next_batches(self, max_events: int,max_bytes: int,timeout_ms: int) -> typing.List[EventBatch]:
         """
-        Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+        Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+        waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
+"""
+        raise NotImplementedError
+    def open_peer_link(self, domains: typing.List[str]) -> PeerLink:
+        """
+        Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+        supplies the pipe. The other side may speak for these domains and for nobody else.
+"""
+        raise NotImplementedError
+    def open_relay(self, domains: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT) -> Relay:
+        """
+        Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+        have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+        and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
 """
         raise NotImplementedError
     def open_session(self, address: str,options: typing.Union[object, SessionOptions] = _DEFAULT,listener: typing.Union[object, typing.Optional[SessionListener]] = _DEFAULT) -> Session:
@@ -7265,6 +9534,14 @@ class EngineProtocol(typing.Protocol):
         """
         Hands over commands without waiting for any of them. Takes a prefix of the batch and gives its tickets, whose
         answers come by `next_answers`; an error when not even the first is taken, for instance `LimitExceeded`.
+"""
+        raise NotImplementedError
+    def wakeup_fd(self, ) -> int:
+        """
+        A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+        is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
+        level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+        engine is dropped.
 """
         raise NotImplementedError
 
@@ -7485,15 +9762,20 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def import_xep0227(self, path: str) -> ImportSummary:
+    def import_xep0227(self, path: str,listener: typing.Optional[ImportListener]) -> ImportSummary:
         """
         Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+        The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+        nothing was done.
 """
         
         _UniffiFfiConverterString.check_lower(path)
+
+        _UniffiFfiConverterOptionalTypeImportListener.check_lower(listener)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
             _UniffiFfiConverterString.lower(path),
+            _UniffiFfiConverterOptionalTypeImportListener.lower(listener),
         )
         _uniffi_lift_return = _UniffiFfiConverterTypeImportSummary.lift
         _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
@@ -7503,9 +9785,25 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def interrupt(self, ) -> None:
+        """
+        Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+        next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def next_answers(self, max: int,timeout_ms: int) -> typing.List[Answered]:
         """
-        Takes up to `max` answers, waiting for the first; empty when none came.
+        Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
 """
         
         _UniffiFfiConverterInt32.check_lower(max)
@@ -7524,17 +9822,21 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
-    def next_batches(self, max_events: int,timeout_ms: int) -> typing.List[EventBatch]:
+    def next_batches(self, max_events: int,max_bytes: int,timeout_ms: int) -> typing.List[EventBatch]:
         """
-        Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+        Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+        waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
 """
         
         _UniffiFfiConverterInt32.check_lower(max_events)
+
+        _UniffiFfiConverterInt64.check_lower(max_bytes)
 
         _UniffiFfiConverterInt64.check_lower(timeout_ms)
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
             _UniffiFfiConverterInt32.lower(max_events),
+            _UniffiFfiConverterInt64.lower(max_bytes),
             _UniffiFfiConverterInt64.lower(timeout_ms),
         )
         _uniffi_lift_return = _UniffiFfiConverterSequenceTypeEventBatch.lift
@@ -7542,6 +9844,47 @@ class Engine(EngineProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_batches,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def open_peer_link(self, domains: typing.List[str]) -> PeerLink:
+        """
+        Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+        supplies the pipe. The other side may speak for these domains and for nobody else.
+"""
+        
+        _UniffiFfiConverterSequenceString.check_lower(domains)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceString.lower(domains),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypePeerLink.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_peer_link,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def open_relay(self, domains: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT) -> Relay:
+        """
+        Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+        have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+        and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
+"""
+        
+        if domains is _DEFAULT:
+            domains = None
+        _UniffiFfiConverterOptionalSequenceString.check_lower(domains)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalSequenceString.lower(domains),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeRelay.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_relay,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -7696,6 +10039,24 @@ class Engine(EngineProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_submit,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def wakeup_fd(self, ) -> int:
+        """
+        A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+        is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
+        level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+        engine is dropped.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -7949,6 +10310,7 @@ __all__ = [
     "BuddyStatus",
     "PresenceState",
     "MessageBody",
+    "RelayOutcome",
     "AcceptedSenders",
     "RosterKitError",
     "Answer",
@@ -7956,9 +10318,14 @@ __all__ = [
     "EndReason",
     "EventBody",
     "LogLevel",
+    "HandshakeStep",
+    "ParcelContents",
     "Activity",
     "Command",
     "CallbackError",
+    "Notice",
+    "Outgoing",
+    "Settlement",
     "Receipt",
     "Buddy",
     "Roster",
@@ -7975,7 +10342,10 @@ __all__ = [
     "HistoryRequest",
     "HostedDomain",
     "ImportSummary",
+    "LinkState",
     "LogRecord",
+    "RelayedMessage",
+    "Parcel",
     "PresenceUpdate",
     "SendOptions",
     "SessionOptions",
@@ -7984,6 +10354,12 @@ __all__ = [
     "git_revision",
     "remove_log_sink",
     "version",
+    "ImportListenerImpl",
+    "ImportListener",
+    "PeerLink",
+    "PeerLinkProtocol",
+    "Relay",
+    "RelayProtocol",
     "SessionListenerImpl",
     "SessionListener",
     "Session",

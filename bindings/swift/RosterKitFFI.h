@@ -371,6 +371,16 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_answers(uint64_t ptr, int3
 RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_batches(uint64_t ptr, int32_t max_events, int64_t max_bytes, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_PEER_LINK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_PEER_LINK
+uint64_t uniffi_rosterkit_ffi_fn_method_engine_open_peer_link(uint64_t ptr, RustBuffer domains, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_RELAY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_RELAY
+uint64_t uniffi_rosterkit_ffi_fn_method_engine_open_relay(uint64_t ptr, RustBuffer domains, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_SESSION
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_SESSION
 uint64_t uniffi_rosterkit_ffi_fn_method_engine_open_session(uint64_t ptr, RustBuffer address, RustBuffer options, RustBuffer listener, RustCallStatus *_Nonnull out_status
@@ -431,6 +441,46 @@ void uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(const UniffiVTa
 void uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(uint64_t ptr, RustBuffer progress, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_PEERLINK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_PEERLINK
+uint64_t uniffi_rosterkit_ffi_fn_clone_peerlink(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FREE_PEERLINK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FREE_PEERLINK
+void uniffi_rosterkit_ffi_fn_free_peerlink(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_CONNECT
+void uniffi_rosterkit_ffi_fn_method_peerlink_connect(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_DISCONNECT
+void uniffi_rosterkit_ffi_fn_method_peerlink_disconnect(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_FEED
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_FEED
+void uniffi_rosterkit_ffi_fn_method_peerlink_feed(uint64_t ptr, ForeignBytes bytes, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_SHUTDOWN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_SHUTDOWN
+void uniffi_rosterkit_ffi_fn_method_peerlink_shutdown(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_STATE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_STATE
+RustBuffer uniffi_rosterkit_ffi_fn_method_peerlink_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_TAKE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_PEERLINK_TAKE
+RustBuffer uniffi_rosterkit_ffi_fn_method_peerlink_take(uint64_t ptr, int32_t max, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_SESSIONLISTENER
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_SESSIONLISTENER
 uint64_t uniffi_rosterkit_ffi_fn_clone_sessionlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -469,6 +519,56 @@ void uniffi_rosterkit_ffi_fn_init_callback_vtable_logsink(const UniffiVTableCall
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_LOGSINK_ON_RECORD
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_LOGSINK_ON_RECORD
 void uniffi_rosterkit_ffi_fn_method_logsink_on_record(uint64_t ptr, RustBuffer record, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_RELAY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_RELAY
+uint64_t uniffi_rosterkit_ffi_fn_clone_relay(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FREE_RELAY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FREE_RELAY
+void uniffi_rosterkit_ffi_fn_free_relay(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_CONNECT
+void uniffi_rosterkit_ffi_fn_method_relay_connect(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_DISCONNECT
+void uniffi_rosterkit_ffi_fn_method_relay_disconnect(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_INTERRUPT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_INTERRUPT
+void uniffi_rosterkit_ffi_fn_method_relay_interrupt(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_NEXT_OUTGOING
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_NEXT_OUTGOING
+RustBuffer uniffi_rosterkit_ffi_fn_method_relay_next_outgoing(uint64_t ptr, int32_t max, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_RECEIVE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_RECEIVE
+RustBuffer uniffi_rosterkit_ffi_fn_method_relay_receive(uint64_t ptr, RustBuffer parcel, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_RECEIVE_NOTICE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_RECEIVE_NOTICE
+void uniffi_rosterkit_ffi_fn_method_relay_receive_notice(uint64_t ptr, RustBuffer notice, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_SETTLE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_SETTLE
+void uniffi_rosterkit_ffi_fn_method_relay_settle(uint64_t ptr, RustBuffer delivery_id, RustBuffer settlement, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_SHUTDOWN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_RELAY_SHUTDOWN
+void uniffi_rosterkit_ffi_fn_method_relay_shutdown(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_CLONE_SESSION
@@ -1003,6 +1103,18 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_next_batches(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_PEER_LINK
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_PEER_LINK
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_RELAY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_RELAY
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_open_relay(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_SESSION
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_SESSION
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_open_session(void
@@ -1057,6 +1169,42 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_CONNECT
+uint16_t uniffi_rosterkit_ffi_checksum_method_peerlink_connect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_DISCONNECT
+uint16_t uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_FEED
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_FEED
+uint16_t uniffi_rosterkit_ffi_checksum_method_peerlink_feed(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_SHUTDOWN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_SHUTDOWN
+uint16_t uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_STATE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_STATE
+uint16_t uniffi_rosterkit_ffi_checksum_method_peerlink_state(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_TAKE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_PEERLINK_TAKE
+uint16_t uniffi_rosterkit_ffi_checksum_method_peerlink_take(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSIONLISTENER_ON_EVENTS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSIONLISTENER_ON_EVENTS
 uint16_t uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events(void
@@ -1066,6 +1214,54 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_LOGSINK_ON_RECORD
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_LOGSINK_ON_RECORD
 uint16_t uniffi_rosterkit_ffi_checksum_method_logsink_on_record(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_CONNECT
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_connect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_DISCONNECT
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_disconnect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_INTERRUPT
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_INTERRUPT
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_interrupt(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_NEXT_OUTGOING
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_NEXT_OUTGOING
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_RECEIVE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_RECEIVE
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_receive(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_RECEIVE_NOTICE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_RECEIVE_NOTICE
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_receive_notice(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_SETTLE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_SETTLE
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_settle(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_SHUTDOWN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_RELAY_SHUTDOWN
+uint16_t uniffi_rosterkit_ffi_checksum_method_relay_shutdown(void
     
 );
 #endif

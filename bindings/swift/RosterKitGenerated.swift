@@ -636,18 +636,40 @@ public protocol EngineProtocol: AnyObject, Sendable {
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-    func importXep0227(path: String) throws  -> ImportSummary
+    func importXep0227(path: String, listener: ImportListener?) throws  -> ImportSummary
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+    func interrupt() throws 
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
     func nextAnswers(max: Int32, timeoutMs: Int64) throws  -> [Answered]
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-    func nextBatches(maxEvents: Int32, timeoutMs: Int64) throws  -> [EventBatch]
+    func nextBatches(maxEvents: Int32, maxBytes: Int64, timeoutMs: Int64) throws  -> [EventBatch]
+    
+    /**
+     * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+     * supplies the pipe. The other side may speak for these domains and for nobody else.
+     */
+    func openPeerLink(domains: [String]) throws  -> PeerLink
+    
+    /**
+     * Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+     * have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+     * and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
+     */
+    func openRelay(domains: [String]?) throws  -> Relay
     
     /**
      * Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
@@ -685,6 +707,14 @@ public protocol EngineProtocol: AnyObject, Sendable {
      * answers come by `next_answers`; an error when not even the first is taken, for instance `LimitExceeded`.
      */
     func submit(commands: [SubmittedCommand]) throws  -> [Int64]
+    
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+    func wakeupFd() throws  -> Int32
     
 }
 /**
@@ -874,19 +904,34 @@ open func failure()throws  -> String?  {
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-open func importXep0227(path: String)throws  -> ImportSummary  {
+open func importXep0227(path: String, listener: ImportListener?)throws  -> ImportSummary  {
     return try  FfiConverterTypeImportSummary_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(
             self.uniffiCloneHandle(),
-        FfiConverterString.lower(path),uniffiCallStatus
+        FfiConverterString.lower(path),
+        FfiConverterOptionTypeImportListener.lower(listener),uniffiCallStatus
     )
 })
 }
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_interrupt(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
 open func nextAnswers(max: Int32, timeoutMs: Int64)throws  -> [Answered]  {
     return try  FfiConverterSequenceTypeAnswered.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -900,15 +945,46 @@ open func nextAnswers(max: Int32, timeoutMs: Int64)throws  -> [Answered]  {
 }
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-open func nextBatches(maxEvents: Int32, timeoutMs: Int64)throws  -> [EventBatch]  {
+open func nextBatches(maxEvents: Int32, maxBytes: Int64, timeoutMs: Int64)throws  -> [EventBatch]  {
     return try  FfiConverterSequenceTypeEventBatch.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_next_batches(
             self.uniffiCloneHandle(),
         FfiConverterInt32.lower(maxEvents),
+        FfiConverterInt64.lower(maxBytes),
         FfiConverterInt64.lower(timeoutMs),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+     * supplies the pipe. The other side may speak for these domains and for nobody else.
+     */
+open func openPeerLink(domains: [String])throws  -> PeerLink  {
+    return try  FfiConverterTypePeerLink_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_open_peer_link(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(domains),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+     * have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+     * and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
+     */
+open func openRelay(domains: [String]? = nil)throws  -> Relay  {
+    return try  FfiConverterTypeRelay_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_open_relay(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionSequenceString.lower(domains),uniffiCallStatus
     )
 })
 }
@@ -1008,6 +1084,21 @@ open func submit(commands: [SubmittedCommand])throws  -> [Int64]  {
 })
 }
     
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+open func wakeupFd()throws  -> Int32  {
+    return try  FfiConverterInt32.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
 
     
 }
@@ -1051,6 +1142,217 @@ public func FfiConverterTypeEngine_lift(_ handle: UInt64) throws -> Engine {
 #endif
 public func FfiConverterTypeEngine_lower(_ value: Engine) -> UInt64 {
     return FfiConverterTypeEngine.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+public protocol ImportListener: AnyObject, Sendable {
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+    func onProgress(progress: ImportSummary) throws 
+    
+}
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+open class ImportListenerImpl: ImportListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rosterkit_ffi_fn_clone_importlistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rosterkit_ffi_fn_free_importlistener(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+open func onProgress(progress: ImportSummary)throws   {try rustCallWithError(FfiConverterTypeCallbackError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeImportSummary_lower(progress),uniffiCallStatus
+    )
+}
+}
+    
+
+    
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceImportListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceImportListener = UniffiVTableCallbackInterfaceImportListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeImportListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface ImportListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeImportListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface ImportListener: handle missing in uniffiClone")
+            }
+        },
+        onProgress: { (
+            uniffiHandle: UInt64,
+            progress: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeImportListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onProgress(
+                     progress: try FfiConverterTypeImportSummary_lift(progress)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeCallbackError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceImportListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceImportListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitImportListener() {
+    uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(UniffiCallbackInterfaceImportListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeImportListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<ImportListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = ImportListener
+
+    public static func lift(_ handle: UInt64) throws -> ImportListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ImportListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: ImportListener) -> UInt64 {
+         if let rustImpl = value as? ImportListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ImportListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ImportListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportListener_lift(_ handle: UInt64) throws -> ImportListener {
+    return try FfiConverterTypeImportListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportListener_lower(_ value: ImportListener) -> UInt64 {
+    return FfiConverterTypeImportListener.lower(value)
 }
 
 
@@ -1272,6 +1574,487 @@ public func FfiConverterTypeLogSink_lower(_ value: LogSink) -> UInt64 {
 
 
 /**
+ * A peer link: this engine and another one, joined over any ordered pipe of bytes that the host supplies. It has one
+ * connection at a time; when the pipe breaks, `disconnect`, and `connect` with the next one: nothing is lost by it.
+ *
+ * One thread feeds what comes while another takes what is to be sent. The pipe must be authenticated by the host.
+ */
+public protocol PeerLinkProtocol: AnyObject, Sendable {
+    
+    /**
+     * Begins a connection; one that was there ends.
+     */
+    func connect() throws 
+    
+    /**
+     * Ends the connection, if there is one.
+     */
+    func disconnect() throws 
+    
+    /**
+     * Takes bytes from the pipe. `InvalidArgument` when they are none of the protocol's, `Closed` when the other side ended
+     * the connection: send what `take` still has, close the pipe, and connect again. `Misuse` without a connection.
+     */
+    func feed(bytes: Data) throws 
+    
+    /**
+     * Closes the link for good: its domains are unreachable from here on. Idempotent.
+     */
+    func shutdown() throws 
+    
+    /**
+     * How it is.
+     */
+    func state() throws  -> LinkState
+    
+    /**
+     * Gives up to `max` bytes for the pipe, waiting for the first. Empty when there is nothing, perhaps before the time is
+     * over, and at once without a connection.
+     */
+    func take(max: Int32, timeoutMs: Int64) throws  -> Data
+    
+}
+/**
+ * A peer link: this engine and another one, joined over any ordered pipe of bytes that the host supplies. It has one
+ * connection at a time; when the pipe breaks, `disconnect`, and `connect` with the next one: nothing is lost by it.
+ *
+ * One thread feeds what comes while another takes what is to be sent. The pipe must be authenticated by the host.
+ */
+open class PeerLink: PeerLinkProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rosterkit_ffi_fn_clone_peerlink(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rosterkit_ffi_fn_free_peerlink(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * Begins a connection; one that was there ends.
+     */
+open func connect()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_peerlink_connect(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Ends the connection, if there is one.
+     */
+open func disconnect()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_peerlink_disconnect(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes bytes from the pipe. `InvalidArgument` when they are none of the protocol's, `Closed` when the other side ended
+     * the connection: send what `take` still has, close the pipe, and connect again. `Misuse` without a connection.
+     */
+open func feed(bytes: Data)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+        FfiConverterByRefBytes.lower(bytes) { bytesFb in
+    uniffi_rosterkit_ffi_fn_method_peerlink_feed(
+            self.uniffiCloneHandle(),
+        bytesFb,uniffiCallStatus
+    )
+        }
+}
+}
+    
+    /**
+     * Closes the link for good: its domains are unreachable from here on. Idempotent.
+     */
+open func shutdown()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_peerlink_shutdown(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * How it is.
+     */
+open func state()throws  -> LinkState  {
+    return try  FfiConverterTypeLinkState_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_peerlink_state(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Gives up to `max` bytes for the pipe, waiting for the first. Empty when there is nothing, perhaps before the time is
+     * over, and at once without a connection.
+     */
+open func take(max: Int32, timeoutMs: Int64)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_peerlink_take(
+            self.uniffiCloneHandle(),
+        FfiConverterInt32.lower(max),
+        FfiConverterInt64.lower(timeoutMs),uniffiCallStatus
+    )
+})
+}
+    
+
+    
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePeerLink: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = PeerLink
+
+    public static func lift(_ handle: UInt64) throws -> PeerLink {
+        return PeerLink(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: PeerLink) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PeerLink {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PeerLink, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePeerLink_lift(_ handle: UInt64) throws -> PeerLink {
+    return try FfiConverterTypePeerLink.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePeerLink_lower(_ value: PeerLink) -> UInt64 {
+    return FfiConverterTypePeerLink.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A relay, open. While it has no connection, messages to its domains are accepted and wait on disk, for 24 h.
+ */
+public protocol RelayProtocol: AnyObject, Sendable {
+    
+    /**
+     * There is a connection: what waits is given out, and presence is asked for and told anew.
+     */
+    func connect() throws 
+    
+    /**
+     * The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does not
+     * come within 90 s, the presence of everybody behind it is unknown.
+     */
+    func disconnect() throws 
+    
+    /**
+     * Ends a wait in `next_outgoing`, or the next one.
+     */
+    func interrupt() throws 
+    
+    /**
+     * Takes up to `max` things to carry, waiting for the first; empty when none came. One consumer at a time.
+     */
+    func nextOutgoing(max: Int32, timeoutMs: Int64) throws  -> [Outgoing]
+    
+    /**
+     * Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. When it throws, nothing
+     * of it was taken, and it may come again.
+     */
+    func receive(parcel: Parcel) throws  -> [Settlement]
+    
+    /**
+     * Takes a notice in.
+     */
+    func receiveNotice(notice: Notice) throws 
+    
+    /**
+     * Says what became of an item, by its delivery id; also of one that an earlier run gave out. What is settled already
+     * stays as it is.
+     */
+    func settle(deliveryId: String, settlement: Settlement) throws 
+    
+    /**
+     * Closes the relay: its domains are unreachable from here on. What waits stays on disk, for another relay or until it
+     * fails. Idempotent.
+     */
+    func shutdown() throws 
+    
+}
+/**
+ * A relay, open. While it has no connection, messages to its domains are accepted and wait on disk, for 24 h.
+ */
+open class Relay: RelayProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rosterkit_ffi_fn_clone_relay(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rosterkit_ffi_fn_free_relay(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * There is a connection: what waits is given out, and presence is asked for and told anew.
+     */
+open func connect()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_connect(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does not
+     * come within 90 s, the presence of everybody behind it is unknown.
+     */
+open func disconnect()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_disconnect(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Ends a wait in `next_outgoing`, or the next one.
+     */
+open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_interrupt(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes up to `max` things to carry, waiting for the first; empty when none came. One consumer at a time.
+     */
+open func nextOutgoing(max: Int32, timeoutMs: Int64)throws  -> [Outgoing]  {
+    return try  FfiConverterSequenceTypeOutgoing.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_next_outgoing(
+            self.uniffiCloneHandle(),
+        FfiConverterInt32.lower(max),
+        FfiConverterInt64.lower(timeoutMs),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. When it throws, nothing
+     * of it was taken, and it may come again.
+     */
+open func receive(parcel: Parcel)throws  -> [Settlement]  {
+    return try  FfiConverterSequenceTypeSettlement.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_receive(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeParcel_lower(parcel),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Takes a notice in.
+     */
+open func receiveNotice(notice: Notice)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_receive_notice(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeNotice_lower(notice),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Says what became of an item, by its delivery id; also of one that an earlier run gave out. What is settled already
+     * stays as it is.
+     */
+open func settle(deliveryId: String, settlement: Settlement)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_settle(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(deliveryId),
+        FfiConverterTypeSettlement_lower(settlement),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Closes the relay: its domains are unreachable from here on. What waits stays on disk, for another relay or until it
+     * fails. Idempotent.
+     */
+open func shutdown()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_relay_shutdown(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+
+    
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelay: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Relay
+
+    public static func lift(_ handle: UInt64) throws -> Relay {
+        return Relay(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Relay) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Relay {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Relay, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelay_lift(_ handle: UInt64) throws -> Relay {
+    return try FfiConverterTypeRelay.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelay_lower(_ value: Relay) -> UInt64 {
+    return FfiConverterTypeRelay.lower(value)
+}
+
+
+
+
+
+
+/**
  * One connected client of an account. It ends by `shutdown`, when the last handle is dropped, or as a `SessionEnded`
  * event says. Every call may be made from any thread, also from inside a listener.
  */
@@ -1329,13 +2112,25 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func goOffline() throws 
     
     /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+    func handBack() throws 
+    
+    /**
      * Reads a page of history.
      */
     func history(request: HistoryRequest) throws  -> HistoryPage
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+    func interrupt() throws 
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     func nextEvents(max: Int32, timeoutMs: Int64) throws  -> [Event]
     
@@ -1363,6 +2158,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * The roster; or what changed in it since a version.
      */
     func roster(since: Int64?) throws  -> Roster
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+    func run(listener: SessionListener) throws 
     
     /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
@@ -1596,6 +2397,18 @@ open func goOffline()throws   {try rustCallWithError(FfiConverterTypeRosterKitEr
 }
     
     /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+open func handBack()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_hand_back(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
      * Reads a page of history.
      */
 open func history(request: HistoryRequest)throws  -> HistoryPage  {
@@ -1609,8 +2422,20 @@ open func history(request: HistoryRequest)throws  -> HistoryPage  {
 }
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_interrupt(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
 open func nextEvents(max: Int32, timeoutMs: Int64)throws  -> [Event]  {
     return try  FfiConverterSequenceTypeEvent.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -1683,6 +2508,19 @@ open func roster(since: Int64? = nil)throws  -> Roster  {
         FfiConverterOptionInt64.lower(since),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+open func run(listener: SessionListener)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_run(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSessionListener_lower(listener),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2795,7 +3633,7 @@ public func FfiConverterTypeHostedDomain_lower(_ value: HostedDomain) -> RustBuf
 
 
 /**
- * What an import brought.
+ * What an import brought, or has read so far.
  */
 public struct ImportSummary: Equatable, Hashable {
     /**
@@ -3013,6 +3851,95 @@ public func FfiConverterTypeLimitOptions_lower(_ value: LimitOptions) -> RustBuf
 
 
 /**
+ * How a link is.
+ */
+public struct LinkState: Equatable, Hashable {
+    /**
+     * A connection was begun and has not ended.
+     */
+    public var isConnected: Bool
+    /**
+     * What the other side said it hosts, in this connection or the last one. It gives it no right.
+     */
+    public var peerDomains: [String]
+    /**
+     * The other side has seen more of this file than it holds: it was restored from a backup.
+     */
+    public var restoredFromBackup: Bool
+    /**
+     * Why the last connection ended, when it was not the host that ended it.
+     */
+    public var lastError: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * A connection was begun and has not ended.
+         */isConnected: Bool, 
+        /**
+         * What the other side said it hosts, in this connection or the last one. It gives it no right.
+         */peerDomains: [String], 
+        /**
+         * The other side has seen more of this file than it holds: it was restored from a backup.
+         */restoredFromBackup: Bool, 
+        /**
+         * Why the last connection ended, when it was not the host that ended it.
+         */lastError: String?) {
+        self.isConnected = isConnected
+        self.peerDomains = peerDomains
+        self.restoredFromBackup = restoredFromBackup
+        self.lastError = lastError
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension LinkState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLinkState: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LinkState {
+        return
+            try LinkState(
+                isConnected: FfiConverterBool.read(from: &buf), 
+                peerDomains: FfiConverterSequenceString.read(from: &buf), 
+                restoredFromBackup: FfiConverterBool.read(from: &buf), 
+                lastError: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LinkState, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.isConnected, into: &buf)
+        FfiConverterSequenceString.write(value.peerDomains, into: &buf)
+        FfiConverterBool.write(value.restoredFromBackup, into: &buf)
+        FfiConverterOptionString.write(value.lastError, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkState_lift(_ buf: RustBuffer) throws -> LinkState {
+    return try FfiConverterTypeLinkState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkState_lower(_ value: LinkState) -> RustBuffer {
+    return FfiConverterTypeLinkState.lower(value)
+}
+
+
+/**
  * One line of the log. It never has what people wrote.
  */
 public struct LogRecord: Equatable, Hashable {
@@ -3147,6 +4074,10 @@ public struct Message: Equatable, Hashable {
      * An opaque payload of the host's or a gateway's. Empty when there is none.
      */
     public var extensions: Data
+    /**
+     * Of a message that a relay carries: what became of it. None while it is under way, and for all others.
+     */
+    public var outcome: RelayOutcome?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3174,7 +4105,10 @@ public struct Message: Equatable, Hashable {
          */body: MessageBody, 
         /**
          * An opaque payload of the host's or a gateway's. Empty when there is none.
-         */extensions: Data) {
+         */extensions: Data, 
+        /**
+         * Of a message that a relay carries: what became of it. None while it is under way, and for all others.
+         */outcome: RelayOutcome?) {
         self.position = position
         self.id = id
         self.sender = sender
@@ -3183,6 +4117,7 @@ public struct Message: Equatable, Hashable {
         self.isCopy = isCopy
         self.body = body
         self.extensions = extensions
+        self.outcome = outcome
     }
 
     
@@ -3208,7 +4143,8 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
                 timeMs: FfiConverterInt64.read(from: &buf), 
                 isCopy: FfiConverterBool.read(from: &buf), 
                 body: FfiConverterTypeMessageBody.read(from: &buf), 
-                extensions: FfiConverterData.read(from: &buf)
+                extensions: FfiConverterData.read(from: &buf), 
+                outcome: FfiConverterOptionTypeRelayOutcome.read(from: &buf)
         )
     }
 
@@ -3221,6 +4157,7 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
         FfiConverterBool.write(value.isCopy, into: &buf)
         FfiConverterTypeMessageBody.write(value.body, into: &buf)
         FfiConverterData.write(value.extensions, into: &buf)
+        FfiConverterOptionTypeRelayOutcome.write(value.outcome, into: &buf)
     }
 }
 
@@ -3237,6 +4174,85 @@ public func FfiConverterTypeMessage_lift(_ buf: RustBuffer) throws -> Message {
 #endif
 public func FfiConverterTypeMessage_lower(_ value: Message) -> RustBuffer {
     return FfiConverterTypeMessage.lower(value)
+}
+
+
+/**
+ * Durable signals of one sender to one recipient, in order. The next one of the two follows when this one is settled.
+ */
+public struct Parcel: Equatable, Hashable {
+    /**
+     * Who it is from. What comes in must be of a domain that the relay serves.
+     */
+    public var sender: String
+    /**
+     * Whom it is for.
+     */
+    public var recipient: String
+    /**
+     * What it holds.
+     */
+    public var contents: ParcelContents
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Who it is from. What comes in must be of a domain that the relay serves.
+         */sender: String, 
+        /**
+         * Whom it is for.
+         */recipient: String, 
+        /**
+         * What it holds.
+         */contents: ParcelContents) {
+        self.sender = sender
+        self.recipient = recipient
+        self.contents = contents
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Parcel: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeParcel: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Parcel {
+        return
+            try Parcel(
+                sender: FfiConverterString.read(from: &buf), 
+                recipient: FfiConverterString.read(from: &buf), 
+                contents: FfiConverterTypeParcelContents.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Parcel, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.sender, into: &buf)
+        FfiConverterString.write(value.recipient, into: &buf)
+        FfiConverterTypeParcelContents.write(value.contents, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParcel_lift(_ buf: RustBuffer) throws -> Parcel {
+    return try FfiConverterTypeParcel.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParcel_lower(_ value: Parcel) -> RustBuffer {
+    return FfiConverterTypeParcel.lower(value)
 }
 
 
@@ -3692,6 +4708,117 @@ public func FfiConverterTypeReceipt_lift(_ buf: RustBuffer) throws -> Receipt {
 #endif
 public func FfiConverterTypeReceipt_lower(_ value: Receipt) -> RustBuffer {
     return FfiConverterTypeReceipt.lower(value)
+}
+
+
+/**
+ * A message on its way between two systems.
+ */
+public struct RelayedMessage: Equatable, Hashable {
+    /**
+     * What this delivery is called, the same each time it is tried. One that comes in again within 48 h is not accepted
+     * again; without an id nothing is recognized.
+     */
+    public var deliveryId: String?
+    /**
+     * The id it has where it was accepted, a UUID; it keeps it. What comes in without one is given one.
+     */
+    public var messageId: String?
+    /**
+     * The instance part of its sender's address, when a session sent it.
+     */
+    public var instance: String?
+    /**
+     * When it was accepted, in Unix milliseconds. What comes in without a time is accepted now.
+     */
+    public var timeMs: Int64?
+    /**
+     * What it says.
+     */
+    public var body: MessageBody
+    /**
+     * An opaque payload.
+     */
+    public var extensions: Data?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What this delivery is called, the same each time it is tried. One that comes in again within 48 h is not accepted
+         * again; without an id nothing is recognized.
+         */deliveryId: String? = nil, 
+        /**
+         * The id it has where it was accepted, a UUID; it keeps it. What comes in without one is given one.
+         */messageId: String? = nil, 
+        /**
+         * The instance part of its sender's address, when a session sent it.
+         */instance: String? = nil, 
+        /**
+         * When it was accepted, in Unix milliseconds. What comes in without a time is accepted now.
+         */timeMs: Int64? = nil, 
+        /**
+         * What it says.
+         */body: MessageBody, 
+        /**
+         * An opaque payload.
+         */extensions: Data? = nil) {
+        self.deliveryId = deliveryId
+        self.messageId = messageId
+        self.instance = instance
+        self.timeMs = timeMs
+        self.body = body
+        self.extensions = extensions
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension RelayedMessage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelayedMessage: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayedMessage {
+        return
+            try RelayedMessage(
+                deliveryId: FfiConverterOptionString.read(from: &buf), 
+                messageId: FfiConverterOptionString.read(from: &buf), 
+                instance: FfiConverterOptionString.read(from: &buf), 
+                timeMs: FfiConverterOptionInt64.read(from: &buf), 
+                body: FfiConverterTypeMessageBody.read(from: &buf), 
+                extensions: FfiConverterOptionData.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: RelayedMessage, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.deliveryId, into: &buf)
+        FfiConverterOptionString.write(value.messageId, into: &buf)
+        FfiConverterOptionString.write(value.instance, into: &buf)
+        FfiConverterOptionInt64.write(value.timeMs, into: &buf)
+        FfiConverterTypeMessageBody.write(value.body, into: &buf)
+        FfiConverterOptionData.write(value.extensions, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayedMessage_lift(_ buf: RustBuffer) throws -> RelayedMessage {
+    return try FfiConverterTypeRelayedMessage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayedMessage_lower(_ value: RelayedMessage) -> RustBuffer {
+    return FfiConverterTypeRelayedMessage.lower(value)
 }
 
 
@@ -5224,6 +6351,24 @@ public enum EventBody: Equatable, Hashable {
          */timeMs: Int64
     )
     /**
+     * What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
+     * each device; in the history it stands with the message.
+     */
+    case outcomeTold(
+        /**
+         * The message's place.
+         */position: Int64, 
+        /**
+         * The message's id.
+         */messageId: String, 
+        /**
+         * Whom it was sent to.
+         */recipient: String, 
+        /**
+         * What became of it.
+         */outcome: RelayOutcome
+    )
+    /**
      * A buddy's presence, or the account's own as others see it.
      */
     case presenceChanged(
@@ -5315,26 +6460,29 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
         case 2: return .buddyRequested(position: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), note: try FfiConverterString.read(from: &buf), timeMs: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 3: return .presenceChanged(subject: try FfiConverterString.read(from: &buf), presence: try FfiConverterTypePresence.read(from: &buf)
+        case 3: return .outcomeTold(position: try FfiConverterInt64.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), outcome: try FfiConverterTypeRelayOutcome.read(from: &buf)
         )
         
-        case 4: return .snapshotEnded
-        
-        case 5: return .rosterChanged(buddy: try FfiConverterTypeBuddy.read(from: &buf)
+        case 4: return .presenceChanged(subject: try FfiConverterString.read(from: &buf), presence: try FfiConverterTypePresence.read(from: &buf)
         )
         
-        case 6: return .typingChanged(sender: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
+        case 5: return .snapshotEnded
+        
+        case 6: return .rosterChanged(buddy: try FfiConverterTypeBuddy.read(from: &buf)
         )
         
-        case 7: return .messageParked(messageId: try FfiConverterString.read(from: &buf)
+        case 7: return .typingChanged(sender: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
         )
         
-        case 8: return .resyncNeeded
-        
-        case 9: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        case 8: return .messageParked(messageId: try FfiConverterString.read(from: &buf)
         )
         
-        case 10: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
+        case 9: return .resyncNeeded
+        
+        case 10: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        )
+        
+        case 11: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -5358,43 +6506,51 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
             FfiConverterInt64.write(timeMs, into: &buf)
             
         
-        case let .presenceChanged(subject,presence):
+        case let .outcomeTold(position,messageId,recipient,outcome):
             writeInt(&buf, Int32(3))
+            FfiConverterInt64.write(position, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterTypeRelayOutcome.write(outcome, into: &buf)
+            
+        
+        case let .presenceChanged(subject,presence):
+            writeInt(&buf, Int32(4))
             FfiConverterString.write(subject, into: &buf)
             FfiConverterTypePresence.write(presence, into: &buf)
             
         
         case .snapshotEnded:
-            writeInt(&buf, Int32(4))
+            writeInt(&buf, Int32(5))
         
         
         case let .rosterChanged(buddy):
-            writeInt(&buf, Int32(5))
+            writeInt(&buf, Int32(6))
             FfiConverterTypeBuddy.write(buddy, into: &buf)
             
         
         case let .typingChanged(sender,state):
-            writeInt(&buf, Int32(6))
+            writeInt(&buf, Int32(7))
             FfiConverterString.write(sender, into: &buf)
             FfiConverterTypeChatState.write(state, into: &buf)
             
         
         case let .messageParked(messageId):
-            writeInt(&buf, Int32(7))
+            writeInt(&buf, Int32(8))
             FfiConverterString.write(messageId, into: &buf)
             
         
         case .resyncNeeded:
-            writeInt(&buf, Int32(8))
+            writeInt(&buf, Int32(9))
         
         
         case let .sessionEnded(reason):
-            writeInt(&buf, Int32(9))
+            writeInt(&buf, Int32(10))
             FfiConverterTypeEndReason.write(reason, into: &buf)
             
         
         case let .other(kind,json):
-            writeInt(&buf, Int32(10))
+            writeInt(&buf, Int32(11))
             FfiConverterString.write(kind, into: &buf)
             FfiConverterString.write(json, into: &buf)
             
@@ -5415,6 +6571,121 @@ public func FfiConverterTypeEventBody_lift(_ buf: RustBuffer) throws -> EventBod
 #endif
 public func FfiConverterTypeEventBody_lower(_ value: EventBody) -> RustBuffer {
     return FfiConverterTypeEventBody.lower(value)
+}
+
+
+
+/**
+ * A step of the buddy handshake.
+ */
+
+public enum HandshakeStep: Equatable, Hashable {
+    
+    /**
+     * Asks for both directions, or confirms them.
+     */
+    case add
+    /**
+     * Ends both directions.
+     */
+    case remove
+    /**
+     * Asks to see the other's presence.
+     */
+    case subscribe
+    /**
+     * Lets the other see one's own.
+     */
+    case subscribed
+    /**
+     * Sees the other's no more.
+     */
+    case unsubscribe
+    /**
+     * Lets the other see one's own no more.
+     */
+    case unsubscribed
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension HandshakeStep: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHandshakeStep: FfiConverterRustBuffer {
+    typealias SwiftType = HandshakeStep
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> HandshakeStep {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .add
+        
+        case 2: return .remove
+        
+        case 3: return .subscribe
+        
+        case 4: return .subscribed
+        
+        case 5: return .unsubscribe
+        
+        case 6: return .unsubscribed
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: HandshakeStep, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .add:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .remove:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .subscribe:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .subscribed:
+            writeInt(&buf, Int32(4))
+        
+        
+        case .unsubscribe:
+            writeInt(&buf, Int32(5))
+        
+        
+        case .unsubscribed:
+            writeInt(&buf, Int32(6))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHandshakeStep_lift(_ buf: RustBuffer) throws -> HandshakeStep {
+    return try FfiConverterTypeHandshakeStep.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHandshakeStep_lower(_ value: HandshakeStep) -> RustBuffer {
+    return FfiConverterTypeHandshakeStep.lower(value)
 }
 
 
@@ -5616,6 +6887,315 @@ public func FfiConverterTypeMessageBody_lower(_ value: MessageBody) -> RustBuffe
 
 
 /**
+ * What nobody keeps.
+ */
+
+public enum Notice: Equatable, Hashable {
+    
+    /**
+     * What somebody shows to somebody.
+     */
+    case presenceShown(
+        /**
+         * Who shows it.
+         */subject: String, 
+        /**
+         * To whom.
+         */watcher: String, 
+        /**
+         * What.
+         */presence: Presence
+    )
+    /**
+     * Somebody asks what somebody shows; the answer is a `PresenceShown`.
+     */
+    case presenceAsked(
+        /**
+         * Who asks.
+         */watcher: String, 
+        /**
+         * About whom.
+         */subject: String
+    )
+    /**
+     * Somebody is typing, or stopped.
+     */
+    case typingTold(
+        /**
+         * Who.
+         */sender: String, 
+        /**
+         * For whom.
+         */recipient: String, 
+        /**
+         * What they do.
+         */state: ChatState
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Notice: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNotice: FfiConverterRustBuffer {
+    typealias SwiftType = Notice
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Notice {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .presenceShown(subject: try FfiConverterString.read(from: &buf), watcher: try FfiConverterString.read(from: &buf), presence: try FfiConverterTypePresence.read(from: &buf)
+        )
+        
+        case 2: return .presenceAsked(watcher: try FfiConverterString.read(from: &buf), subject: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 3: return .typingTold(sender: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Notice, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .presenceShown(subject,watcher,presence):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(subject, into: &buf)
+            FfiConverterString.write(watcher, into: &buf)
+            FfiConverterTypePresence.write(presence, into: &buf)
+            
+        
+        case let .presenceAsked(watcher,subject):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(watcher, into: &buf)
+            FfiConverterString.write(subject, into: &buf)
+            
+        
+        case let .typingTold(sender,recipient,state):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterTypeChatState.write(state, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNotice_lift(_ buf: RustBuffer) throws -> Notice {
+    return try FfiConverterTypeNotice.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNotice_lower(_ value: Notice) -> RustBuffer {
+    return FfiConverterTypeNotice.lower(value)
+}
+
+
+
+/**
+ * What is to be carried.
+ */
+
+public enum Outgoing: Equatable, Hashable {
+    
+    /**
+     * Durable: each item of it is to be settled.
+     */
+    case parcelReady(
+        /**
+         * What it is.
+         */parcel: Parcel
+    )
+    /**
+     * For now, or never.
+     */
+    case noticeReady(
+        /**
+         * What it is.
+         */notice: Notice
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Outgoing: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeOutgoing: FfiConverterRustBuffer {
+    typealias SwiftType = Outgoing
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Outgoing {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .parcelReady(parcel: try FfiConverterTypeParcel.read(from: &buf)
+        )
+        
+        case 2: return .noticeReady(notice: try FfiConverterTypeNotice.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Outgoing, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .parcelReady(parcel):
+            writeInt(&buf, Int32(1))
+            FfiConverterTypeParcel.write(parcel, into: &buf)
+            
+        
+        case let .noticeReady(notice):
+            writeInt(&buf, Int32(2))
+            FfiConverterTypeNotice.write(notice, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOutgoing_lift(_ buf: RustBuffer) throws -> Outgoing {
+    return try FfiConverterTypeOutgoing.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOutgoing_lower(_ value: Outgoing) -> RustBuffer {
+    return FfiConverterTypeOutgoing.lower(value)
+}
+
+
+
+/**
+ * What a parcel holds.
+ */
+
+public enum ParcelContents: Equatable, Hashable {
+    
+    /**
+     * Messages, in order.
+     */
+    case messages(
+        /**
+         * At least one.
+         */messages: [RelayedMessage]
+    )
+    /**
+     * A step of the buddy handshake.
+     */
+    case handshake(
+        /**
+         * What this delivery is called.
+         */deliveryId: String?, 
+        /**
+         * What the sender did.
+         */step: HandshakeStep, 
+        /**
+         * The version of what is between the two that it made.
+         */stamp: Int64, 
+        /**
+         * What was said with it.
+         */note: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ParcelContents: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeParcelContents: FfiConverterRustBuffer {
+    typealias SwiftType = ParcelContents
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ParcelContents {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .messages(messages: try FfiConverterSequenceTypeRelayedMessage.read(from: &buf)
+        )
+        
+        case 2: return .handshake(deliveryId: try FfiConverterOptionString.read(from: &buf), step: try FfiConverterTypeHandshakeStep.read(from: &buf), stamp: try FfiConverterInt64.read(from: &buf), note: try FfiConverterString.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ParcelContents, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .messages(messages):
+            writeInt(&buf, Int32(1))
+            FfiConverterSequenceTypeRelayedMessage.write(messages, into: &buf)
+            
+        
+        case let .handshake(deliveryId,step,stamp,note):
+            writeInt(&buf, Int32(2))
+            FfiConverterOptionString.write(deliveryId, into: &buf)
+            FfiConverterTypeHandshakeStep.write(step, into: &buf)
+            FfiConverterInt64.write(stamp, into: &buf)
+            FfiConverterString.write(note, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParcelContents_lift(_ buf: RustBuffer) throws -> ParcelContents {
+    return try FfiConverterTypeParcelContents.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParcelContents_lower(_ value: ParcelContents) -> RustBuffer {
+    return FfiConverterTypeParcelContents.lower(value)
+}
+
+
+
+/**
  * A presence state.
  */
 
@@ -5776,6 +7356,87 @@ public func FfiConverterTypePresenceState_lift(_ buf: RustBuffer) throws -> Pres
 #endif
 public func FfiConverterTypePresenceState_lower(_ value: PresenceState) -> RustBuffer {
     return FfiConverterTypePresenceState.lower(value)
+}
+
+
+
+/**
+ * What became of a message in a relay's hands.
+ */
+
+public enum RelayOutcome: Equatable, Hashable {
+    
+    /**
+     * The other system has taken it.
+     */
+    case relayed
+    /**
+     * It never will.
+     */
+    case failed(
+        /**
+         * For the sender to read.
+         */reason: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RelayOutcome: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelayOutcome: FfiConverterRustBuffer {
+    typealias SwiftType = RelayOutcome
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayOutcome {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .relayed
+        
+        case 2: return .failed(reason: try FfiConverterString.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: RelayOutcome, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .relayed:
+            writeInt(&buf, Int32(1))
+        
+        
+        case let .failed(reason):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(reason, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayOutcome_lift(_ buf: RustBuffer) throws -> RelayOutcome {
+    return try FfiConverterTypeRelayOutcome.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayOutcome_lower(_ value: RelayOutcome) -> RustBuffer {
+    return FfiConverterTypeRelayOutcome.lower(value)
 }
 
 
@@ -6098,6 +7759,113 @@ public func FfiConverterTypeSendOutcome_lower(_ value: SendOutcome) -> RustBuffe
 }
 
 
+
+/**
+ * What became of one item of a parcel.
+ */
+
+public enum Settlement: Equatable, Hashable {
+    
+    /**
+     * It is the other side's now.
+     */
+    case relayed
+    /**
+     * It never will be.
+     */
+    case failed(
+        /**
+         * For the sender to read.
+         */reason: String
+    )
+    /**
+     * Of a handshake step: the other side knows a newer version, and changed nothing.
+     */
+    case superseded(
+        /**
+         * The version it knows.
+         */stamp: Int64
+    )
+    /**
+     * Not now: it is given out again, with back-off.
+     */
+    case retry
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Settlement: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSettlement: FfiConverterRustBuffer {
+    typealias SwiftType = Settlement
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Settlement {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .relayed
+        
+        case 2: return .failed(reason: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 3: return .superseded(stamp: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 4: return .retry
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Settlement, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .relayed:
+            writeInt(&buf, Int32(1))
+        
+        
+        case let .failed(reason):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(reason, into: &buf)
+            
+        
+        case let .superseded(stamp):
+            writeInt(&buf, Int32(3))
+            FfiConverterInt64.write(stamp, into: &buf)
+            
+        
+        case .retry:
+            writeInt(&buf, Int32(4))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSettlement_lift(_ buf: RustBuffer) throws -> Settlement {
+    return try FfiConverterTypeSettlement.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSettlement_lower(_ value: Settlement) -> RustBuffer {
+    return FfiConverterTypeSettlement.lower(value)
+}
+
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -6221,6 +7989,30 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeImportListener: FfiConverterRustBuffer {
+    typealias SwiftType = ImportListener?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeImportListener.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeImportListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeSessionListener: FfiConverterRustBuffer {
     typealias SwiftType = SessionListener?
 
@@ -6309,6 +8101,30 @@ fileprivate struct FfiConverterOptionTypeAcceptedSenders: FfiConverterRustBuffer
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeAcceptedSenders.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeRelayOutcome: FfiConverterRustBuffer {
+    typealias SwiftType = RelayOutcome?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeRelayOutcome.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeRelayOutcome.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -6565,6 +8381,31 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeRelayedMessage: FfiConverterRustBuffer {
+    typealias SwiftType = [RelayedMessage]
+
+    public static func write(_ value: [RelayedMessage], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRelayedMessage.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayedMessage] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [RelayedMessage]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRelayedMessage.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeSubmittedCommand: FfiConverterRustBuffer {
     typealias SwiftType = [SubmittedCommand]
 
@@ -6590,6 +8431,31 @@ fileprivate struct FfiConverterSequenceTypeSubmittedCommand: FfiConverterRustBuf
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeOutgoing: FfiConverterRustBuffer {
+    typealias SwiftType = [Outgoing]
+
+    public static func write(_ value: [Outgoing], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeOutgoing.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Outgoing] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Outgoing]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeOutgoing.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypePresenceState: FfiConverterRustBuffer {
     typealias SwiftType = [PresenceState]
 
@@ -6607,6 +8473,31 @@ fileprivate struct FfiConverterSequenceTypePresenceState: FfiConverterRustBuffer
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypePresenceState.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeSettlement: FfiConverterRustBuffer {
+    typealias SwiftType = [Settlement]
+
+    public static func write(_ value: [Settlement], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeSettlement.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Settlement] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Settlement]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeSettlement.read(from: &buf))
         }
         return seq
     }
@@ -6706,13 +8597,22 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_failure() != 31156) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 3792) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 18911) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 35513) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_interrupt() != 14849) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 23043) {
+    if (uniffi_rosterkit_ffi_checksum_method_engine_next_answers() != 26594) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 42230) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link() != 9434) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_open_relay() != 45955) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_open_session() != 56447) {
@@ -6736,10 +8636,58 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_submit() != 12684) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() != 44435) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() != 37485) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_peerlink_connect() != 53692) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect() != 2927) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_peerlink_feed() != 3520) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown() != 51768) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_peerlink_state() != 49553) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_peerlink_take() != 15326) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events() != 19196) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_logsink_on_record() != 45383) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_connect() != 4932) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_disconnect() != 1219) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_interrupt() != 4566) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing() != 7479) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_receive() != 49573) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_receive_notice() != 44964) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_settle() != 27419) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_relay_shutdown() != 50102) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_ack() != 32823) {
@@ -6772,10 +8720,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_hand_back() != 42052) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_history() != 32253) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 59481) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677) {
@@ -6791,6 +8745,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_run() != 14819) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_send() != 29135) {
@@ -6833,6 +8790,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitImportListener()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitSessionListener()
     return InitializationResult.ok

@@ -309,7 +309,8 @@ def test_the_descriptor_tells_the_level(engine: rosterkit.Engine) -> None:
     engine.submit([rosterkit.commands.read_roster(ALICE)] * 3)
     assert readable(5)
     eventually(lambda: len(engine.next_answers(1)) == 1)
-    assert readable() and readable(), "there are more, and looking changes nothing"
+    assert readable(5), "there are more"
+    assert readable() and readable(), "looking changes nothing"
     taken = 0
     while taken < 2:
         taken += len(engine.next_answers())

@@ -199,7 +199,7 @@ class Engine(Owner):
     def wakeup_fd(self) -> int:
         """A descriptor for `select` and what is like it, on Unix.
 
-        It is readable exactly as long as there are answers or batches to take, and from the end of the engine on. Do not
+        It is readable as long as there are answers or batches to take, and from the end of the engine on. Do not
         read it, do not close it, and do not wait on it any more when nothing refers to the engine.
         """
         descriptor: int = self._call(self._handle.wakeup_fd)

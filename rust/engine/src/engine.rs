@@ -230,7 +230,7 @@ impl Engine {
         self.inner.shared.ready.interrupt();
     }
 
-    /// A descriptor for a host that waits for many things at once (Unix). It is readable exactly as long as there are
+    /// A descriptor for a host that waits for many things at once (Unix). It is readable as long as there are
     /// answers or batches to take, and from the end of the engine on: it tells the level, not the edge. Nobody but the
     /// engine reads, writes or closes it; it is good until the last clone of the engine is dropped.
     pub fn wakeup_fd(&self) -> Result<i32> {

@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
-    /// is readable exactly as long as there are answers or batches to take, and from the end of the engine on: it tells the
+    /// is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
     /// level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
     /// engine is dropped.
     pub fn wakeup_fd(&self) -> Result<i32> {

@@ -127,7 +127,7 @@ pub enum Settlement {
 #[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum Notice {
     /// What somebody shows to somebody.
-    Presence {
+    PresenceShown {
         /// Who shows it.
         subject: String,
         /// To whom.
@@ -135,15 +135,15 @@ pub enum Notice {
         /// What.
         presence: Presence,
     },
-    /// Somebody asks what somebody shows; the answer is a `Presence`.
-    Probe {
+    /// Somebody asks what somebody shows; the answer is a `PresenceShown`.
+    PresenceAsked {
         /// Who asks.
         watcher: String,
         /// About whom.
         subject: String,
     },
     /// Somebody is typing, or stopped.
-    Typing {
+    TypingTold {
         /// Who.
         sender: String,
         /// For whom.
@@ -363,15 +363,15 @@ impl TryFrom<Settlement> for rosterkit::Settlement {
 impl From<rosterkit::Notice> for Notice {
     fn from(notice: rosterkit::Notice) -> Self {
         match notice {
-            rosterkit::Notice::Presence { subject, watcher, presence } => Notice::Presence {
+            rosterkit::Notice::Presence { subject, watcher, presence } => Notice::PresenceShown {
                 subject: subject.to_string(),
                 watcher: watcher.to_string(),
                 presence: (&presence).into(),
             },
             rosterkit::Notice::Probe { watcher, subject } => {
-                Notice::Probe { watcher: watcher.to_string(), subject: subject.to_string() }
+                Notice::PresenceAsked { watcher: watcher.to_string(), subject: subject.to_string() }
             }
-            rosterkit::Notice::Typing { sender, recipient, state } => Notice::Typing {
+            rosterkit::Notice::Typing { sender, recipient, state } => Notice::TypingTold {
                 sender: sender.to_string(),
                 recipient: recipient.to_string(),
                 state: state.into(),
@@ -385,7 +385,7 @@ impl TryFrom<Notice> for rosterkit::Notice {
 
     fn try_from(notice: Notice) -> Result<Self> {
         Ok(match notice {
-            Notice::Presence { subject, watcher, presence } => rosterkit::Notice::Presence {
+            Notice::PresenceShown { subject, watcher, presence } => rosterkit::Notice::Presence {
                 subject: address(&subject)?,
                 watcher: address(&watcher)?,
                 presence: rosterkit::Presence {
@@ -393,10 +393,10 @@ impl TryFrom<Notice> for rosterkit::Notice {
                     note: presence.note.map(Into::into),
                 },
             },
-            Notice::Probe { watcher, subject } => {
+            Notice::PresenceAsked { watcher, subject } => {
                 rosterkit::Notice::Probe { watcher: address(&watcher)?, subject: address(&subject)? }
             }
-            Notice::Typing { sender, recipient, state } => rosterkit::Notice::Typing {
+            Notice::TypingTold { sender, recipient, state } => rosterkit::Notice::Typing {
                 sender: address(&sender)?,
                 recipient: address(&recipient)?,
                 state: state.into(),

@@ -650,11 +650,33 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceImportListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceSessionListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`batch`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`record`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onProgress")
+internal open class UniffiVTableCallbackInterfaceImportListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onProgress`: UniffiCallbackInterfaceImportListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onProgress`: UniffiCallbackInterfaceImportListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceImportListener(`uniffiFree`,`uniffiClone`,`onProgress`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceImportListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onProgress` = other.`onProgress`
+    }
+
 }
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onEvents")
 internal open class UniffiVTableCallbackInterfaceSessionListener(
@@ -743,9 +765,15 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_interrupt(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_next_answers(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_next_batches(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_open_relay(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_open_session(
     ): Int
@@ -761,9 +789,41 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_submit(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_peerlink_connect(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_peerlink_feed(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_peerlink_state(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_peerlink_take(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_logsink_on_record(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_connect(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_disconnect(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_interrupt(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_receive(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_receive_notice(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_settle(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_relay_shutdown(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_ack(
     ): Int
@@ -785,7 +845,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_go_offline(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_hand_back(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_history(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_interrupt(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_next_events(
     ): Int
@@ -798,6 +862,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_retire_device(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_roster(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_run(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_send(
     ): Int
@@ -841,6 +907,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "rosterkit"))
+        uniffiCallbackInterfaceImportListener.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceSessionListener.register(this)
         
@@ -871,12 +938,18 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_rosterkit_ffi_fn_method_engine_failure(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(`ptr`: Long,`path`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_engine_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_next_answers(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_rosterkit_ffi_fn_method_engine_next_batches(`ptr`: Long,`maxEvents`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_rosterkit_ffi_fn_method_engine_next_batches(`ptr`: Long,`maxEvents`: Int,`maxBytes`: Long,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_engine_open_peer_link(`ptr`: Long,`domains`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_rosterkit_ffi_fn_method_engine_open_relay(`ptr`: Long,`domains`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
     external fun uniffi_rosterkit_ffi_fn_method_engine_open_session(`ptr`: Long,`address`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_rosterkit_ffi_fn_method_engine_panic_for_test(`ptr`: Long,`details`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -890,6 +963,32 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_engine_shutdown(`ptr`: Long,`wait`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_submit(`ptr`: Long,`commands`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Int
+    external fun uniffi_rosterkit_ffi_fn_clone_importlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_rosterkit_ffi_fn_free_importlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(`vtable`: UniffiVTableCallbackInterfaceImportListener,
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(`ptr`: Long,`progress`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_clone_peerlink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_rosterkit_ffi_fn_free_peerlink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_peerlink_connect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_peerlink_disconnect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_peerlink_feed(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_peerlink_shutdown(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_peerlink_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_peerlink_take(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_clone_sessionlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -906,6 +1005,26 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_init_callback_vtable_logsink(`vtable`: UniffiVTableCallbackInterfaceLogSink,
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_logsink_on_record(`ptr`: Long,`record`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_clone_relay(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_rosterkit_ffi_fn_free_relay(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_relay_connect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_relay_disconnect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_relay_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_relay_next_outgoing(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_relay_receive(`ptr`: Long,`parcel`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_relay_receive_notice(`ptr`: Long,`notice`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_relay_settle(`ptr`: Long,`deliveryId`: RustBuffer.ByValue,`settlement`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_relay_shutdown(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_clone_session(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -931,8 +1050,12 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_go_offline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_hand_back(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_history(`ptr`: Long,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_next_events(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_preferences(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -945,6 +1068,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_roster(`ptr`: Long,`since`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_run(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_send(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_send_data(`ptr`: Long,`recipient`: RustBuffer.ByValue,`mediaType`: RustBuffer.ByValue,`bytes`: ForeignBytes.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1125,13 +1250,22 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_failure() and 0xFFFF) != 31156) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() and 0xFFFF) != 3792) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() and 0xFFFF) != 18911) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() and 0xFFFF) != 35513) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_interrupt() and 0xFFFF) != 14849) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() and 0xFFFF) != 23043) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers() and 0xFFFF) != 26594) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() and 0xFFFF) != 42230) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link() and 0xFFFF) != 9434) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_relay() and 0xFFFF) != 45955) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_session() and 0xFFFF) != 56447) {
@@ -1155,10 +1289,58 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_submit() and 0xFFFF) != 12684) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_wakeup_fd() and 0xFFFF) != 44435) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_importlistener_on_progress() and 0xFFFF) != 37485) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_peerlink_connect() and 0xFFFF) != 53692) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_peerlink_disconnect() and 0xFFFF) != 2927) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_peerlink_feed() and 0xFFFF) != 3520) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_peerlink_shutdown() and 0xFFFF) != 51768) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_peerlink_state() and 0xFFFF) != 49553) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_peerlink_take() and 0xFFFF) != 15326) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events() and 0xFFFF) != 19196) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_logsink_on_record() and 0xFFFF) != 45383) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_connect() and 0xFFFF) != 4932) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_disconnect() and 0xFFFF) != 1219) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_interrupt() and 0xFFFF) != 4566) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_next_outgoing() and 0xFFFF) != 7479) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_receive() and 0xFFFF) != 49573) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_receive_notice() and 0xFFFF) != 44964) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_settle() and 0xFFFF) != 27419) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_relay_shutdown() and 0xFFFF) != 50102) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_ack() and 0xFFFF) != 32823) {
@@ -1191,10 +1373,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() and 0xFFFF) != 27247) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_hand_back() and 0xFFFF) != 42052) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_history() and 0xFFFF) != 32253) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 59481) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() and 0xFFFF) != 11819) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 57516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() and 0xFFFF) != 35677) {
@@ -1210,6 +1398,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 46041) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_run() and 0xFFFF) != 14819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send() and 0xFFFF) != 29135) {
@@ -1725,18 +1916,40 @@ public interface EngineInterface {
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-    fun `importXep0227`(`path`: kotlin.String): ImportSummary
+    fun `importXep0227`(`path`: kotlin.String, `listener`: ImportListener?): ImportSummary
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+    fun `interrupt`()
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
     fun `nextAnswers`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Answered>
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-    fun `nextBatches`(`maxEvents`: kotlin.Int, `timeoutMs`: kotlin.Long): List<EventBatch>
+    fun `nextBatches`(`maxEvents`: kotlin.Int, `maxBytes`: kotlin.Long, `timeoutMs`: kotlin.Long): List<EventBatch>
+    
+    /**
+     * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+     * supplies the pipe. The other side may speak for these domains and for nobody else.
+     */
+    fun `openPeerLink`(`domains`: List<kotlin.String>): PeerLink
+    
+    /**
+     * Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+     * have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+     * and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
+     */
+    fun `openRelay`(`domains`: List<kotlin.String>? = null): Relay
     
     /**
      * Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.
@@ -1774,6 +1987,14 @@ public interface EngineInterface {
      * answers come by `next_answers`; an error when not even the first is taken, for instance `LimitExceeded`.
      */
     fun `submit`(`commands`: List<SubmittedCommand>): List<kotlin.Long>
+    
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+    fun `wakeupFd`(): kotlin.Int
     
     companion object
 }
@@ -2008,15 +2229,18 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     
     /**
      * Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
+     * The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
+     * nothing was done.
      */
-    @Throws(RosterKitException::class)override fun `importXep0227`(`path`: kotlin.String): ImportSummary {
+    @Throws(RosterKitException::class)override fun `importXep0227`(`path`: kotlin.String, `listener`: ImportListener?): ImportSummary {
             return FfiConverterTypeImportSummary.lift(
     callWithHandle {
     uniffiRustCallWithError(RosterKitException) { _status ->
     UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(
         it,
         
-        FfiConverterString.lower(`path`),_status)
+        FfiConverterString.lower(`path`),
+        FfiConverterOptionalTypeImportListener.lower(`listener`),_status)
 }
     }
     )
@@ -2025,7 +2249,24 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
 
     
     /**
-     * Takes up to `max` answers, waiting for the first; empty when none came.
+     * Ends every wait in `next_answers` and `next_batches`, which then returns nothing. Of either, when nobody waits, the
+     * next wait ends at once. A plain call still waits for its answer; a session's waits are ended by its own `interrupt`.
+     */
+    @Throws(RosterKitException::class)override fun `interrupt`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_interrupt(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes up to `max` answers, waiting for the first; empty when none came or it was interrupted.
      */
     @Throws(RosterKitException::class)override fun `nextAnswers`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Answered> {
             return FfiConverterSequenceTypeAnswered.lift(
@@ -2044,9 +2285,10 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
 
     
     /**
-     * Takes batches of sessions that are read through the engine, up to `max_events` in all, waiting for the first.
+     * Takes batches of sessions that are read through the engine, up to `max_events` and `max_bytes` of content in all,
+     * waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
      */
-    @Throws(RosterKitException::class)override fun `nextBatches`(`maxEvents`: kotlin.Int, `timeoutMs`: kotlin.Long): List<EventBatch> {
+    @Throws(RosterKitException::class)override fun `nextBatches`(`maxEvents`: kotlin.Int, `maxBytes`: kotlin.Long, `timeoutMs`: kotlin.Long): List<EventBatch> {
             return FfiConverterSequenceTypeEventBatch.lift(
     callWithHandle {
     uniffiRustCallWithError(RosterKitException) { _status ->
@@ -2054,7 +2296,47 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
         it,
         
         FfiConverterInt.lower(`maxEvents`),
+        FfiConverterLong.lower(`maxBytes`),
         FfiConverterLong.lower(`timeoutMs`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
+     * supplies the pipe. The other side may speak for these domains and for nobody else.
+     */
+    @Throws(RosterKitException::class)override fun `openPeerLink`(`domains`: List<kotlin.String>): PeerLink {
+            return FfiConverterTypePeerLink.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_peer_link(
+        it,
+        
+        FfiConverterSequenceString.lower(`domains`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Opens a relay, for a transport of the host's: to the addresses of these domains, or of all that are not hosted and
+     * have no other relay. They become reachable at once, and what is sent to them waits for `connect`. It may speak for them
+     * and for nobody else. `Conflict` when one of them is hosted, or served by another relay.
+     */
+    @Throws(RosterKitException::class)override fun `openRelay`(`domains`: List<kotlin.String>?): Relay {
+            return FfiConverterTypeRelay.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_relay(
+        it,
+        
+        FfiConverterOptionalSequenceString.lower(`domains`),_status)
 }
     }
     )
@@ -2192,6 +2474,26 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     
 
     
+    /**
+     * A descriptor for a host that waits for many things at once, on Unix; elsewhere and in virtual time it is `Misuse`. It
+     * is readable as long as there are answers or batches to take, and from the end of the engine on: it tells the
+     * level, not the edge. Nobody but the engine reads, writes or closes it; it is good until the last handle of the
+     * engine is dropped.
+     */
+    @Throws(RosterKitException::class)override fun `wakeupFd`(): kotlin.Int {
+            return FfiConverterInt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_wakeup_fd(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
 
     
 
@@ -2276,6 +2578,335 @@ public object FfiConverterTypeEngine: FfiConverter<Engine, Long> {
     override fun allocationSize(value: Engine) = 8UL
 
     override fun write(value: Engine, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+public interface ImportListener {
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+    fun `onProgress`(`progress`: ImportSummary)
+    
+    companion object
+}
+
+/**
+ * Who is told how far an import has come, on the thread that called for it.
+ */
+open class ImportListenerImpl: Disposable, AutoCloseable, ImportListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rosterkit_ffi_fn_free_importlistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rosterkit_ffi_fn_clone_importlistener(handle, status)
+        }
+    }
+
+    
+    /**
+     * So much was read so far. Throwing calls the import off.
+     */
+    @Throws(CallbackException::class)override fun `onProgress`(`progress`: ImportSummary)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(CallbackException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_importlistener_on_progress(
+        it,
+        
+        FfiConverterTypeImportSummary.lower(`progress`),_status)
+}
+    }
+    
+    
+
+    
+
+    
+
+
+    
+    
+    /**
+     * @suppress
+     */
+    companion object
+    
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceImportListener {
+    internal object `onProgress`: UniffiCallbackInterfaceImportListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeImportListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onProgress`(
+                    FfiConverterTypeImportSummary.lift(`progress`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: CallbackException -> FfiConverterTypeCallbackError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeImportListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeImportListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceImportListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onProgress`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_rosterkit_ffi_fn_init_callback_vtable_importlistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeImportListener: FfiConverter<ImportListener, Long> {
+    internal val handleMap = UniffiHandleMap<ImportListener>()
+
+    override fun lower(value: ImportListener): Long {
+        if (value is ImportListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): ImportListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ImportListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): ImportListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ImportListener) = 8UL
+
+    override fun write(value: ImportListener, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -2708,6 +3339,823 @@ public object FfiConverterTypeLogSink: FfiConverter<LogSink, Long> {
 
 
 /**
+ * A peer link: this engine and another one, joined over any ordered pipe of bytes that the host supplies. It has one
+ * connection at a time; when the pipe breaks, `disconnect`, and `connect` with the next one: nothing is lost by it.
+ *
+ * One thread feeds what comes while another takes what is to be sent. The pipe must be authenticated by the host.
+ */
+public interface PeerLinkInterface {
+    
+    /**
+     * Begins a connection; one that was there ends.
+     */
+    fun `connect`()
+    
+    /**
+     * Ends the connection, if there is one.
+     */
+    fun `disconnect`()
+    
+    /**
+     * Takes bytes from the pipe. `InvalidArgument` when they are none of the protocol's, `Closed` when the other side ended
+     * the connection: send what `take` still has, close the pipe, and connect again. `Misuse` without a connection.
+     */
+    fun `feed`(`bytes`: java.nio.ByteBuffer)
+    
+    /**
+     * Closes the link for good: its domains are unreachable from here on. Idempotent.
+     */
+    fun `shutdown`()
+    
+    /**
+     * How it is.
+     */
+    fun `state`(): LinkState
+    
+    /**
+     * Gives up to `max` bytes for the pipe, waiting for the first. Empty when there is nothing, perhaps before the time is
+     * over, and at once without a connection.
+     */
+    fun `take`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): kotlin.ByteArray
+    
+    companion object
+}
+
+/**
+ * A peer link: this engine and another one, joined over any ordered pipe of bytes that the host supplies. It has one
+ * connection at a time; when the pipe breaks, `disconnect`, and `connect` with the next one: nothing is lost by it.
+ *
+ * One thread feeds what comes while another takes what is to be sent. The pipe must be authenticated by the host.
+ */
+open class PeerLink: Disposable, AutoCloseable, PeerLinkInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rosterkit_ffi_fn_free_peerlink(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rosterkit_ffi_fn_clone_peerlink(handle, status)
+        }
+    }
+
+    
+    /**
+     * Begins a connection; one that was there ends.
+     */
+    @Throws(RosterKitException::class)override fun `connect`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_connect(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Ends the connection, if there is one.
+     */
+    @Throws(RosterKitException::class)override fun `disconnect`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_disconnect(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes bytes from the pipe. `InvalidArgument` when they are none of the protocol's, `Closed` when the other side ended
+     * the connection: send what `take` still has, close the pipe, and connect again. `Misuse` without a connection.
+     */
+    @Throws(RosterKitException::class)override fun `feed`(`bytes`: java.nio.ByteBuffer)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_feed(
+        it,
+        
+        FfiConverterByRefBytes.lower(`bytes`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Closes the link for good: its domains are unreachable from here on. Idempotent.
+     */
+    @Throws(RosterKitException::class)override fun `shutdown`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_shutdown(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * How it is.
+     */
+    @Throws(RosterKitException::class)override fun `state`(): LinkState {
+            return FfiConverterTypeLinkState.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_state(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Gives up to `max` bytes for the pipe, waiting for the first. Empty when there is nothing, perhaps before the time is
+     * over, and at once without a connection.
+     */
+    @Throws(RosterKitException::class)override fun `take`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_peerlink_take(
+        it,
+        
+        FfiConverterInt.lower(`max`),
+        FfiConverterLong.lower(`timeoutMs`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+
+    
+
+
+    
+    
+    /**
+     * @suppress
+     */
+    companion object
+    
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePeerLink: FfiConverter<PeerLink, Long> {
+    override fun lower(value: PeerLink): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): PeerLink {
+        return PeerLink(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): PeerLink {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PeerLink) = 8UL
+
+    override fun write(value: PeerLink, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A relay, open. While it has no connection, messages to its domains are accepted and wait on disk, for 24 h.
+ */
+public interface RelayInterface {
+    
+    /**
+     * There is a connection: what waits is given out, and presence is asked for and told anew.
+     */
+    fun `connect`()
+    
+    /**
+     * The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does not
+     * come within 90 s, the presence of everybody behind it is unknown.
+     */
+    fun `disconnect`()
+    
+    /**
+     * Ends a wait in `next_outgoing`, or the next one.
+     */
+    fun `interrupt`()
+    
+    /**
+     * Takes up to `max` things to carry, waiting for the first; empty when none came. One consumer at a time.
+     */
+    fun `nextOutgoing`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Outgoing>
+    
+    /**
+     * Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. When it throws, nothing
+     * of it was taken, and it may come again.
+     */
+    fun `receive`(`parcel`: Parcel): List<Settlement>
+    
+    /**
+     * Takes a notice in.
+     */
+    fun `receiveNotice`(`notice`: Notice)
+    
+    /**
+     * Says what became of an item, by its delivery id; also of one that an earlier run gave out. What is settled already
+     * stays as it is.
+     */
+    fun `settle`(`deliveryId`: kotlin.String, `settlement`: Settlement)
+    
+    /**
+     * Closes the relay: its domains are unreachable from here on. What waits stays on disk, for another relay or until it
+     * fails. Idempotent.
+     */
+    fun `shutdown`()
+    
+    companion object
+}
+
+/**
+ * A relay, open. While it has no connection, messages to its domains are accepted and wait on disk, for 24 h.
+ */
+open class Relay: Disposable, AutoCloseable, RelayInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rosterkit_ffi_fn_free_relay(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rosterkit_ffi_fn_clone_relay(handle, status)
+        }
+    }
+
+    
+    /**
+     * There is a connection: what waits is given out, and presence is asked for and told anew.
+     */
+    @Throws(RosterKitException::class)override fun `connect`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_connect(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does not
+     * come within 90 s, the presence of everybody behind it is unknown.
+     */
+    @Throws(RosterKitException::class)override fun `disconnect`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_disconnect(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Ends a wait in `next_outgoing`, or the next one.
+     */
+    @Throws(RosterKitException::class)override fun `interrupt`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_interrupt(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes up to `max` things to carry, waiting for the first; empty when none came. One consumer at a time.
+     */
+    @Throws(RosterKitException::class)override fun `nextOutgoing`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Outgoing> {
+            return FfiConverterSequenceTypeOutgoing.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_next_outgoing(
+        it,
+        
+        FfiConverterInt.lower(`max`),
+        FfiConverterLong.lower(`timeoutMs`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Takes a parcel in: one settlement for each of its items, when what follows from it is on disk. When it throws, nothing
+     * of it was taken, and it may come again.
+     */
+    @Throws(RosterKitException::class)override fun `receive`(`parcel`: Parcel): List<Settlement> {
+            return FfiConverterSequenceTypeSettlement.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive(
+        it,
+        
+        FfiConverterTypeParcel.lower(`parcel`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Takes a notice in.
+     */
+    @Throws(RosterKitException::class)override fun `receiveNotice`(`notice`: Notice)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_receive_notice(
+        it,
+        
+        FfiConverterTypeNotice.lower(`notice`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Says what became of an item, by its delivery id; also of one that an earlier run gave out. What is settled already
+     * stays as it is.
+     */
+    @Throws(RosterKitException::class)override fun `settle`(`deliveryId`: kotlin.String, `settlement`: Settlement)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_settle(
+        it,
+        
+        FfiConverterString.lower(`deliveryId`),
+        FfiConverterTypeSettlement.lower(`settlement`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Closes the relay: its domains are unreachable from here on. What waits stays on disk, for another relay or until it
+     * fails. Idempotent.
+     */
+    @Throws(RosterKitException::class)override fun `shutdown`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_relay_shutdown(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+
+    
+
+
+    
+    
+    /**
+     * @suppress
+     */
+    companion object
+    
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRelay: FfiConverter<Relay, Long> {
+    override fun lower(value: Relay): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Relay {
+        return Relay(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Relay {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Relay) = 8UL
+
+    override fun write(value: Relay, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * One connected client of an account. It ends by `shutdown`, when the last handle is dropped, or as a `SessionEnded`
  * event says. Every call may be made from any thread, also from inside a listener.
  */
@@ -2765,13 +4213,25 @@ public interface SessionInterface {
     fun `goOffline`()
     
     /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+    fun `handBack`()
+    
+    /**
      * Reads a page of history.
      */
     fun `history`(`request`: HistoryRequest): HistoryPage
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+    fun `interrupt`()
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     fun `nextEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Event>
     
@@ -2799,6 +4259,12 @@ public interface SessionInterface {
      * The roster; or what changed in it since a version.
      */
     fun `roster`(`since`: kotlin.Long? = null): Roster
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+    fun `run`(`listener`: SessionListener)
     
     /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
@@ -3133,6 +4599,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * The consumer has no use for what it was handed, for instance because it was stopped: it comes again, and unlike with
+     * `fail` nothing is held against it.
+     */
+    @Throws(RosterKitException::class)override fun `handBack`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_hand_back(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
      * Reads a page of history.
      */
     @Throws(RosterKitException::class)override fun `history`(`request`: HistoryRequest): HistoryPage {
@@ -3151,8 +4634,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
-     * Takes up to `max` events, waiting for the first; empty when none came. Acknowledges nothing. One consumer at a
-     * time; after the last event of an ended session it is `Closed`.
+     * Ends the wait in `next_events`, which then returns nothing, or in `run`, after the call that it is in. When nobody
+     * waits, the next wait ends at once.
+     */
+    @Throws(RosterKitException::class)override fun `interrupt`()
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
+     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     @Throws(RosterKitException::class)override fun `nextEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Event> {
             return FfiConverterSequenceTypeEvent.lift(
@@ -3254,6 +4754,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
+     * virtual time, until there is nothing left to do. For a session that was opened without a listener.
+     */
+    @Throws(RosterKitException::class)override fun `run`(`listener`: SessionListener)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run(
+        it,
+        
+        FfiConverterTypeSessionListener.lower(`listener`),_status)
+}
+    }
+    
     
 
     
@@ -4315,7 +5833,7 @@ public object FfiConverterTypeHostedDomain: FfiConverterRustBuffer<HostedDomain>
 
 
 /**
- * What an import brought.
+ * What an import brought, or has read so far.
  */
 data class ImportSummary (
     /**
@@ -4473,6 +5991,69 @@ public object FfiConverterTypeLimitOptions: FfiConverterRustBuffer<LimitOptions>
 
 
 /**
+ * How a link is.
+ */
+data class LinkState (
+    /**
+     * A connection was begun and has not ended.
+     */
+    var `isConnected`: kotlin.Boolean
+    , 
+    /**
+     * What the other side said it hosts, in this connection or the last one. It gives it no right.
+     */
+    var `peerDomains`: List<kotlin.String>
+    , 
+    /**
+     * The other side has seen more of this file than it holds: it was restored from a backup.
+     */
+    var `restoredFromBackup`: kotlin.Boolean
+    , 
+    /**
+     * Why the last connection ended, when it was not the host that ended it.
+     */
+    var `lastError`: kotlin.String?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLinkState: FfiConverterRustBuffer<LinkState> {
+    override fun read(buf: ByteBuffer): LinkState {
+        return LinkState(
+            FfiConverterBoolean.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LinkState) = (
+            FfiConverterBoolean.allocationSize(value.`isConnected`) +
+            FfiConverterSequenceString.allocationSize(value.`peerDomains`) +
+            FfiConverterBoolean.allocationSize(value.`restoredFromBackup`) +
+            FfiConverterOptionalString.allocationSize(value.`lastError`)
+    )
+
+    override fun write(value: LinkState, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`isConnected`, buf)
+            FfiConverterSequenceString.write(value.`peerDomains`, buf)
+            FfiConverterBoolean.write(value.`restoredFromBackup`, buf)
+            FfiConverterOptionalString.write(value.`lastError`, buf)
+    }
+}
+
+
+
+/**
  * One line of the log. It never has what people wrote.
  */
 data class LogRecord (
@@ -4586,6 +6167,11 @@ data class Message (
      * An opaque payload of the host's or a gateway's. Empty when there is none.
      */
     var `extensions`: kotlin.ByteArray
+    , 
+    /**
+     * Of a message that a relay carries: what became of it. None while it is under way, and for all others.
+     */
+    var `outcome`: RelayOutcome?
     
 ){
     
@@ -4610,6 +6196,7 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.read(buf),
             FfiConverterTypeMessageBody.read(buf),
             FfiConverterByteArray.read(buf),
+            FfiConverterOptionalTypeRelayOutcome.read(buf),
         )
     }
 
@@ -4621,7 +6208,8 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterLong.allocationSize(value.`timeMs`) +
             FfiConverterBoolean.allocationSize(value.`isCopy`) +
             FfiConverterTypeMessageBody.allocationSize(value.`body`) +
-            FfiConverterByteArray.allocationSize(value.`extensions`)
+            FfiConverterByteArray.allocationSize(value.`extensions`) +
+            FfiConverterOptionalTypeRelayOutcome.allocationSize(value.`outcome`)
     )
 
     override fun write(value: Message, buf: ByteBuffer) {
@@ -4633,6 +6221,62 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.write(value.`isCopy`, buf)
             FfiConverterTypeMessageBody.write(value.`body`, buf)
             FfiConverterByteArray.write(value.`extensions`, buf)
+            FfiConverterOptionalTypeRelayOutcome.write(value.`outcome`, buf)
+    }
+}
+
+
+
+/**
+ * Durable signals of one sender to one recipient, in order. The next one of the two follows when this one is settled.
+ */
+data class Parcel (
+    /**
+     * Who it is from. What comes in must be of a domain that the relay serves.
+     */
+    var `sender`: kotlin.String
+    , 
+    /**
+     * Whom it is for.
+     */
+    var `recipient`: kotlin.String
+    , 
+    /**
+     * What it holds.
+     */
+    var `contents`: ParcelContents
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeParcel: FfiConverterRustBuffer<Parcel> {
+    override fun read(buf: ByteBuffer): Parcel {
+        return Parcel(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeParcelContents.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Parcel) = (
+            FfiConverterString.allocationSize(value.`sender`) +
+            FfiConverterString.allocationSize(value.`recipient`) +
+            FfiConverterTypeParcelContents.allocationSize(value.`contents`)
+    )
+
+    override fun write(value: Parcel, buf: ByteBuffer) {
+            FfiConverterString.write(value.`sender`, buf)
+            FfiConverterString.write(value.`recipient`, buf)
+            FfiConverterTypeParcelContents.write(value.`contents`, buf)
     }
 }
 
@@ -4956,6 +6600,86 @@ public object FfiConverterTypeReceipt: FfiConverterRustBuffer<Receipt> {
             FfiConverterLong.write(value.`position`, buf)
             FfiConverterTypeSendOutcome.write(value.`outcome`, buf)
             FfiConverterLong.write(value.`timeMs`, buf)
+    }
+}
+
+
+
+/**
+ * A message on its way between two systems.
+ */
+data class RelayedMessage (
+    /**
+     * What this delivery is called, the same each time it is tried. One that comes in again within 48 h is not accepted
+     * again; without an id nothing is recognized.
+     */
+    var `deliveryId`: kotlin.String? = null 
+    , 
+    /**
+     * The id it has where it was accepted, a UUID; it keeps it. What comes in without one is given one.
+     */
+    var `messageId`: kotlin.String? = null 
+    , 
+    /**
+     * The instance part of its sender's address, when a session sent it.
+     */
+    var `instance`: kotlin.String? = null 
+    , 
+    /**
+     * When it was accepted, in Unix milliseconds. What comes in without a time is accepted now.
+     */
+    var `timeMs`: kotlin.Long? = null 
+    , 
+    /**
+     * What it says.
+     */
+    var `body`: MessageBody
+    , 
+    /**
+     * An opaque payload.
+     */
+    var `extensions`: kotlin.ByteArray? = null 
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRelayedMessage: FfiConverterRustBuffer<RelayedMessage> {
+    override fun read(buf: ByteBuffer): RelayedMessage {
+        return RelayedMessage(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterTypeMessageBody.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: RelayedMessage) = (
+            FfiConverterOptionalString.allocationSize(value.`deliveryId`) +
+            FfiConverterOptionalString.allocationSize(value.`messageId`) +
+            FfiConverterOptionalString.allocationSize(value.`instance`) +
+            FfiConverterOptionalLong.allocationSize(value.`timeMs`) +
+            FfiConverterTypeMessageBody.allocationSize(value.`body`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`extensions`)
+    )
+
+    override fun write(value: RelayedMessage, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`deliveryId`, buf)
+            FfiConverterOptionalString.write(value.`messageId`, buf)
+            FfiConverterOptionalString.write(value.`instance`, buf)
+            FfiConverterOptionalLong.write(value.`timeMs`, buf)
+            FfiConverterTypeMessageBody.write(value.`body`, buf)
+            FfiConverterOptionalByteArray.write(value.`extensions`, buf)
     }
 }
 
@@ -6630,6 +8354,34 @@ sealed class EventBody {
     }
     
     /**
+     * What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
+     * each device; in the history it stands with the message.
+     */
+    data class OutcomeTold(
+        /**
+         * The message's place.
+         */
+        val `position`: kotlin.Long, 
+        /**
+         * The message's id.
+         */
+        val `messageId`: kotlin.String, 
+        /**
+         * Whom it was sent to.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * What became of it.
+         */
+        val `outcome`: rosterkit.generated.RelayOutcome) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * A buddy's presence, or the account's own as others see it.
      */
     data class PresenceChanged(
@@ -6768,26 +8520,32 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterString.read(buf),
                 FfiConverterLong.read(buf),
                 )
-            3 -> EventBody.PresenceChanged(
+            3 -> EventBody.OutcomeTold(
+                FfiConverterLong.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeRelayOutcome.read(buf),
+                )
+            4 -> EventBody.PresenceChanged(
                 FfiConverterString.read(buf),
                 FfiConverterTypePresence.read(buf),
                 )
-            4 -> EventBody.SnapshotEnded
-            5 -> EventBody.RosterChanged(
+            5 -> EventBody.SnapshotEnded
+            6 -> EventBody.RosterChanged(
                 FfiConverterTypeBuddy.read(buf),
                 )
-            6 -> EventBody.TypingChanged(
+            7 -> EventBody.TypingChanged(
                 FfiConverterString.read(buf),
                 FfiConverterTypeChatState.read(buf),
                 )
-            7 -> EventBody.MessageParked(
+            8 -> EventBody.MessageParked(
                 FfiConverterString.read(buf),
                 )
-            8 -> EventBody.ResyncNeeded
-            9 -> EventBody.SessionEnded(
+            9 -> EventBody.ResyncNeeded
+            10 -> EventBody.SessionEnded(
                 FfiConverterTypeEndReason.read(buf),
                 )
-            10 -> EventBody.Other(
+            11 -> EventBody.Other(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -6811,6 +8569,16 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 + FfiConverterString.allocationSize(value.`sender`)
                 + FfiConverterString.allocationSize(value.`note`)
                 + FfiConverterLong.allocationSize(value.`timeMs`)
+            )
+        }
+        is EventBody.OutcomeTold -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`position`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterTypeRelayOutcome.allocationSize(value.`outcome`)
             )
         }
         is EventBody.PresenceChanged -> {
@@ -6887,48 +8655,115 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterLong.write(value.`timeMs`, buf)
                 Unit
             }
-            is EventBody.PresenceChanged -> {
+            is EventBody.OutcomeTold -> {
                 buf.putInt(3)
+                FfiConverterLong.write(value.`position`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterTypeRelayOutcome.write(value.`outcome`, buf)
+                Unit
+            }
+            is EventBody.PresenceChanged -> {
+                buf.putInt(4)
                 FfiConverterString.write(value.`subject`, buf)
                 FfiConverterTypePresence.write(value.`presence`, buf)
                 Unit
             }
             is EventBody.SnapshotEnded -> {
-                buf.putInt(4)
+                buf.putInt(5)
                 Unit
             }
             is EventBody.RosterChanged -> {
-                buf.putInt(5)
+                buf.putInt(6)
                 FfiConverterTypeBuddy.write(value.`buddy`, buf)
                 Unit
             }
             is EventBody.TypingChanged -> {
-                buf.putInt(6)
+                buf.putInt(7)
                 FfiConverterString.write(value.`sender`, buf)
                 FfiConverterTypeChatState.write(value.`state`, buf)
                 Unit
             }
             is EventBody.MessageParked -> {
-                buf.putInt(7)
+                buf.putInt(8)
                 FfiConverterString.write(value.`messageId`, buf)
                 Unit
             }
             is EventBody.ResyncNeeded -> {
-                buf.putInt(8)
+                buf.putInt(9)
                 Unit
             }
             is EventBody.SessionEnded -> {
-                buf.putInt(9)
+                buf.putInt(10)
                 FfiConverterTypeEndReason.write(value.`reason`, buf)
                 Unit
             }
             is EventBody.Other -> {
-                buf.putInt(10)
+                buf.putInt(11)
                 FfiConverterString.write(value.`kind`, buf)
                 FfiConverterString.write(value.`json`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * A step of the buddy handshake.
+ */
+
+enum class HandshakeStep {
+    
+    /**
+     * Asks for both directions, or confirms them.
+     */
+    ADD,
+    /**
+     * Ends both directions.
+     */
+    REMOVE,
+    /**
+     * Asks to see the other's presence.
+     */
+    SUBSCRIBE,
+    /**
+     * Lets the other see one's own.
+     */
+    SUBSCRIBED,
+    /**
+     * Sees the other's no more.
+     */
+    UNSUBSCRIBE,
+    /**
+     * Lets the other see one's own no more.
+     */
+    UNSUBSCRIBED;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHandshakeStep: FfiConverterRustBuffer<HandshakeStep> {
+    override fun read(buf: ByteBuffer) = try {
+        HandshakeStep.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: HandshakeStep) = 4UL
+
+    override fun write(value: HandshakeStep, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -7097,6 +8932,386 @@ public object FfiConverterTypeMessageBody : FfiConverterRustBuffer<MessageBody>{
 
 
 /**
+ * What nobody keeps.
+ */
+sealed class Notice {
+    
+    /**
+     * What somebody shows to somebody.
+     */
+    data class PresenceShown(
+        /**
+         * Who shows it.
+         */
+        val `subject`: kotlin.String, 
+        /**
+         * To whom.
+         */
+        val `watcher`: kotlin.String, 
+        /**
+         * What.
+         */
+        val `presence`: rosterkit.generated.Presence) : Notice()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Somebody asks what somebody shows; the answer is a `PresenceShown`.
+     */
+    data class PresenceAsked(
+        /**
+         * Who asks.
+         */
+        val `watcher`: kotlin.String, 
+        /**
+         * About whom.
+         */
+        val `subject`: kotlin.String) : Notice()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Somebody is typing, or stopped.
+     */
+    data class TypingTold(
+        /**
+         * Who.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * For whom.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * What they do.
+         */
+        val `state`: rosterkit.generated.ChatState) : Notice()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNotice : FfiConverterRustBuffer<Notice>{
+    override fun read(buf: ByteBuffer): Notice {
+        return when(buf.getInt()) {
+            1 -> Notice.PresenceShown(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypePresence.read(buf),
+                )
+            2 -> Notice.PresenceAsked(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            3 -> Notice.TypingTold(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeChatState.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Notice): ULong = when(value) {
+        is Notice.PresenceShown -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`subject`)
+                + FfiConverterString.allocationSize(value.`watcher`)
+                + FfiConverterTypePresence.allocationSize(value.`presence`)
+            )
+        }
+        is Notice.PresenceAsked -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`watcher`)
+                + FfiConverterString.allocationSize(value.`subject`)
+            )
+        }
+        is Notice.TypingTold -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterTypeChatState.allocationSize(value.`state`)
+            )
+        }
+    }
+
+    override fun write(value: Notice, buf: ByteBuffer) {
+        when(value) {
+            is Notice.PresenceShown -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`subject`, buf)
+                FfiConverterString.write(value.`watcher`, buf)
+                FfiConverterTypePresence.write(value.`presence`, buf)
+                Unit
+            }
+            is Notice.PresenceAsked -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`watcher`, buf)
+                FfiConverterString.write(value.`subject`, buf)
+                Unit
+            }
+            is Notice.TypingTold -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterTypeChatState.write(value.`state`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What is to be carried.
+ */
+sealed class Outgoing {
+    
+    /**
+     * Durable: each item of it is to be settled.
+     */
+    data class ParcelReady(
+        /**
+         * What it is.
+         */
+        val `parcel`: rosterkit.generated.Parcel) : Outgoing()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * For now, or never.
+     */
+    data class NoticeReady(
+        /**
+         * What it is.
+         */
+        val `notice`: rosterkit.generated.Notice) : Outgoing()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeOutgoing : FfiConverterRustBuffer<Outgoing>{
+    override fun read(buf: ByteBuffer): Outgoing {
+        return when(buf.getInt()) {
+            1 -> Outgoing.ParcelReady(
+                FfiConverterTypeParcel.read(buf),
+                )
+            2 -> Outgoing.NoticeReady(
+                FfiConverterTypeNotice.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Outgoing): ULong = when(value) {
+        is Outgoing.ParcelReady -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeParcel.allocationSize(value.`parcel`)
+            )
+        }
+        is Outgoing.NoticeReady -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeNotice.allocationSize(value.`notice`)
+            )
+        }
+    }
+
+    override fun write(value: Outgoing, buf: ByteBuffer) {
+        when(value) {
+            is Outgoing.ParcelReady -> {
+                buf.putInt(1)
+                FfiConverterTypeParcel.write(value.`parcel`, buf)
+                Unit
+            }
+            is Outgoing.NoticeReady -> {
+                buf.putInt(2)
+                FfiConverterTypeNotice.write(value.`notice`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What a parcel holds.
+ */
+sealed class ParcelContents {
+    
+    /**
+     * Messages, in order.
+     */
+    data class Messages(
+        /**
+         * At least one.
+         */
+        val `messages`: List<rosterkit.generated.RelayedMessage>) : ParcelContents()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A step of the buddy handshake.
+     */
+    data class Handshake(
+        /**
+         * What this delivery is called.
+         */
+        val `deliveryId`: kotlin.String?, 
+        /**
+         * What the sender did.
+         */
+        val `step`: rosterkit.generated.HandshakeStep, 
+        /**
+         * The version of what is between the two that it made.
+         */
+        val `stamp`: kotlin.Long, 
+        /**
+         * What was said with it.
+         */
+        val `note`: kotlin.String) : ParcelContents()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeParcelContents : FfiConverterRustBuffer<ParcelContents>{
+    override fun read(buf: ByteBuffer): ParcelContents {
+        return when(buf.getInt()) {
+            1 -> ParcelContents.Messages(
+                FfiConverterSequenceTypeRelayedMessage.read(buf),
+                )
+            2 -> ParcelContents.Handshake(
+                FfiConverterOptionalString.read(buf),
+                FfiConverterTypeHandshakeStep.read(buf),
+                FfiConverterLong.read(buf),
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: ParcelContents): ULong = when(value) {
+        is ParcelContents.Messages -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeRelayedMessage.allocationSize(value.`messages`)
+            )
+        }
+        is ParcelContents.Handshake -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalString.allocationSize(value.`deliveryId`)
+                + FfiConverterTypeHandshakeStep.allocationSize(value.`step`)
+                + FfiConverterLong.allocationSize(value.`stamp`)
+                + FfiConverterString.allocationSize(value.`note`)
+            )
+        }
+    }
+
+    override fun write(value: ParcelContents, buf: ByteBuffer) {
+        when(value) {
+            is ParcelContents.Messages -> {
+                buf.putInt(1)
+                FfiConverterSequenceTypeRelayedMessage.write(value.`messages`, buf)
+                Unit
+            }
+            is ParcelContents.Handshake -> {
+                buf.putInt(2)
+                FfiConverterOptionalString.write(value.`deliveryId`, buf)
+                FfiConverterTypeHandshakeStep.write(value.`step`, buf)
+                FfiConverterLong.write(value.`stamp`, buf)
+                FfiConverterString.write(value.`note`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * A presence state.
  */
 
@@ -7168,6 +9383,91 @@ public object FfiConverterTypePresenceState: FfiConverterRustBuffer<PresenceStat
 
     override fun write(value: PresenceState, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What became of a message in a relay's hands.
+ */
+sealed class RelayOutcome {
+    
+    /**
+     * The other system has taken it.
+     */
+    object Relayed : RelayOutcome()
+    
+    
+    /**
+     * It never will.
+     */
+    data class Failed(
+        /**
+         * For the sender to read.
+         */
+        val `reason`: kotlin.String) : RelayOutcome()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRelayOutcome : FfiConverterRustBuffer<RelayOutcome>{
+    override fun read(buf: ByteBuffer): RelayOutcome {
+        return when(buf.getInt()) {
+            1 -> RelayOutcome.Relayed
+            2 -> RelayOutcome.Failed(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: RelayOutcome): ULong = when(value) {
+        is RelayOutcome.Relayed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is RelayOutcome.Failed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+        }
+    }
+
+    override fun write(value: RelayOutcome, buf: ByteBuffer) {
+        when(value) {
+            is RelayOutcome.Relayed -> {
+                buf.putInt(1)
+                Unit
+            }
+            is RelayOutcome.Failed -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
     }
 }
 
@@ -7552,6 +9852,138 @@ public object FfiConverterTypeSendOutcome: FfiConverterRustBuffer<SendOutcome> {
 
 
 
+/**
+ * What became of one item of a parcel.
+ */
+sealed class Settlement {
+    
+    /**
+     * It is the other side's now.
+     */
+    object Relayed : Settlement()
+    
+    
+    /**
+     * It never will be.
+     */
+    data class Failed(
+        /**
+         * For the sender to read.
+         */
+        val `reason`: kotlin.String) : Settlement()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Of a handshake step: the other side knows a newer version, and changed nothing.
+     */
+    data class Superseded(
+        /**
+         * The version it knows.
+         */
+        val `stamp`: kotlin.Long) : Settlement()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Not now: it is given out again, with back-off.
+     */
+    object Retry : Settlement()
+    
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSettlement : FfiConverterRustBuffer<Settlement>{
+    override fun read(buf: ByteBuffer): Settlement {
+        return when(buf.getInt()) {
+            1 -> Settlement.Relayed
+            2 -> Settlement.Failed(
+                FfiConverterString.read(buf),
+                )
+            3 -> Settlement.Superseded(
+                FfiConverterLong.read(buf),
+                )
+            4 -> Settlement.Retry
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Settlement): ULong = when(value) {
+        is Settlement.Relayed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Settlement.Failed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+        }
+        is Settlement.Superseded -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`stamp`)
+            )
+        }
+        is Settlement.Retry -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: Settlement, buf: ByteBuffer) {
+        when(value) {
+            is Settlement.Relayed -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Settlement.Failed -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is Settlement.Superseded -> {
+                buf.putInt(3)
+                FfiConverterLong.write(value.`stamp`, buf)
+                Unit
+            }
+            is Settlement.Retry -> {
+                buf.putInt(4)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
 
 /**
  * @suppress
@@ -7716,6 +10148,38 @@ public object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.ByteA
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeImportListener: FfiConverterRustBuffer<ImportListener?> {
+    override fun read(buf: ByteBuffer): ImportListener? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeImportListener.read(buf)
+    }
+
+    override fun allocationSize(value: ImportListener?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeImportListener.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ImportListener?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeImportListener.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeSessionListener: FfiConverterRustBuffer<SessionListener?> {
     override fun read(buf: ByteBuffer): SessionListener? {
         if (buf.get().toInt() == 0) {
@@ -7834,6 +10298,38 @@ public object FfiConverterOptionalTypeAcceptedSenders: FfiConverterRustBuffer<Ac
         } else {
             buf.put(1)
             FfiConverterTypeAcceptedSenders.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeRelayOutcome: FfiConverterRustBuffer<RelayOutcome?> {
+    override fun read(buf: ByteBuffer): RelayOutcome? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeRelayOutcome.read(buf)
+    }
+
+    override fun allocationSize(value: RelayOutcome?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeRelayOutcome.allocationSize(value)
+        }
+    }
+
+    override fun write(value: RelayOutcome?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeRelayOutcome.write(value, buf)
         }
     }
 }
@@ -8132,6 +10628,34 @@ public object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Messa
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeRelayedMessage: FfiConverterRustBuffer<List<RelayedMessage>> {
+    override fun read(buf: ByteBuffer): List<RelayedMessage> {
+        val len = buf.getInt()
+        return List<RelayedMessage>(len) {
+            FfiConverterTypeRelayedMessage.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<RelayedMessage>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRelayedMessage.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<RelayedMessage>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRelayedMessage.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeSubmittedCommand: FfiConverterRustBuffer<List<SubmittedCommand>> {
     override fun read(buf: ByteBuffer): List<SubmittedCommand> {
         val len = buf.getInt()
@@ -8160,6 +10684,34 @@ public object FfiConverterSequenceTypeSubmittedCommand: FfiConverterRustBuffer<L
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeOutgoing: FfiConverterRustBuffer<List<Outgoing>> {
+    override fun read(buf: ByteBuffer): List<Outgoing> {
+        val len = buf.getInt()
+        return List<Outgoing>(len) {
+            FfiConverterTypeOutgoing.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Outgoing>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeOutgoing.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Outgoing>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeOutgoing.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypePresenceState: FfiConverterRustBuffer<List<PresenceState>> {
     override fun read(buf: ByteBuffer): List<PresenceState> {
         val len = buf.getInt()
@@ -8178,6 +10730,34 @@ public object FfiConverterSequenceTypePresenceState: FfiConverterRustBuffer<List
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypePresenceState.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeSettlement: FfiConverterRustBuffer<List<Settlement>> {
+    override fun read(buf: ByteBuffer): List<Settlement> {
+        val len = buf.getInt()
+        return List<Settlement>(len) {
+            FfiConverterTypeSettlement.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Settlement>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeSettlement.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Settlement>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeSettlement.write(it, buf)
         }
     }
 }

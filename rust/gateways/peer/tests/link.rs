@@ -268,6 +268,6 @@ proptest! {
 fn whatever_the_pipe_does_every_message_arrives_once_and_in_order() {
     every_message_arrives_once_and_in_order();
     let counts = FAULTS.each_ref().map(|count| count.load(Ordering::Relaxed));
-    println!("dropped, doubled, swapped, cut: {counts:?}");
+    eprintln!("dropped, doubled, swapped, cut: {counts:?}");
     assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
 }
