@@ -30,6 +30,12 @@ class Inside:
     def __init__(self, engine: Any, session: Any, folder: Path) -> None:
         self.engine, self.session, self.folder = engine, session, folder
 
+    def relays(self) -> None:
+        self.relay = self.engine.open_relay(["relay.example"])
+
+    def links(self) -> None:
+        self.link = self.engine.open_peer_link(["link.example"])
+
     def submit(self) -> Any:
         command = native.SubmittedCommand(account=BOB, command=native.Command.READ_BLOCKED())
         return self.engine.submit([command])
@@ -44,13 +50,21 @@ class Sink(native.LogSink):  # type: ignore[misc]
 
 
 def options(**given: Any) -> Any:
-    return native.SessionOptions(consumer=native.EventConsumer.HOLDER, **given)
+    return native.SessionOptions(**given)
 
 
 def ignore(_: object) -> None:
     pass
 
 
+PARCEL = native.Parcel(
+    sender="eve@relay.example",
+    recipient=CAROL,
+    contents=native.ParcelContents.MESSAGES(
+        messages=[native.RelayedMessage(body=native.MessageBody.TEXT(text="from outside"))]
+    ),
+)
+NOTICE = native.Notice.PRESENCE_ASKED(watcher="eve@relay.example", subject=BOB)
 SEND = native.SendOptions()
 NOTHING = native.PreferenceOverrides()
 PRESENCE = native.PresenceUpdate(state=native.PresenceState.BUSY)
@@ -75,6 +89,22 @@ CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
     "Engine.submit": (lambda i: i.submit(), None),
     "Engine.next_answers": (lambda i: i.engine.next_answers(8, 5_000), None),
     "Engine.next_batches": (lambda i: i.engine.next_batches(8, 1_024, 0), None),
+    "Engine.open_relay": (lambda i: i.relays(), None),
+    "Engine.open_peer_link": (lambda i: i.links(), None),
+    "Relay.connect": (lambda i: i.relay.connect(), None),
+    "Relay.next_outgoing": (lambda i: i.relay.next_outgoing(1, 0), None),
+    "Relay.interrupt": (lambda i: i.relay.interrupt(), None),
+    "Relay.settle": (lambda i: i.relay.settle("x", native.Settlement.RETRY()), "InvalidArgument"),
+    "Relay.receive": (lambda i: i.relay.receive(PARCEL), None),
+    "Relay.receive_notice": (lambda i: i.relay.receive_notice(NOTICE), None),
+    "Relay.disconnect": (lambda i: i.relay.disconnect(), None),
+    "Relay.shutdown": (lambda i: i.relay.shutdown(), None),
+    "PeerLink.connect": (lambda i: i.link.connect(), None),
+    "PeerLink.state": (lambda i: i.link.state(), None),
+    "PeerLink.take": (lambda i: i.link.take(1_024, 5_000), None),
+    "PeerLink.feed": (lambda i: i.link.feed(b"GET /"), "InvalidArgument"),
+    "PeerLink.disconnect": (lambda i: i.link.disconnect(), None),
+    "PeerLink.shutdown": (lambda i: i.link.shutdown(), None),
     "Engine.interrupt": (lambda i: i.engine.interrupt(), None),
     "Engine.wakeup_fd": (lambda i: i.engine.wakeup_fd(), None),
     "Engine.ack": (lambda i: i.engine.ack(i.session.session_id(), 0), None),

@@ -35,6 +35,20 @@ WAITS = {
     "Session.run": "ready(); alice.run(print)",
     "Engine.next_answers": "ready(); engine.next_answers()",
     "Engine.next_batches": "ready(); engine.next_batches()",
+    "Relay.next_outgoing": "relay = engine.open_relay(); relay.connect(); ready(); relay.next_outgoing()",
+    "PeerLink.take": """
+link = engine.open_peer_link(["example.net"])
+link.connect()
+link.take()
+ready()
+link.take()
+""",
+    "PeerLink.carry": """
+import socket
+ours, theirs = socket.socketpair()
+ready()
+engine.open_peer_link(["example.net"]).carry(ours)
+""",
     "Engine.shutdown": """
 def never(events):
     if not stuck.is_set():
@@ -95,11 +109,11 @@ except KeyboardInterrupt:
 def test_every_wait_is_among_them() -> None:
     waits = {
         f"{kind.__name__}.{name}"
-        for kind in (rosterkit.Engine, rosterkit.Session)
+        for kind in (rosterkit.Engine, rosterkit.Session, rosterkit.Relay, rosterkit.PeerLink)
         for name, function in inspect.getmembers(kind, inspect.isfunction)
         if not name.startswith("_") and {"timeout", "wait"} & set(inspect.signature(function).parameters)
     }
-    assert waits | {"Session.run"} <= set(WAITS)
+    assert waits | {"Session.run", "PeerLink.carry"} <= set(WAITS)
 
 
 #: Reads while Ctrl-C arrives again and again, wherever Python is at that moment, and goes on each time.

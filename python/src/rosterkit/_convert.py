@@ -89,7 +89,12 @@ def message(given: Any) -> model.Message:
         is_copy=given.is_copy,
         body=body.text if body.is_TEXT() else model.Data(body.media_type, body.bytes),
         extensions=given.extensions,
+        outcome=None if given.outcome is None else outcome(given.outcome),
     )
+
+
+def outcome(given: Any) -> Union[model.Relayed, model.Failed]:
+    return model.Relayed() if given.is_RELAYED() else model.Failed(given.reason)
 
 
 def page(given: Any) -> model.HistoryPage:
@@ -165,6 +170,7 @@ def case_name(given: Any) -> str:
 _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
     "MESSAGE_RECEIVED": lambda seq, b: _made(model.MessageReceived, seq=seq, message=message(b.message)),
     "BUDDY_REQUESTED": lambda seq, b: model.BuddyRequested(seq, b.position, b.sender, b.note, b.time_ms),
+    "OUTCOME_TOLD": lambda seq, b: model.OutcomeTold(seq, b.position, b.message_id, b.recipient, outcome(b.outcome)),
     "PRESENCE_CHANGED": lambda seq, b: model.PresenceChanged(seq, b.subject, presence(b.presence)),
     "SNAPSHOT_ENDED": lambda seq, b: model.SnapshotEnded(seq),
     "ROSTER_CHANGED": lambda seq, b: model.RosterChanged(seq, buddy(b.buddy)),

@@ -16,6 +16,8 @@ from ._native import Owner, call, native
 from ._waiting import SLICE_MS, Interrupts, in_slices
 from .commands import Answered, Command
 from .errors import Closed, Forbidden, RosterKitError
+from .link import PeerLink
+from .relay import Relay
 from .session import Session, session_options
 
 _open: weakref.WeakSet[Owner] = weakref.WeakSet()
@@ -151,6 +153,21 @@ class Engine(Owner):
         """Sends a text for an account that has no session open."""
         options = _convert.send_options(client_id, b"")
         return _convert.receipt(self._call(self._handle.send, sender, recipient, text, options))
+
+    # ---- to other systems ----
+
+    def open_relay(self, domains: Optional[Iterable[str]] = None) -> Relay:
+        """Opens a relay to the addresses of these domains, or of all that are not hosted and have no other relay.
+
+        They become reachable at once; what is sent to them waits until the relay is connected. It may speak for them and for
+        nobody else.
+        """
+        names = None if domains is None else list(domains)
+        return Relay(self._call(self._handle.open_relay, names), self._is_virtual)
+
+    def open_peer_link(self, domains: Iterable[str]) -> PeerLink:
+        """Opens a peer link to another engine, which hosts these domains. It may speak for them and for nobody else."""
+        return PeerLink(self._call(self._handle.open_peer_link, list(domains)), self._is_virtual)
 
     # ---- many at once ----
 

@@ -79,6 +79,18 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Relayed:
+    """Another system has taken it."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It never got to where it was to go. `reason` is for its sender to read."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Data:
     """Data with its media type, as the body of a message."""
 
@@ -88,7 +100,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Message:
-    """A message as a session sees it. `id` is the same each time it comes; positions are opaque and only rise."""
+    """A message as a session sees it. `id` is the same each time it comes; positions are opaque and only rise.
+
+    `outcome` is there with one that a relay has carried, and tells what became of it.
+    """
 
     position: int
     id: str
@@ -98,6 +113,7 @@ class Message:
     is_copy: bool
     body: Union[str, Data]
     extensions: bytes = b""
+    outcome: Union[Relayed, Failed, None] = None
 
     @property
     def text(self) -> Optional[str]:
@@ -210,6 +226,16 @@ class BuddyRequested(Event):
     sender: str
     note: str
     time_ms: int
+
+
+@dataclass(frozen=True)
+class OutcomeTold(Event):
+    """What became of a message that was answered with `Outcome.QUEUED`: the relay's last word."""
+
+    position: int
+    message_id: str
+    recipient: str
+    outcome: Union[Relayed, Failed]
 
 
 @dataclass(frozen=True)
