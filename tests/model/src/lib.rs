@@ -5,7 +5,7 @@
 //! finds nothing, with one off it finds the shortest schedule that breaks a promise.
 //!
 //! Read [`pipeline`] first: it is the way of a message from its send to its acknowledgement. [`handshake`], [`pending`],
-//! [`index`] and [`claims`] are the parts it leaves out.
+//! [`index`] and [`claims`] are the parts it leaves out; [`relay`] is what two engines do between them.
 #![allow(missing_docs)]
 
 pub mod claims;
@@ -13,5 +13,6 @@ pub mod handshake;
 pub mod index;
 pub mod pending;
 pub mod pipeline;
+pub mod relay;
 pub mod rules;
 pub mod search;

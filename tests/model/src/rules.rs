@@ -5,6 +5,7 @@ use crate::handshake::{Handshake, Stamps};
 use crate::index::Index;
 use crate::pending::Redirect;
 use crate::pipeline::*;
+use crate::relay::{Relay, Rules};
 use crate::search::{Outcome, search};
 
 /// A rule left out, in the smallest scenario that misses it.
@@ -26,6 +27,12 @@ fn pipeline(bound: usize, change: impl FnOnce(&mut Pipeline)) -> Outcome {
     let mut pipeline = Pipeline::default();
     change(&mut pipeline);
     search(&pipeline, bound)
+}
+
+fn relay(bound: usize, change: impl FnOnce(&mut Rules)) -> Outcome {
+    let mut rules = Rules::ALL;
+    change(&mut rules);
+    search(&Relay { rules, cuts: 1, kills: 1, not_now: true }, bound)
 }
 
 pub const LEFT_OUT: &[LeftOut] = &[
@@ -234,6 +241,46 @@ pub const LEFT_OUT: &[LeftOut] = &[
         breaks: "nobody has it",
         search: |n| search(&Claims { mark_below_unclaimed: true, passed_on: false }, n),
     },
+    LeftOut {
+        rule: "towards a relay a pair has one parcel under way",
+        breaks: "order",
+        search: |n| relay(n, |r| r.one_parcel = false),
+    },
+    LeftOut {
+        rule: "what a relay did not settle is given out again",
+        breaks: "lost",
+        search: |n| relay(n, |r| r.given_out_again = false),
+    },
+    LeftOut {
+        rule: "a parcel that came in is answered when it is on disk",
+        breaks: "lost",
+        search: |n| relay(n, |r| r.answered_when_on_disk = false),
+    },
+    LeftOut {
+        rule: "a delivery id is remembered in the transaction of its row",
+        breaks: "two rows",
+        search: |n| relay(n, |r| r.remembered_with_the_rows = false),
+    },
+    LeftOut {
+        rule: "an account takes nothing in while a parcel to it is on its way to the disk",
+        breaks: "two rows",
+        search: |n| relay(n, |r| r.one_at_a_time = false),
+    },
+    LeftOut {
+        rule: "the number of a parcel means nothing in another connection",
+        breaks: "lost",
+        search: |n| relay(n, |r| r.numbers_of_one_connection = false),
+    },
+    LeftOut {
+        rule: "deliveries are remembered for longer than their sender tries",
+        breaks: "two rows",
+        search: |n| relay(n, |r| r.remembered_for_longer = false),
+    },
+    LeftOut {
+        rule: "the messages of a parcel are written all or none",
+        breaks: "order",
+        search: |n| relay(n, |r| r.all_or_none = false),
+    },
 ];
 
 pub const WHOLE: &[Whole] = &[
@@ -304,4 +351,8 @@ pub const WHOLE: &[Whole] = &[
         search: |n| search(&Index { tail_first: true, whole_pass: true, deletion_unindexes: true }, n),
     },
     Whole { name: "claims", search: |n| search(&Claims { mark_below_unclaimed: true, passed_on: true }, n) },
+    Whole {
+        name: "a relay, two cuts, two kills, a refusal",
+        search: |n| search(&Relay { rules: Rules::ALL, cuts: 2, kills: 2, not_now: true }, n),
+    },
 ];
