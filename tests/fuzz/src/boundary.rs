@@ -2,8 +2,8 @@
 
 use rosterkit::{Actor, Overrides};
 use rosterkit_ffi::{
-    Activity, ChatState, EngineOptions, HistoryRequest, LogLevel, PreferenceOverrides, PresenceUpdate,
-    SendOptions, SessionOptions, SubmittedCommand, UniFfiTag,
+    Activity, ChatState, EngineOptions, HistoryRequest, LogLevel, Notice, PreferenceOverrides,
+    PresenceUpdate, RelayedMessage, SendOptions, SessionOptions, Settlement, SubmittedCommand, UniFfiTag,
 };
 use std::fmt::Debug;
 use uniffi::{Lift, Lower, RustBuffer};
@@ -12,7 +12,7 @@ use uniffi::{Lift, Lower, RustBuffer};
 /// is one of the engine's or is refused. Says whether it was a value.
 pub fn boundary(input: &[u8]) -> bool {
     let Some((what, bytes)) = input.split_first() else { return false };
-    match what % 10 {
+    match what % 13 {
         0 => engine_options(bytes).map(rosterkit::EngineOptions::try_from).is_some(),
         1 => lift::<SessionOptions>(bytes).map(rosterkit::SessionOptions::try_from).is_some(),
         2 => submitted_command(bytes).map(<(Actor, rosterkit::Command)>::try_from).is_some(),
@@ -22,7 +22,10 @@ pub fn boundary(input: &[u8]) -> bool {
         6 => lift::<SendOptions>(bytes).is_some(),
         7 => lift::<Activity>(bytes).is_some(),
         8 => lift::<ChatState>(bytes).is_some(),
-        _ => lift::<LogLevel>(bytes).is_some(),
+        9 => lift::<LogLevel>(bytes).is_some(),
+        10 => lift::<Settlement>(bytes).map(rosterkit::Settlement::try_from).is_some(),
+        11 => lift::<Notice>(bytes).map(rosterkit::Notice::try_from).is_some(),
+        _ => lift::<RelayedMessage>(bytes).map(rosterkit::RelayedMessage::try_from).is_some(),
     }
 }
 

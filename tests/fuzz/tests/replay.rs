@@ -45,5 +45,5 @@ fn the_peer_link_takes_what_was_found() {
 
 #[test]
 fn the_boundary_takes_what_was_found() {
-    assert!(replay("boundary", boundary) >= 15);
+    assert!(replay("boundary", boundary) >= 18);
 }
