@@ -53,6 +53,8 @@ pub(crate) enum Signal {
     Refused { flight: Flight, error: Error },
     /// A pending signal.
     Pending(Box<Pending>),
+    /// The file holds rows of a deleted account still.
+    Unswept(AddressId),
     /// A chat state.
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
     /// Somebody wants to know what an account shows.
@@ -253,6 +255,8 @@ pub(crate) enum Done {
     RowFailed { flight: Flight, error: Error },
     /// A change is on disk at this position, with the rows that came with it; or is not.
     Change { account: AddressId, result: Result<(Position, Vec<Arc<Row>>), Error> },
+    /// The progress of these accounts, as it was handed over, is on disk.
+    Saved(Vec<AddressId>),
     /// The domains changed; the last shard to install them answers.
     Domains { table: Domains, installed: Arc<LastAnswers> },
 }

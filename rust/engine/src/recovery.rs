@@ -91,7 +91,7 @@ impl WriterStep {
                 pending.extend(page);
             }
         }
-        let Facts { first_position, next_serial, domains, .. } = facts;
+        let Facts { first_position, next_serial, domains, unswept, .. } = facts;
         self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
         self.next = first_position;
@@ -103,6 +103,9 @@ impl WriterStep {
         let installed = Position(first_position.0.saturating_sub(1));
         for shard in &self.shared.shards {
             let _ = shard.put(ToShard::Resume(generation, installed, Arc::clone(&self.domains)));
+        }
+        for id in unswept {
+            let _ = self.shared.shards[self.shared.shard_of(id)].put(ToShard::Signal(Signal::Unswept(id)));
         }
         for pending in pending {
             let shard = self.shared.shard_of_address(&pending.recipient);
