@@ -34,8 +34,11 @@ pub enum Write {
     Account(Arc<Record>),
     /// How far an account has come. Lazy: a later one replaces an earlier one.
     Progress(AddressId, Progress),
-    /// An account is gone: its record, progress, buddies, files and credentials. Its id is retired with it.
+    /// An account is gone: its record, progress, buddies, files and credentials. Its id is retired with it, and kept
+    /// among those whose rows are still to be cleared.
     AccountDeleted(AddressId),
+    /// Every row of a deleted account is cleared, and none can follow.
+    Swept(AddressId),
     /// A buddy as it is from now on. One that was removed stays as a tombstone: its stamps still tell older signals
     /// from newer ones, and its version tells clients that it is gone.
     Buddy(AddressId, Buddy),

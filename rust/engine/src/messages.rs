@@ -79,6 +79,8 @@ pub(crate) enum Signal {
     Outcome(Box<Settling>),
     /// An outside address knows something newer than this signal of an account.
     Superseded { pending: Box<Pending>, known: Position },
+    /// The file holds rows of a deleted account still.
+    Unswept(AddressId),
     /// A chat state.
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
     /// Somebody wants to know what an account shows.
@@ -320,6 +322,8 @@ pub(crate) enum Done {
     Change { account: AddressId, result: Result<(Position, Vec<Arc<Row>>), Error> },
     /// What became of a relayed message is on disk, with the row that tells its sender; or is not.
     Settled { settling: Box<Settling>, result: Result<Option<Arc<Row>>, Error> },
+    /// The progress of these accounts, as it was handed over, is on disk.
+    Saved(Vec<AddressId>),
     /// The domains changed; the last shard to install them answers.
     Domains { table: Domains, installed: Arc<LastAnswers> },
 }

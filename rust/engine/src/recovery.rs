@@ -94,7 +94,7 @@ impl WriterStep {
             }
         }
         let outbox = read_outbox(reader.as_mut())?;
-        let Facts { file_generation, sent, first_position, next_serial, domains } = facts;
+        let Facts { file_generation, sent, first_position, next_serial, domains, unswept } = facts;
         self.shared.file.learn(file_generation, sent);
         self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
@@ -107,6 +107,9 @@ impl WriterStep {
         let installed = Position(first_position.0.saturating_sub(1));
         for shard in &self.shared.shards {
             let _ = shard.put(ToShard::Resume(generation, installed, Arc::clone(&self.domains)));
+        }
+        for id in unswept {
+            let _ = self.shared.shards[self.shared.shard_of(id)].put(ToShard::Signal(Signal::Unswept(id)));
         }
         let pending = pending.into_iter().map(|pending| {
             let recipient = pending.recipient.clone();

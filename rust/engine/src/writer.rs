@@ -266,8 +266,12 @@ impl WriterStep {
                 }
                 Err(CommitError::Item { item, source }) => {
                     tracing::warn!(error = %source, "an item cannot be written");
-                    self.items.remove(item);
+                    let Item { writes } = self.items.remove(item);
                     let taken = self.batch.remove(item);
+                    if matches!(taken, Taken::Silent) {
+                        // It never will be on disk: nobody waits for it.
+                        self.tell_saved(&writes);
+                    }
                     self.failed(taken, &Error::storage(&source));
                 }
                 Err(CommitError::RolledBack(source)) => {
@@ -382,8 +386,21 @@ impl WriterStep {
                 }
                 Taken::Other { reply } => reply.answer(Ok(Answer::Done)),
                 Taken::Domains { table, reply } => self.install_domains(table, reply),
-                Taken::Silent => {}
+                Taken::Silent => self.tell_saved(&item.writes),
             }
+        }
+    }
+
+    /// Shards keep accounts in memory until their progress is on disk.
+    fn tell_saved(&mut self, writes: &[Write]) {
+        let mut saved: Vec<Vec<AddressId>> = self.outgoing.iter().map(|_| Vec::new()).collect();
+        for write in writes {
+            if let Write::Progress(account, _) = write {
+                saved[self.shared.shard_of(*account)].push(*account);
+            }
+        }
+        for (shard, accounts) in saved.into_iter().enumerate().filter(|(_, accounts)| !accounts.is_empty()) {
+            push(&self.shared, &mut self.outgoing, shard, Done::Saved(accounts));
         }
     }
 

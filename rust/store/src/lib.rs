@@ -60,6 +60,8 @@ pub struct Facts {
     pub next_serial: u64,
     /// The hosted domains.
     pub domains: Vec<(Domain, Overrides)>,
+    /// Deleted accounts whose rows are not all cleared.
+    pub unswept: Vec<AddressId>,
 }
 
 /// Writes that stand or fall together, at one place in the order.

@@ -38,6 +38,7 @@ struct Data {
     progress: BTreeMap<AddressId, Progress>,
     buddies: BTreeMap<(AddressId, AddressId), Buddy>,
     domains: BTreeMap<String, (Domain, Overrides)>,
+    unswept: BTreeSet<AddressId>,
     pending: BTreeMap<(Position, Address), Pending>,
     client_ids: BTreeMap<(AddressId, Position), ClientIdEntry>,
     outbox: BTreeSet<Position>,
@@ -74,6 +75,7 @@ impl Store for MemoryStore {
             first_position: Position(first),
             next_serial: data.addresses.keys().next_back().map_or(1, |id| id.serial() + 1),
             domains: data.domains.values().cloned().collect(),
+            unswept: data.unswept.iter().copied().collect(),
         };
         let part = || Part { data: Arc::clone(&self.data) };
         Ok(Opened {
@@ -166,7 +168,9 @@ impl Data {
                 if let Some((_, live)) = self.addresses.get_mut(id) {
                     *live = false;
                 }
+                self.unswept.insert(*id);
             }
+            Write::Swept(id) => drop(self.unswept.remove(id)),
             Write::Buddy(account, buddy) => drop(self.buddies.insert((*account, buddy.peer), buddy.clone())),
             Write::Domain(domain, overrides) => {
                 self.domains.insert(domain.as_str().into(), (domain.clone(), overrides.clone()));

@@ -334,6 +334,11 @@ impl Reference {
                 self.accounts[who].unclaimed.insert(number, Some(heir));
             } else {
                 self.offer(heir, number);
+                // Before what a slow session has yet to read from the log.
+                let session = self.sessions.get_mut(&heir).unwrap();
+                let room = ROOM.saturating_sub(session.handed.len()).min(session.queue.len());
+                session.queue.make_contiguous()[room..].sort_unstable();
+                self.hold(heir);
             }
         }
     }

@@ -356,10 +356,10 @@ impl Shard {
         for session in resident.sessions {
             self.end_session(session, EndReason::AccountDeleted);
         }
+        self.sweep_deleted(id, resident.in_flight.len(), position);
         for pending in pending {
             self.send_pending(Some(Box::new(pending)), position);
         }
-        self.fetch(Fetch::Needed { account: id, after: Position::ZERO, upto: position });
         // What waited finds no account; a creation among it makes a new one.
         for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
             self.work(address.clone(), work);

@@ -122,7 +122,7 @@ impl Shard {
         };
         let FromLog { backlog, after, reading } = &mut **log;
         *reading = false;
-        let rows = match result {
+        let mut rows = match result {
             Ok(rows) => rows,
             Err(error) => {
                 // The session keeps its place; the next acknowledgement, message or recovery reads again.
@@ -132,14 +132,33 @@ impl Shard {
         };
         match upto {
             Some(upto) => *after = upto,
-            // Rows that are gone were cleared by somebody else meanwhile.
-            None => drop(backlog.drain(..asked)),
+            None => {
+                // Rows that are gone, or this side's no more, were cleared meanwhile: nobody claims them.
+                rows.retain(|(row, _)| row.sides.needed_by(Side::Recipient));
+                let mut found = rows.iter().map(|(row, _)| row.position).peekable();
+                let gone: Vec<Position> =
+                    backlog.drain(..asked).filter(|p| found.next_if_eq(p).is_none()).collect();
+                self.forget_unclaimed(account, &gone);
+            }
         }
         let twice = rows.last().filter(|_| rows.len() > 1 && planted(Bug::DoubleDelivery)).cloned();
         for (row, addresses) in rows.into_iter().chain(twice) {
             self.offer(account, session, &row, &addresses);
         }
         self.read_on(session);
+    }
+
+    /// These rows are no more: the account's claims do not wait for them.
+    fn forget_unclaimed(&mut self, id: AddressId, gone: &[Position]) {
+        if let Some(resident) = self.residents.get_mut(&id)
+            && !gone.is_empty()
+        {
+            for position in gone {
+                resident.unclaimed.remove(*position);
+            }
+            resident.advance_claims();
+            self.mark_dirty(id);
+        }
     }
 
     /// A row was installed: live sessions get it; those fed from the log will find it there.
@@ -273,7 +292,9 @@ impl Shard {
             .collect();
         match &mut attached.feed {
             Feed::Log(log) => {
-                let also: Vec<Position> = missing.into_iter().filter(|p| !log.backlog.contains(p)).collect();
+                // What lies above `after` it will find in the log by itself.
+                let also = |p: &Position| *p <= log.after && !log.backlog.contains(p);
+                let also: Vec<Position> = missing.into_iter().filter(also).collect();
                 log.backlog.extend(also);
             }
             feed => {

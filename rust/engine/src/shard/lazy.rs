@@ -50,13 +50,21 @@ impl Shard {
                     continue;
                 }
                 resident.unsaved = 0;
+                resident.being_saved += 1;
                 writes.push(Write::Progress(id, resident.progress.clone()));
                 self.sweep(id);
             }
             self.write(Job::Lazy { writes });
         }
-        for id in dirty {
-            self.maybe_idle(id);
+    }
+
+    /// What was handed to the writer is on disk: who was kept in memory for it can leave.
+    pub(super) fn saved(&mut self, accounts: Vec<AddressId>) {
+        for id in accounts {
+            if let Some(resident) = self.residents.get_mut(&id) {
+                resident.being_saved = resident.being_saved.saturating_sub(1);
+                self.maybe_idle(id);
+            }
         }
     }
 
@@ -120,12 +128,12 @@ impl Shard {
                 self.sweep(id);
                 self.maybe_idle(id);
             }
+            None if complete => self.swept_deleted(id),
             // The account is deleted: nothing of it is needed any more, whatever its progress.
-            None if !complete => {
+            None => {
                 let after = reached.unwrap_or(upto);
                 self.fetch(Fetch::Needed { account: id, after, upto });
             }
-            None => {}
         }
     }
 

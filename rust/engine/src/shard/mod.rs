@@ -4,6 +4,7 @@
 //! memory are read off the shard, and only their own signals wait.
 
 pub(crate) mod change;
+mod deleted;
 mod feed;
 mod inbound;
 mod lazy;
@@ -77,6 +78,8 @@ pub(crate) struct Shard {
     next_deadline: u64,
     /// Numbers what is told apart or put in order within the shard: sends under way, presences set.
     next_token: u64,
+    /// Deleted accounts whose rows are not all cleared.
+    deleted: FxHashMap<AddressId, deleted::Deleted>,
     dirty: Vec<AddressId>,
     flush_due: bool,
     idle: VecDeque<AddressId>,
@@ -162,6 +165,7 @@ impl Shard {
             armed: FxHashMap::default(),
             next_deadline: 0,
             next_token: 0,
+            deleted: FxHashMap::default(),
             dirty: Vec::new(),
             flush_due: false,
             idle: VecDeque::new(),
@@ -272,6 +276,7 @@ impl Shard {
                 self.work(pending.origin_address.bare(), Work::Superseded { pending, known });
             }
             Signal::Refused { flight, error } => self.answer_flight(flight, Err(error)),
+            Signal::Unswept(id) => self.sweep_deleted(id, 0, self.mark),
             Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
             }
@@ -309,6 +314,7 @@ impl Shard {
             Done::RowFailed { flight, error } => self.row_failed(flight, error),
             Done::Change { account, result } => self.install_change(account, result),
             Done::Settled { settling, result } => self.install_settled(&settling, result),
+            Done::Saved(accounts) => self.saved(accounts),
             Done::Domains { table, installed } => {
                 self.install_domains(table);
                 installed.done();
@@ -474,6 +480,7 @@ impl Shard {
             to_sweep: last,
             sweeping: false,
             dirty: false,
+            being_saved: 0,
             unsaved: 0,
             in_idle_queue: false,
             used_again: false,
@@ -568,6 +575,7 @@ impl Shard {
         self.outside.clear();
         self.outside_ids.clear();
         self.outbox = Outbox::default();
+        self.deleted.clear();
         self.dirty.clear();
         self.idle.clear();
         self.out.writer.clear();

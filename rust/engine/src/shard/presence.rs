@@ -165,6 +165,22 @@ impl Shard {
         }
     }
 
+    /// A peer watches the account from now on, or does so no more. One that is blocked all the same sees nothing.
+    pub(super) fn watcher_changed(
+        &mut self,
+        id: AddressId,
+        (peer, address): (AddressId, &Address),
+        watches: bool,
+    ) {
+        let blocked = self.residents.get(&id).is_some_and(|resident| resident.record.blocks(address));
+        if watches && blocked {
+            self.blocked_watchers.entry(id).or_default().push(peer);
+        } else if let Some(watchers) = self.blocked_watchers.get_mut(&id) {
+            watchers.retain(|watcher| *watcher != peer);
+        }
+        self.tell_watcher(id, peer, watches && !blocked);
+    }
+
     /// Tells one watcher: what is, or that there is nothing to be seen any more.
     pub(super) fn tell_watcher(&mut self, id: AddressId, watcher: AddressId, may_see: bool) {
         let Some(resident) = self.residents.get(&id) else {

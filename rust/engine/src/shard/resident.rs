@@ -44,6 +44,8 @@ pub(crate) struct Resident {
     pub(crate) sweeping: bool,
     /// Progress is ahead of the disk.
     pub(crate) dirty: bool,
+    /// How often it was handed to the writer and is not on disk yet: read from there it would be an older one.
+    pub(crate) being_saved: u16,
     /// Rows passed since progress was last written, for accounts that only send.
     pub(crate) unsaved: u16,
     /// It stands in the queue of idle accounts, once.
@@ -131,6 +133,7 @@ impl Resident {
             && self.nobody_waits()
             && !self.sweeping
             && !self.dirty
+            && self.being_saved == 0
     }
 
     /// The lowest row that nobody claimed moves the mark of claimed rows.

@@ -213,7 +213,7 @@ impl Shard {
         is: Relation,
     ) {
         if was.from() != is.from() {
-            self.tell_watcher(id, peer, is.from());
+            self.watcher_changed(id, (peer, address), is.from());
         }
         if is.to() && !was.to() {
             self.probe(id, None, vec![(peer, address.clone())]);

@@ -324,7 +324,7 @@ impl Shard {
     /// Answers a send and everybody who repeated it meanwhile.
     pub(super) fn answer_flight(&mut self, flight: Flight, result: std::result::Result<&Arc<Row>, Error>) {
         let Some(resident) = self.residents.get_mut(&flight.sender) else {
-            return;
+            return self.answered_nobody(flight.sender, result.ok());
         };
         let Some(at) = resident.in_flight.iter().position(|f| f.token == flight.token) else {
             return;

@@ -269,12 +269,19 @@ fn facts(path: &Path, connection: &Connection, first_position: Position) -> Resu
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let unswept = connection
+        .prepare("SELECT account FROM unswept ORDER BY account")
+        .and_then(|mut s| {
+            s.query_map([], |row| row.get(0).map(|id| AddressId::from_bits(bits(id))))?.collect()
+        })
+        .map_err(failed)?;
     Ok(Facts {
         file_generation: meta(connection, "file_generation").map_err(failed)?,
         sent: Position(meta(connection, "sent").map_err(failed)?),
         first_position,
         next_serial: highest.map_or(1, |id| AddressId::from_bits(bits(id)).serial() + 1),
         domains,
+        unswept,
     })
 }
 

@@ -45,6 +45,11 @@ CREATE TABLE address (
 ) STRICT;
 CREATE UNIQUE INDEX address_live ON address (text) WHERE retired = 0;
 
+-- Deleted accounts whose rows are not all cleared: opening goes on with them.
+CREATE TABLE unswept (
+    account INTEGER PRIMARY KEY
+) STRICT;
+
 CREATE TABLE domain (
     name      TEXT PRIMARY KEY,
     overrides BLOB NOT NULL

@@ -245,9 +245,13 @@ fn apply(
                 "DELETE FROM credential WHERE account = ?1",
                 "DELETE FROM file WHERE account = ?1",
                 "UPDATE address SET retired = 1 WHERE id = ?1",
+                "INSERT OR IGNORE INTO unswept (account) VALUES (?1)",
             ] {
                 run(delete, &[&id])?;
             }
+        }
+        Write::Swept(account) => {
+            run("DELETE FROM unswept WHERE account = ?1", &[&sql(account.to_bits())])?;
         }
         Write::Buddy(account, buddy) => {
             let upsert = "INSERT INTO buddy (account, peer, version, value) VALUES (?1, ?2, ?3, ?4)

@@ -16,6 +16,12 @@ impl Run {
         self.engine().advance(3_000).map_err(|e| e.to_string())
     }
 
+    /// Lets so little time pass that of what is lazy some is on disk, some on its way and some in memory only.
+    pub(crate) fn wait_a_moment(&mut self) -> Step {
+        let millis = self.random.u64(1..1_500);
+        self.engine().advance(millis).map_err(|e| e.to_string())
+    }
+
     /// A send or an edit whose commit fails: nothing is lost, doubled or half done.
     pub(crate) fn fail_commit(&mut self) -> Step {
         self.absorb(Vec::new())?;
@@ -38,9 +44,10 @@ impl Run {
         self.close_listeners()?;
         self.advance()?;
         self.dying = true;
-        match self.random.u8(..3) {
+        match self.random.u8(..5) {
             0 => self.send(Fate::Dead),
             1 => self.edit(Fate::Dead),
+            2 => self.delete_unsettled(),
             _ => {
                 // Answered, and then dead.
                 if self.random.bool() { self.edit_unsettled() } else { self.send_unsettled() }
@@ -91,6 +98,21 @@ impl Run {
         self.restart_from_death()?;
         self.model.edit(owner, &peer, Op::Add).map_err(|e| format!("{e:?}"))?;
         self.say(format!("{account} Add {peer}, and died"));
+        self.compare_rosters()
+    }
+
+    /// A deletion whose rows are not cleared yet when the process dies.
+    fn delete_unsettled(&mut self) -> Step {
+        // Accounts are few, and most of what else can happen needs some.
+        if self.random.u8(..3) > 0 {
+            return self.send_unsettled();
+        }
+        let Some((who, account)) = self.any_account() else { return Ok(()) };
+        self.engine().delete_account(&account).map_err(|e| e.to_string())?;
+        self.store.decide(Fate::Dead);
+        self.restart_from_death()?;
+        self.say(format!("{account} deleted, and died"));
+        self.model.delete(who);
         self.compare_rosters()
     }
 

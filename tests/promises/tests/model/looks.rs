@@ -1,7 +1,9 @@
 //! Looking at everything that can be seen.
 
 use crate::run::{Drive, Run, Step, USERS, address};
+use rosterkit::store::Store;
 use rosterkit::{Actor, Address, Anchor, Answer, Command, Direction, HistoryRequest, Position, State};
+use rosterkit_core::row::Side;
 
 impl Run {
     /// Everything is read, and everything that can be seen is the model's.
@@ -16,6 +18,32 @@ impl Run {
         self.compare_presence()?;
         self.ask_for_presence()?;
         self.compare_history()
+    }
+
+    /// The file holds nothing for an account that is gone.
+    pub(crate) fn audit(&mut self) -> Step {
+        if self.drive == Drive::Threads {
+            // What is lazy needs time, which does not stand still there.
+            return Ok(());
+        }
+        self.advance()?;
+        self.engine().shutdown(true).map_err(|e| e.to_string())?;
+        let mut opened = self.store.open().map_err(|e| e.to_string())?;
+        let alive: Vec<_> = (self.model.accounts.iter().filter(|account| account.alive))
+            .map(|account| opened.reader.address_id(&account.address).unwrap().unwrap())
+            .collect();
+        let positions: Vec<Position> = self.model.log.iter().filter_map(|row| row.position).collect();
+        for row in opened.reader.rows_at(&positions).map_err(|e| e.to_string())? {
+            for (side, id) in [(Side::Sender, row.entry.sender), (Side::Recipient, row.entry.recipient)] {
+                if row.sides.needed_by(side) && !alive.contains(&id) {
+                    return Err(format!("the account of {side:?} is gone, and keeps {row:?}"));
+                }
+            }
+        }
+        match &opened.facts.unswept[..] {
+            [] => Ok(()),
+            left => Err(format!("the rows of {left:?} are still to be cleared")),
+        }
     }
 
     /// Whoever asks for somebody's presence is told what he may see.

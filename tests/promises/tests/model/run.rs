@@ -173,9 +173,10 @@ impl Run {
         ];
         // What needs time that stands still: on threads it would be a matter of luck what had been written, or which
         // session had the rows in hand that do not fit.
-        let in_virtual_time: [(u32, &'static str, Do); 4] = [
+        let in_virtual_time: [(u32, &'static str, Do); 5] = [
             (1, "send many", Run::send_many),
             (3, "advance", Run::advance),
+            (4, "wait a moment", Run::wait_a_moment),
             (3, "commit fails", Run::fail_commit),
             (2, "kill", Run::kill),
         ];
@@ -247,7 +248,7 @@ impl Run {
     /// anonymous session of each account gets what it is owed.
     pub(crate) fn finish(mut self) -> Step {
         self.trace.push("-- the end".into());
-        let result = self.at_rest();
+        let result = self.at_rest().and_then(|()| self.audit());
         for live in self.live.values() {
             if let Some(host) = &live.host {
                 host.let_go_on();
