@@ -114,7 +114,7 @@ final class ConversationTests: WorldTestCase {
         )
         _ = try engine.send(sender: carol, recipient: alice, text: "to alice")
         _ = try engine.send(sender: carol, recipient: bob, text: "to bob")
-        let batches = try engine.nextBatches(maxEvents: 10, timeoutMs: 0)
+        let batches = try engine.nextBatches(maxEvents: 10, maxBytes: 65_536, timeoutMs: 0)
         let texts = Dictionary(uniqueKeysWithValues: batches.map { ($0.sessionId, $0.events.map(\.text)) })
         XCTAssertEqual(texts, try [mine.sessionId(): ["to alice"], theirs.sessionId(): ["to bob"]])
         for batch in batches { try engine.ack(sessionId: batch.sessionId, seq: batch.events.last?.seq ?? 0) }

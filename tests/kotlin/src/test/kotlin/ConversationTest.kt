@@ -120,7 +120,7 @@ class ConversationTest {
         val sessions = listOf(ALICE, BOB).map { engine.openSession(it, SessionOptions(readThroughEngine = true)) }
         engine.send(CAROL, ALICE, "to alice")
         engine.send(CAROL, BOB, "to bob")
-        val batches = engine.nextBatches(maxEvents = 10, timeoutMs = 0)
+        val batches = engine.nextBatches(maxEvents = 10, maxBytes = 65_536, timeoutMs = 0)
         val texts = batches.associate { it.sessionId to it.events.texts }
         assertEquals(sessions.map { it.sessionId() }.zip(listOf(listOf("to alice"), listOf("to bob"))).toMap(), texts)
         batches.forEach { engine.ack(it.sessionId, it.events.last().seq) }
