@@ -60,6 +60,11 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "kills"]),
     },
     Step {
+        name: "two worlds: a bad pipe, kills",
+        budget: 3,
+        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "two_worlds"]),
+    },
+    Step {
         name: "threads, shutdown, nothing left behind",
         budget: 2,
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "lifecycle"]),

@@ -10,3 +10,4 @@ pub mod mortal;
 pub mod recorder;
 pub mod reference;
 pub mod workload;
+pub mod worlds;
