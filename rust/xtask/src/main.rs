@@ -34,10 +34,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
-        ["demo"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| {
-            run::say("building the host program");
-            run::cargo(&["build", "--package", "rosterkit-host"])?;
-            run::cargo(&["run", "--quiet", "--package", "rosterkit-host"])
+        ["demo"] => needs::check(&[needs::RUST, needs::C, needs::PYTHON]).and_then(|()| {
+            run::say("building the wheel");
+            python::demo()
         }),
         ["test", rest @ ..] if rest.iter().all(|a| *a == "--all") => test::all(!rest.is_empty()),
         ["behaviour"] => behaviour::write(),

@@ -16,11 +16,32 @@ pub(crate) fn test() -> Result<(bool, String), String> {
     run::command(&python, &[&pip[..], &["--force-reinstall", "--no-deps", &wheel]].concat())?;
     run::command(
         &python,
-        &["-m", "mypy", "--config-file", "python/pyproject.toml", "python/src", "python/tests"],
+        &[
+            "-m",
+            "mypy",
+            "--config-file",
+            "python/pyproject.toml",
+            "python/src",
+            "python/tests",
+            "python/demo",
+        ],
     )?;
     let exported = format!("ROSTERKIT_EXPORTED={}", exported()?.display());
     let pytest = ["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--durations=5", "python/tests"];
     run::captured("env", &[&[exported.as_str(), python.as_str()], &pytest[..]].concat())
+}
+
+/// Installs the wheel as its users do, in an environment of its own, and runs an ordinary program with it.
+pub(crate) fn demo() -> Result<(), String> {
+    let wheel = wheel(&environment()?)?;
+    let folder = work().join("demo");
+    let python = folder.join("bin/python").display().to_string();
+    if !needs::works(&[&python, "--version"]) {
+        run::command("python3", &["-m", "venv", "--clear", &folder.display().to_string()])?;
+    }
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run::command(&python, &[&pip[..], &["--force-reinstall", "--no-deps", &wheel]].concat())?;
+    run::command(&python, &["python/demo/demo.py"])
 }
 
 /// Writes what the installed library exports into a file, for the test that calls all of it.
