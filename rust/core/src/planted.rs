@@ -27,10 +27,18 @@ pub enum Bug {
     ToldByRecipient,
     /// The index counts as written when a pass begins.
     IndexMarkTooEarly,
+    /// A shard panics when it gets a command.
+    PanicInShard,
+    /// The writer panics when it has something to commit.
+    PanicInWriter,
+    /// The reader panics when something is to be read.
+    PanicInReader,
+    /// The checkpointer panics when it looks at the file.
+    PanicInCheckpointer,
 }
 
 impl Bug {
-    /// Every one.
+    /// Every one that changes what the engine does, and not only whether it does anything.
     pub const ALL: [Bug; 9] = [
         Bug::DoubleDelivery,
         Bug::LostAcknowledgement,
@@ -62,6 +70,15 @@ pub fn planted(bug: Bug) -> bool {
     {
         let _ = bug;
         false
+    }
+}
+
+/// Panics when this bug is switched on.
+#[inline]
+pub fn panic_if_planted(bug: Bug) {
+    #[allow(clippy::panic)]
+    if planted(bug) {
+        panic!("{bug:?} is planted");
     }
 }
 

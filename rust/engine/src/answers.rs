@@ -7,10 +7,10 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, until, wait, wait_for};
 use crate::wakeup::{Interrupts, Source, Wakeup};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Where the answer to a command goes. Dropping it unanswered answers `Closed`, so no caller waits for ever.
+/// Where the answer to a command goes. Dropped unanswered it says that the engine has ended, so no caller waits for ever.
 pub(crate) struct ReplyTo {
     to: Option<To>,
     credit: Option<Credit>,
@@ -82,7 +82,8 @@ impl ReplyTo {
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        self.put(Err(Error::closed()));
+        let ended = self.credit.as_ref().map_or_else(Error::closed, |credit| credit.credits.ended());
+        self.put(Err(ended));
     }
 }
 
@@ -217,12 +218,15 @@ impl Answers {
     }
 }
 
-/// How much may be under way at once, in commands and in bytes: the bound of the engine's memory at its edge.
+/// How much may be under way at once, in commands and in bytes: the bound of the engine's memory at its edge. And why
+/// nothing is any more.
 pub(crate) struct Credits {
     commands: AtomicUsize,
     bytes: AtomicUsize,
     max_commands: usize,
     max_bytes: usize,
+    /// What a step said when it panicked.
+    failure: OnceLock<String>,
 }
 
 /// A part of the credits, given back when dropped.
@@ -238,7 +242,29 @@ impl Credits {
             bytes: AtomicUsize::new(0),
             max_commands,
             max_bytes,
+            failure: OnceLock::new(),
         })
+    }
+
+    /// A step has panicked. The first one is what is told.
+    pub(crate) fn fail(&self, failure: String) {
+        let _ = self.failure.set(failure);
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Why nothing more is done.
+    pub(crate) fn ended(&self) -> Error {
+        match self.failure() {
+            Some(failure) => {
+                Error::internal(&format!("the engine has failed, shut it down; it failed by: {failure}"))
+            }
+            // What a step that panics had in hand is dropped before anybody can be told why.
+            None if std::thread::panicking() => Error::internal("the engine has failed, shut it down"),
+            None => Error::closed(),
+        }
     }
 
     /// Takes a credit for a command that holds so many bytes.

@@ -3,6 +3,7 @@
 use crate::mailbox::Taken;
 use crate::messages::{Countdown, Job, ToWrite};
 use crate::shared::Shared;
+use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_store::{Checkpointer, CommitError};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,10 +45,13 @@ impl CheckpointStep {
                 ToCheckpointer::Look => look = true,
                 ToCheckpointer::Reset(countdown) => {
                     self.store = None;
-                    countdown.count();
+                    drop(countdown);
                 }
                 ToCheckpointer::Opened(store) => self.store = Some(store),
             }
+        }
+        if look {
+            panic_if_planted(Bug::PanicInCheckpointer);
         }
         if let (true, Some(store)) = (look, &mut self.store)
             && let Err(error) = store.checkpoint_if_due()
@@ -60,5 +64,11 @@ impl CheckpointStep {
             }
         }
         busy
+    }
+}
+
+impl Drop for CheckpointStep {
+    fn drop(&mut self) {
+        self.shared.checkpointer.abandon();
     }
 }

@@ -298,6 +298,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What made the engine fail: the text of a panic on one of its own threads, after which it takes no more work.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.shared.credits.failure().map(str::to_owned)
+    }
+
     fn handle(&self) -> Handle<'_> {
         Handle(&self.inner.shared)
     }
@@ -329,7 +334,7 @@ impl Handle<'_> {
 
     pub(crate) fn prepare_call(&self, bytes: usize) -> Result<(Arc<Call>, ReplyTo)> {
         if self.0.closed.load(Ordering::Acquire) {
-            return Err(Error::closed());
+            return Err(self.0.ended());
         }
         let credit = self.0.credits.take(bytes)?;
         let call = Call::new();
@@ -344,7 +349,7 @@ impl Handle<'_> {
     /// A credit for something that holds so many bytes.
     pub(crate) fn credit_for(&self, bytes: usize) -> Result<Credit> {
         if self.0.closed.load(Ordering::Acquire) {
-            return Err(Error::closed());
+            return Err(self.0.ended());
         }
         self.0.credits.take(bytes)
     }
@@ -398,7 +403,7 @@ impl Handle<'_> {
             world.pump()?;
         }
         if self.0.closed.load(Ordering::Acquire) {
-            return Err(Error::closed());
+            return Err(self.0.ended());
         }
         self.0.readers.read(read)
     }

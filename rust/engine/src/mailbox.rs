@@ -55,8 +55,9 @@ impl<T> Mailbox<T> {
         }
         let mut inner = lock(&self.inner);
         if inner.closed {
-            items.clear();
-            return;
+            // What an item does when it is dropped is not done under the lock.
+            drop(inner);
+            return items.clear();
         }
         let was_empty = inner.queue.is_empty();
         inner.queue.extend(items.drain(..));
@@ -75,6 +76,13 @@ impl<T> Mailbox<T> {
     pub(crate) fn close(&self) {
         lock(&self.inner).closed = true;
         self.filled.notify_all();
+    }
+
+    /// Nobody takes from it any more: what is in it is dropped.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        let mut left = VecDeque::new();
+        self.take(&mut left);
     }
 
     /// Moves everything into `into`, without waiting.

@@ -301,7 +301,7 @@ pub(crate) enum Job {
     Lazy { writes: Vec<Write> },
     /// A sync failed outside of a commit: nobody knows what is on disk.
     Reopen,
-    /// Everything before it is on disk when it is counted down.
+    /// Everything before it is on disk when it is let go.
     Flush(Arc<Countdown>),
 }
 
@@ -328,25 +328,21 @@ pub(crate) enum Done {
     Domains { table: Domains, installed: Arc<LastAnswers> },
 }
 
-/// Counts down to nought; whoever waits for it looks at it, or is told by it.
+/// Something that everybody who holds a part of it is to be done with. It is over when the last of them has let go, also
+/// one that panicked; whoever waits for that is told by it.
 pub(crate) struct Countdown {
-    left: AtomicUsize,
     at_nought: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Countdown {
-    pub(crate) fn new(from: usize, at_nought: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Countdown { left: AtomicUsize::new(from), at_nought: Box::new(at_nought) })
+    pub(crate) fn new(at_nought: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Countdown { at_nought: Box::new(at_nought) })
     }
+}
 
-    pub(crate) fn count(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            (self.at_nought)();
-        }
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.left.load(Ordering::Acquire) == 0
+impl Drop for Countdown {
+    fn drop(&mut self) {
+        (self.at_nought)();
     }
 }
 

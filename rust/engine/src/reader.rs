@@ -15,6 +15,7 @@ use crate::shared::Shared;
 use crate::view;
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::row::Row;
 use rosterkit_store::Reader as StoreReader;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -73,7 +74,7 @@ impl ReaderStep {
                 ToReader::Reset(countdown) => {
                     self.connection = None;
                     self.minted.clear();
-                    countdown.count();
+                    drop(countdown);
                 }
                 ToReader::Opened { reader, next_serial, generation } => {
                     self.generation = generation;
@@ -96,6 +97,7 @@ impl ReaderStep {
     }
 
     fn fetch(&mut self, fetch: Fetch) -> Option<Fetched> {
+        panic_if_planted(Bug::PanicInReader);
         Some(match fetch {
             Fetch::Account { address, mint } => {
                 let result = self.account(&address, mint);
@@ -254,6 +256,12 @@ impl ReaderStep {
             ids.into_iter().zip(written).filter(|(_, address)| address.is_some()).map(|(id, _)| id).collect();
         self.minted.retain(|_, id| !gone.contains(id));
         Ok(())
+    }
+}
+
+impl Drop for ReaderStep {
+    fn drop(&mut self) {
+        self.shared.reader.abandon();
     }
 }
 

@@ -13,7 +13,7 @@ use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::Row;
 use rosterkit_core::time::Tick;
 use rosterkit_store::{Facts, Opened, Reader, StoreError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 const FIRST_BACK_OFF_MS: u64 = 50;
 const LONGEST_BACK_OFF_MS: u64 = 10_000;
@@ -23,7 +23,7 @@ const PENDING_PAGE: usize = 1_000;
 /// A recovery under way.
 pub(crate) struct Recovery {
     /// Everybody who holds a part of the store, or state that was read from it.
-    letting_go: Arc<Countdown>,
+    letting_go: Weak<Countdown>,
     next_try: Tick,
     back_off_ms: u64,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// When to try again; until everybody has let go there is no deadline, the last one nudges the writer.
     pub(crate) fn deadline(&self) -> Option<Tick> {
-        self.letting_go.is_over().then_some(self.next_try)
+        (self.letting_go.strong_count() == 0).then_some(self.next_try)
     }
 }
 
@@ -42,7 +42,7 @@ impl WriterStep {
         let generation = self.shared.generation.fetch_add(1, Ordering::AcqRel) + 1;
         self.drop_batch();
         let shared = Arc::clone(&self.shared);
-        let letting_go = Countdown::new(self.shared.shards.len() + 2, move || shared.writer.nudge());
+        let letting_go = Countdown::new(move || shared.writer.nudge());
         for shard in &self.shared.shards {
             let _ = shard.put(ToShard::Reset(generation, Arc::clone(&letting_go)));
         }
@@ -50,8 +50,11 @@ impl WriterStep {
         let _ = self.shared.checkpointer.put(ToCheckpointer::Reset(Arc::clone(&letting_go)));
         self.shared.readers.close();
         self.shared.relays.start_over();
-        self.recovery =
-            Some(Recovery { letting_go, next_try: Tick::default(), back_off_ms: FIRST_BACK_OFF_MS });
+        self.recovery = Some(Recovery {
+            letting_go: Arc::downgrade(&letting_go),
+            next_try: Tick::default(),
+            back_off_ms: FIRST_BACK_OFF_MS,
+        });
     }
 
     /// Opens the store when everybody has let go and the back-off is over. Says whether it did anything.
@@ -60,7 +63,7 @@ impl WriterStep {
         let Some(recovery) = &mut self.recovery else {
             return false;
         };
-        if !recovery.letting_go.is_over() || recovery.next_try > now {
+        if recovery.letting_go.strong_count() > 0 || recovery.next_try > now {
             return false;
         }
         match self.store.open().and_then(|opened| self.come_up(opened)) {

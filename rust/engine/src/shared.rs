@@ -4,9 +4,10 @@ use crate::answers::{Answers, Credits};
 use crate::clock::Clock;
 use crate::dispatch::Ready;
 use crate::drive::virtual_time::World;
+use crate::error::Error;
 use crate::event::EndReason;
 use crate::mailbox::Mailbox;
-use crate::messages::{Domains, ToReader, ToShard, ToWrite};
+use crate::messages::{Countdown, Domains, Job, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
 use crate::queue::{Acks, Wake};
 use crate::readers::Readers;
@@ -74,6 +75,30 @@ impl Shared {
     /// To the shard of a session. A closed mailbox means the engine is down, and then nobody waits for this.
     pub(crate) fn tell_session(&self, session: SessionId, message: ToShard) {
         let _ = self.shards[self.shard_of_session(session)].put(message);
+    }
+
+    /// A step has panicked: nobody knows what is still true, so nothing more is taken in. What was decided is written, if
+    /// it was not the writer, and whoever waits is answered by the steps as they end.
+    pub(crate) fn fail(&self, failure: String) {
+        tracing::error!(%failure, "the engine failed");
+        self.credits.fail(failure);
+        self.closed.store(true, Ordering::Release);
+        let flush = Job::Flush(Countdown::new(|| {}));
+        let _ = self.writer.put(ToWrite { generation: self.generation(), job: flush });
+        self.close_mailboxes();
+    }
+
+    /// The steps end when they have done what is in their mailboxes.
+    pub(crate) fn close_mailboxes(&self) {
+        self.shards.iter().for_each(Mailbox::close);
+        self.writer.close();
+        self.reader.close();
+        self.checkpointer.close();
+    }
+
+    /// Why nothing more is done.
+    pub(crate) fn ended(&self) -> Error {
+        self.credits.ended()
     }
 
     pub(crate) fn generation(&self) -> u64 {

@@ -16,7 +16,7 @@ use crate::recovery::Recovery;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use rosterkit_core::id::{AddressId, Position};
-use rosterkit_core::planted::{Bug, planted};
+use rosterkit_core::planted::{Bug, panic_if_planted, planted};
 use rosterkit_core::row::Row;
 use rosterkit_core::time::Tick;
 use rosterkit_core::write::Write;
@@ -246,6 +246,7 @@ impl WriterStep {
     }
 
     fn commit(&mut self) {
+        panic_if_planted(Bug::PanicInWriter);
         self.tell();
         self.drop_what_nobody_needs();
         let waiting: Vec<Write> = self.unwritten.drain(..).chain(self.lazy.drain(..)).collect();
@@ -292,9 +293,7 @@ impl WriterStep {
                 }
             }
         }
-        for flush in self.flushes.drain(..) {
-            flush.count();
-        }
+        self.flushes.clear();
         self.tell();
         self.index();
     }
@@ -481,11 +480,7 @@ impl WriterStep {
     fn give_up(&mut self) {
         let shared = Arc::clone(&self.shared);
         shared.writer.take(&mut self.inbox);
-        for ToWrite { job, .. } in self.inbox.drain(..) {
-            if let Job::Flush(countdown) = job {
-                countdown.count();
-            }
-        }
+        self.inbox.clear();
     }
 
     /// Forgets what was under way: its callers are answered by their shards.
@@ -503,9 +498,13 @@ impl WriterStep {
         for messages in &mut self.outgoing {
             messages.clear();
         }
-        for flush in self.flushes.drain(..) {
-            flush.count();
-        }
+        self.flushes.clear();
+    }
+}
+
+impl Drop for WriterStep {
+    fn drop(&mut self) {
+        self.shared.writer.abandon();
     }
 }
 

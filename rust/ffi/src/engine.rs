@@ -272,7 +272,8 @@ impl Engine {
 
     /// What made the engine fail: the text of a panic inside the library, after which it takes no more work.
     pub fn failure(&self) -> Result<Option<String>> {
-        self.engine.call_even_if_failed(|_| Ok(self.engine.boundary().failure()))
+        self.engine
+            .call_even_if_failed(|engine| Ok(self.engine.boundary().failure().or_else(|| engine.failure())))
     }
 
     /// What the records of its log name it by.

@@ -67,7 +67,18 @@ const STEPS: &[Step] = &[
     Step {
         name: "threads, shutdown, nothing left behind",
         budget: 2,
-        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "lifecycle"]),
+        run: || {
+            cargo_test(&[
+                "test",
+                "--release",
+                "--package",
+                "rosterkit-promises",
+                "--test",
+                "lifecycle",
+                "--test",
+                "panics",
+            ])
+        },
     },
     Step { name: "bindings are what the generator makes", budget: 3, run: || of(bindings::check()) },
     Step { name: "Python: wheel, mypy, pytest", budget: 3, run: || counted(python::test(), count_of_pytest) },

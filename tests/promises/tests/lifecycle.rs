@@ -4,10 +4,10 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk, Failure, FileKind, Layer};
 use rosterkit::{
-    Activity, Actor, Address, Anchor, ChatState, Command, Consumer, Content, DeviceName, Direction, Domain,
-    EndReason, Engine, EngineOptions, ErrorKind, Event, EventBody, HistoryRequest, Limits, Listener,
-    ListenerError, Op, Overrides, Position, Quota, Rate, RosterEdit, Send, Session, SessionId,
-    SessionOptions, SetPresence, State,
+    Activity, Actor, Address, Anchor, ChatState, Command, Consumer, Content, Contents, DeviceName, Direction,
+    Domain, EndReason, Engine, EngineOptions, ErrorKind, Event, EventBody, HistoryRequest, Limits, Listener,
+    ListenerError, Notice, Op, Overrides, Parcel, Position, Quota, Rate, RelayedMessage, RosterEdit, Send,
+    Serves, Session, SessionId, SessionOptions, SetPresence, Settlement, State, sent_at,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -148,6 +148,11 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     engine.interrupt();
     call("wakeup_fd", done(engine.wakeup_fd()));
     call("advance", done(engine.advance(1)));
+    call("failure", {
+        assert_eq!(engine.failure(), None);
+        Ok(())
+    });
+    let of_relays = call_every_relay_function(engine);
     let misuse = done(engine.shutdown(true));
     assert_eq!(misuse, Err(ErrorKind::Misuse), "waiting for itself");
     call("fail", Ok(()));
@@ -158,8 +163,55 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     });
     call("shutdown", done(engine.shutdown(false)));
     // What makes an engine is no call on one.
+    called.extend(of_relays);
     called.extend(["open_file", "open", "open_virtual"]);
     called
+}
+
+fn call_every_relay_function(engine: &Engine) -> [&'static str; 16] {
+    let relay = engine.open_relay(Serves::Everything).unwrap();
+    let eve = Address::account("eve@example.com").unwrap();
+    relay.connect();
+    let message = RelayedMessage {
+        delivery_id: Some("1".into()),
+        id: None,
+        instance: None,
+        time: None,
+        content: Content::text("from outside"),
+    };
+    let contents = Contents::Messages(vec![message]);
+    let parcel = Parcel { sender: eve.clone(), recipient: account("carol"), contents };
+    assert_eq!(relay.receive(parcel.clone()).unwrap(), [Settlement::Relayed]);
+    relay.submit(7, parcel).unwrap();
+    relay.notify(Notice::Probe { watcher: eve, subject: account("carol") }).unwrap();
+    assert!(!relay.next(10, Duration::from_secs(5)).unwrap().is_empty());
+    relay.interrupt();
+    assert!(relay.settle("not ours", Settlement::Retry).is_err());
+    assert_eq!(relay.hosted().len(), 1);
+    assert_eq!(relay.seen(relay.file_generation()).unwrap(), None);
+    relay.remember_seen(7, Position(1));
+    assert!(!relay.was_restored(relay.file_generation(), relay.sent()).unwrap());
+    assert_eq!(sent_at("not ours"), None);
+    relay.disconnect();
+    relay.close();
+    [
+        "open_relay",
+        "connect",
+        "receive",
+        "submit",
+        "notify",
+        "next",
+        "settle",
+        "hosted",
+        "seen",
+        "file_generation",
+        "remember_seen",
+        "was_restored",
+        "sent",
+        "sent_at",
+        "disconnect",
+        "interrupt",
+    ]
 }
 
 #[test]
@@ -197,6 +249,8 @@ fn threads_every_function_inside_a_listener() {
     let sources = [
         include_str!("../../../rust/engine/src/session.rs"),
         include_str!("../../../rust/engine/src/engine.rs"),
+        include_str!("../../../rust/engine/src/relay/mod.rs"),
+        include_str!("../../../rust/engine/src/relay/acquaintance.rs"),
     ];
     let mut public: Vec<&str> = sources
         .iter()

@@ -2,12 +2,17 @@
 //! are busy doing so.
 
 use super::Steps;
+use crate::checkpoint::CheckpointStep;
 use crate::error::{Error, Result};
 use crate::messages::{Countdown, Job, ToShard, ToWrite};
+use crate::reader::ReaderStep;
+use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, lock, wait};
+use crate::writer::WriterStep;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 /// How many threads wait for the next callback when there is none to make.
@@ -32,37 +37,62 @@ struct State {
 
 impl Threads {
     pub(crate) fn start(shared: &Arc<Shared>, steps: Steps) -> Result<Self> {
-        let Steps { shards, mut writer, mut reader, mut checkpointer } = steps;
+        let Steps { shards, writer, reader, checkpointer } = steps;
         let joins = Arc::new(Joins {
             state: Mutex::new(State { steps: Vec::new(), dispatchers: 0, shutting_down: false, down: false }),
             changed: Condvar::new(),
         });
         start_dispatchers_when_needed(shared, &joins);
-        let mut started = Vec::new();
-        for (number, mut shard) in shards.into_iter().enumerate() {
-            started.push(start(&format!("rosterkit-{number}"), move || {
+        let threads = Threads { joins: Arc::clone(&joins) };
+        // Held until all are there: one that fails at once is waited for like any other.
+        let mut state = lock(&joins.state);
+        for (number, shard) in shards.into_iter().enumerate() {
+            let run = |shard: &mut Shard| {
                 while shard.wait() {
                     shard.step();
                 }
-            })?);
+            };
+            state.steps.push(threads.start_step(&format!("rosterkit-{number}"), shared, shard, run)?);
         }
-        started.push(start("rosterkit-write", move || {
+        let write = |writer: &mut WriterStep| {
             while writer.wait() {
                 while writer.step() {}
             }
-        })?);
-        started.push(start("rosterkit-read", move || {
+        };
+        state.steps.push(threads.start_step("rosterkit-write", shared, writer, write)?);
+        let read = |reader: &mut ReaderStep| {
             while reader.wait() {
                 reader.step();
             }
-        })?);
-        started.push(start("rosterkit-ckpt", move || {
+        };
+        state.steps.push(threads.start_step("rosterkit-read", shared, reader, read)?);
+        let checkpoint = |checkpointer: &mut CheckpointStep| {
             while checkpointer.wait() {
                 checkpointer.step();
             }
-        })?);
-        lock(&joins.state).steps = started;
-        Ok(Threads { joins })
+        };
+        state.steps.push(threads.start_step("rosterkit-ckpt", shared, checkpointer, checkpoint)?);
+        drop(state);
+        Ok(threads)
+    }
+
+    /// Starts a thread that runs a step until the engine ends. One that panics ends it.
+    fn start_step<S: Send + 'static>(
+        &self,
+        name: &str,
+        shared: &Arc<Shared>,
+        mut step: S,
+        run: fn(&mut S),
+    ) -> Result<JoinHandle<()>> {
+        let (shared, threads) = (Arc::clone(shared), Threads { joins: Arc::clone(&self.joins) });
+        start(name, move || {
+            let failed = is_failing(&shared, || run(&mut step));
+            // Answers whoever waits for it, now that what made it fail is known.
+            drop(step);
+            if failed {
+                threads.shut_down(&shared, false);
+            }
+        })
     }
 
     /// See [`Engine::shutdown`](crate::Engine::shutdown).
@@ -91,25 +121,19 @@ impl Threads {
 }
 
 fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
-    let shards = shared.shards.len();
-    await_countdown(shards, |countdown| {
+    await_countdown(|countdown| {
         for shard in &shared.shards {
             let _ = shard.put(ToShard::Shutdown(Arc::clone(countdown)));
         }
     });
-    await_countdown(1, |countdown| {
+    await_countdown(|countdown| {
         let job = Job::Flush(Arc::clone(countdown));
         let _ = shared.writer.put(ToWrite { generation: shared.generation(), job });
     });
-    for shard in &shared.shards {
-        shard.close();
-    }
-    shared.writer.close();
-    shared.reader.close();
-    shared.checkpointer.close();
+    shared.close_mailboxes();
     let steps = std::mem::take(&mut lock(&joins.state).steps);
-    for step in steps {
-        // A step that panicked is down as well.
+    // One that failed may run this, when there was no other thread to be had.
+    for step in steps.into_iter().filter(|step| step.thread().id() != thread::current().id()) {
         let _ = step.join();
     }
     // What the steps had under way has been answered now, so nothing of it comes after `Closed`; and a step wakes the
@@ -128,15 +152,16 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     joins.changed.notify_all();
 }
 
-/// Waits until everybody who got the countdown has counted.
-fn await_countdown(of: usize, hand_out: impl FnOnce(&Arc<Countdown>)) {
+/// Waits until everybody who got the countdown has let go of it.
+fn await_countdown(hand_out: impl FnOnce(&Arc<Countdown>)) {
     let over = Arc::new((Mutex::new(false), Condvar::new()));
     let signal = Arc::clone(&over);
-    let countdown = Countdown::new(of, move || {
+    let countdown = Countdown::new(move || {
         *lock(&signal.0) = true;
         signal.1.notify_all();
     });
     hand_out(&countdown);
+    drop(countdown);
     let mut is_over = lock(&over.0);
     while !*is_over {
         is_over = wait(&over.1, is_over);
@@ -157,12 +182,16 @@ fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
         drop(state);
         let mine = Arc::clone(&joins);
         let started = start("rosterkit-call", move || {
-            while let Some(session) = shared.ready.wait_call(SPARE_DISPATCHERS) {
-                shared.ready.call(session, &*shared);
-            }
-            drop(shared);
+            let failed = is_failing(&shared, || {
+                while let Some(session) = shared.ready.wait_call(SPARE_DISPATCHERS) {
+                    shared.ready.call(session, &*shared);
+                }
+            });
             lock(&mine.state).dispatchers -= 1;
             mine.changed.notify_all();
+            if failed {
+                Threads { joins: mine }.shut_down(&shared, false);
+            }
         });
         if started.is_err() {
             tracing::error!("no thread could be started to call a listener back");
@@ -172,6 +201,17 @@ fn start_dispatchers_when_needed(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     };
     // Set once, here, before anything runs.
     let _ = shared.more_dispatchers.set(Box::new(start_one));
+}
+
+/// Runs this. Says whether it panicked, which fails the engine: nobody knows what is still true of it.
+fn is_failing(shared: &Shared, run: impl FnOnce()) -> bool {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else {
+        return false;
+    };
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    shared.fail(text.unwrap_or_else(|| "a panic without a text".into()));
+    true
 }
 
 /// Starts a thread in the span of its starter, so that a host can tell by it which engine logs.

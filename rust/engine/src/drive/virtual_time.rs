@@ -79,20 +79,15 @@ impl World {
         if self.shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let countdown = Countdown::new(self.shared.shards.len(), || {});
+        let countdown = Countdown::new(|| {});
         for shard in &self.shared.shards {
             let _ = shard.put(ToShard::Shutdown(Arc::clone(&countdown)));
         }
         self.run(&mut || false)?;
-        let flush = Job::Flush(Countdown::new(1, || {}));
+        let flush = Job::Flush(Countdown::new(|| {}));
         let _ = self.shared.writer.put(ToWrite { generation: self.shared.generation(), job: flush });
         self.run(&mut || false)?;
-        for shard in &self.shared.shards {
-            shard.close();
-        }
-        self.shared.writer.close();
-        self.shared.reader.close();
-        self.shared.checkpointer.close();
+        self.shared.close_mailboxes();
         self.shared.ready.close();
         self.shared.answers.close();
         self.shared.readers.close();

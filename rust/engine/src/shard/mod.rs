@@ -38,6 +38,7 @@ use outside::OutsideBuddies;
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
 use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::presence::Presence;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::{Now, Tick};
@@ -221,11 +222,12 @@ impl Shard {
         match message {
             ToShard::Command { reply, .. } if !self.open => {
                 reply.answer(Err(match self.shared.closed.load(Ordering::Acquire) {
-                    true => Error::closed(),
+                    true => self.shared.ended(),
                     false => Error::storage(BEING_OPENED),
                 }));
             }
             ToShard::Command { account, session, command, reply } => {
+                panic_if_planted(Bug::PanicInShard);
                 self.work(account, Work::Command { session, command, reply });
             }
             ToShard::Signal(_) if !self.open => {}
@@ -249,12 +251,12 @@ impl Shard {
             ToShard::Close(session, reason) => self.end_session(session, reason),
             ToShard::Reset(generation, countdown) => {
                 self.reset(generation);
-                countdown.count();
+                drop(countdown);
             }
             ToShard::Resume(generation, installed, domains) => self.resume(generation, installed, domains),
             ToShard::Shutdown(countdown) => {
                 self.shut_down();
-                countdown.count();
+                drop(countdown);
             }
         }
     }
@@ -642,7 +644,7 @@ impl Shard {
             return self.out.reader.push(message);
         }
         let (shared, message) = (Arc::clone(&self.shared), Mutex::new(Some(message)));
-        let written = Countdown::new(1, move || {
+        let written = Countdown::new(move || {
             if let Some(message) = lock(&message).take() {
                 let _ = shared.reader.put(message);
             }
@@ -669,6 +671,17 @@ impl Shard {
         // Events before the answer that came with them.
         self.shared.all_readable(&mut lock(&self.out.readable.sessions));
         self.shared.answers.put_all(&mut self.out.answers);
+    }
+}
+
+impl Drop for Shard {
+    /// Shut down it has nothing left. After a panic, here or on another thread, whoever waits for it is answered, and who
+    /// reads one of its sessions is told the end.
+    fn drop(&mut self) {
+        self.shared.shards[self.index].abandon();
+        for attached in self.sessions.values() {
+            attached.queue.end(EndReason::Shutdown, &*self.shared);
+        }
     }
 }
 

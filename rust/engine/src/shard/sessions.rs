@@ -135,7 +135,7 @@ impl Shard {
     ) {
         // It waited for its account, or its device, while the other sessions were ended: nobody would end this one.
         if self.shared.closed.load(Ordering::Acquire) {
-            return reply.answer(Err(Error::closed()));
+            return reply.answer(Err(self.shared.ended()));
         }
         let session = self.shared.new_session_id(id);
         let queue = Arc::new(SessionQueue::new(session));
