@@ -30,6 +30,8 @@ pub enum Write {
         /// The bare address.
         address: Address,
     },
+    /// A new account. Its item is refused as a conflict when it is there already.
+    AccountCreated(Arc<Record>),
     /// An account as it is from now on; made when it was not there.
     Account(Arc<Record>),
     /// How far an account has come. Lazy: a later one replaces an earlier one.
@@ -199,7 +201,7 @@ impl Write {
         match self {
             // A row that is not shared yet is changed in place.
             Write::Append(row) => put(&mut Arc::make_mut(row).position),
-            Write::Account(record) if record.roster_version == OWN => {
+            Write::Account(record) | Write::AccountCreated(record) if record.roster_version == OWN => {
                 put(&mut Arc::make_mut(record).roster_version);
             }
             Write::Buddy(_, buddy) => buddy.place(position),

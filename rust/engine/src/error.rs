@@ -112,7 +112,7 @@ impl From<Refusal> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = match error {
-            StoreError::Held { .. } => ErrorKind::Conflict,
+            StoreError::Held { .. } | StoreError::Conflict(_) => ErrorKind::Conflict,
             _ => ErrorKind::Storage { outcome_unknown: false },
         };
         Error { kind, details: error.to_string() }

@@ -273,7 +273,7 @@ impl WriterStep {
                         // It never will be on disk: nobody waits for it.
                         self.tell_saved(&writes);
                     }
-                    self.failed(taken, &Error::storage(&source));
+                    self.failed(taken, &source.into());
                 }
                 Err(CommitError::RolledBack(source)) => {
                     tracing::warn!(error = %source, "nothing was written");

@@ -4,8 +4,11 @@
 mod world;
 
 use rosterkit::store::Store;
+use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit::{Address, Domain, EngineOptions, ErrorKind, ListenerError, SessionOptions, Status};
+use rosterkit::{
+    Actor, Address, Command, Domain, Engine, EngineOptions, ErrorKind, ListenerError, SessionOptions, Status,
+};
 use std::path::{Path, PathBuf};
 use world::{World, texts};
 
@@ -167,4 +170,44 @@ fn what_is_broken_is_refused_whole() {
         world.engine.open_session(&user("alice"), SessionOptions::default()).unwrap_err().kind,
         ErrorKind::NotFound
     );
+}
+
+// behaviour: import.all-or-nothing
+#[test]
+fn an_account_that_is_made_meanwhile_is_made_by_one_of_both() {
+    let world = hosting("rosterkit.example");
+    // Both are under way before either is written; the session waits for whoever makes its account.
+    let actor = Actor { account: user("alice"), session: None };
+    let commands = [Command::CreateAccount, Command::OpenSession(SessionOptions::default())];
+    world.engine.submit(commands.into_iter().map(|command| (actor.clone(), command)).collect()).unwrap();
+    world.engine.import_xep0227(fixture(), |_| Ok(())).unwrap();
+    let answers = world.engine.next_answers(2, std::time::Duration::ZERO).unwrap();
+    let made = answers[0].result.as_ref().unwrap_err();
+    assert_eq!(made.kind, ErrorKind::Conflict, "{made}");
+    assert!(answers[1].result.is_ok(), "{answers:?}");
+    let alice = world.engine.open_session(&user("alice"), SessionOptions::default()).unwrap();
+    assert_eq!(alice.roster().unwrap().buddies.len(), 8);
+
+    // In whatever order they come.
+    for round in 0..60 {
+        let options = EngineOptions::hosting([Domain::new("rosterkit.example").unwrap()]);
+        let engine = Engine::open(MemoryStore::new(), options).unwrap();
+        let importing = engine.clone();
+        let import = std::thread::spawn(move || importing.import_xep0227(fixture(), |_| Ok(())));
+        std::thread::sleep(std::time::Duration::from_micros(round * 150));
+        let made = engine.create_account(&user("alice"));
+        let imported = import.join().unwrap();
+        let alice = engine.open_session(&user("alice"), SessionOptions::default()).unwrap();
+        let buddies = alice.roster().unwrap().buddies.len();
+        match (made.map_err(|e| e.kind), imported.map_err(|e| e.kind)) {
+            (Ok(()), Err(ErrorKind::Conflict)) => {
+                assert_eq!(buddies, 0, "nothing of the import");
+                let bob = engine.open_session(&user("bob"), SessionOptions::default());
+                assert_eq!(bob.unwrap_err().kind, ErrorKind::NotFound);
+            }
+            (Err(ErrorKind::Conflict), Ok(_)) => assert_eq!(buddies, 8, "all of it"),
+            other => panic!("{other:?}"),
+        }
+        engine.shutdown(true).unwrap();
+    }
 }

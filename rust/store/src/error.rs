@@ -1,5 +1,7 @@
 //! What can go wrong with a file.
 
+use rosterkit_core::address::Address;
+
 /// Why a store cannot do what is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -46,6 +48,9 @@ pub enum StoreError {
     /// What was asked cannot be, as the file stands.
     #[error("{0}")]
     Refused(&'static str),
+    /// It contradicts what the file holds already.
+    #[error("{0}")]
+    Conflict(String),
     /// The disk is full.
     #[error("the disk is full")]
     Full,
@@ -92,6 +97,10 @@ impl StoreError {
             Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
             _ => StoreError::Sqlite { doing, source },
         }
+    }
+
+    pub(crate) fn account_exists(address: &Address) -> Self {
+        StoreError::Conflict(format!("the account {address} exists"))
     }
 
     /// A value that does not decode.

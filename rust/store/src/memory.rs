@@ -151,7 +151,10 @@ impl Data {
                 }
                 self.addresses.entry(*id).or_insert_with(|| (address.clone(), true));
             }
-            Write::Account(record) => {
+            Write::AccountCreated(record) if self.accounts.contains_key(&record.id) => {
+                return Err(StoreError::account_exists(&record.address));
+            }
+            Write::Account(record) | Write::AccountCreated(record) => {
                 if !self.domains.contains_key(record.address.domain()) {
                     return Err(StoreError::Refused("the domain of the account is not hosted"));
                 }

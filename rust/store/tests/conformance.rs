@@ -125,7 +125,7 @@ impl Suite {
         let id = AddressId::new(self.serial, address(user).slot());
         self.serial += 1;
         let record = Arc::new(Record::new(id, address(user)));
-        self.write(vec![Write::Address { id, address: address(user) }, Write::Account(record)]);
+        self.write(vec![Write::Address { id, address: address(user) }, Write::AccountCreated(record)]);
         id
     }
 

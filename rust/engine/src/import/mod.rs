@@ -107,7 +107,7 @@ impl Plan {
                 record.roster_version = OWN;
                 writes.push(Write::Buddy(id, buddy));
             }
-            writes.push(Write::Account(Arc::new(record)));
+            writes.push(Write::AccountCreated(Arc::new(record)));
             writes.extend(account.credentials.into_iter().map(|c| Write::Credential(id, c)));
             writes.extend(account.files.into_iter().map(|f| Write::File(id, f)));
             for (number, message) in account.messages.into_iter().enumerate() {

@@ -4,7 +4,7 @@
 use super::{Gate, Ring, Shard, Waiting, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::EndReason;
 use crate::messages::{BuddiesFor, Fetch, FoundPeer, Job, RowAddresses, Signal};
 use crate::readers::history_query;
@@ -280,7 +280,7 @@ impl Shard {
             return self.absent(&address, Some(id), waiting);
         }
         let record = Arc::new(Record::new(id, address.clone()));
-        let writes = vec![Write::Address { id, address }, Write::Account(Arc::clone(&record))];
+        let writes = vec![Write::Address { id, address }, Write::AccountCreated(Arc::clone(&record))];
         let loaded =
             Loaded { record, progress: Progress::default(), unclaimed: Vec::new(), last: Position::ZERO };
         self.reside(loaded, waiting);
@@ -290,14 +290,19 @@ impl Shard {
         self.change(id, Changing { record: None, after: After::Created { reply } }, writes);
     }
 
-    /// The account could not be made: whatever waited for it finds none.
+    /// The account could not be made: whatever waited for it finds none, or the one that was there first.
     fn uncreate(&mut self, id: AddressId, error: &Error) {
         let Some(resident) = self.residents.remove(&id) else {
             return;
         };
-        self.accounts.remove(&resident.record.address);
+        let address = &resident.record.address;
+        self.accounts.remove(address);
         for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
-            self.cannot(work, error);
+            match error.kind {
+                // An import made it meanwhile.
+                ErrorKind::Conflict => self.work(address.clone(), work),
+                _ => self.cannot(work, error),
+            }
         }
     }
 

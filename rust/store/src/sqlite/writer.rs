@@ -169,7 +169,7 @@ fn placed_at(write: &Write) -> Option<Position> {
     match write {
         Write::Append(row) => Some(row.position),
         Write::Buddy(_, buddy) => Some(buddy.version),
-        Write::Account(record) => Some(record.roster_version),
+        Write::Account(record) | Write::AccountCreated(record) => Some(record.roster_version),
         Write::Pend(pending) => Some(pending.position),
         _ => None,
     }
@@ -185,7 +185,7 @@ fn blame(item: usize, source: StoreError) -> CommitError {
             }
             _ => CommitError::RolledBack(source),
         },
-        StoreError::Refused(_) => CommitError::Item { item, source },
+        StoreError::Refused(_) | StoreError::Conflict(_) => CommitError::Item { item, source },
         _ => CommitError::RolledBack(source),
     }
 }
@@ -220,13 +220,17 @@ fn apply(
             let insert = "INSERT INTO address (id, text) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
             run(insert, &[&sql(id.to_bits()), &address.as_str()])?;
         }
-        Write::Account(record) => {
+        Write::Account(record) | Write::AccountCreated(record) => {
+            let id = sql(record.id.to_bits());
+            let exists = || connection.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([id]);
+            if matches!(write, Write::AccountCreated(_)) && exists().map_err(failed)? {
+                return Err(StoreError::account_exists(&record.address));
+            }
             let upsert = "INSERT INTO account (id, domain, address, record)
                  SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM domain WHERE name = ?2)
                  ON CONFLICT (id) DO UPDATE SET record = excluded.record";
             let domain = record.address.domain();
-            let (id, address) = (sql(record.id.to_bits()), record.address.as_str());
-            if run(upsert, &[&id, &domain, &address, &encode_record(record)])? == 0 {
+            if run(upsert, &[&id, &domain, &record.address.as_str(), &encode_record(record)])? == 0 {
                 return Err(StoreError::Refused("the domain of the account is not hosted"));
             }
         }
