@@ -323,6 +323,117 @@ mod tests {
         }
     }
 
+    /// Two rosters in files of their own.
+    struct Outside {
+        addresses: [Address; 2],
+        buddies: [Buddy; 2],
+        channel: [VecDeque<Signal>; 2],
+    }
+
+    impl Outside {
+        fn new() -> Self {
+            let addresses = [address("alice"), Address::account("bob@example.net").unwrap()];
+            let buddies = [1, 0].map(|peer: usize| Buddy::new(IDS[peer], addresses[peer].clone()));
+            Outside { addresses, buddies, channel: Default::default() }
+        }
+
+        fn act(&mut self, side: usize, op: Op) {
+            let (mine, theirs) = (&self.addresses[side], &self.addresses[1 - side]);
+            let at = self.buddies[side].halves.next_version(mine, theirs);
+            let peer = (IDS[1 - side], theirs);
+            let decision = decide(IDS[side], Some(&self.buddies[side]), peer, edit(op), at, 0, 10).unwrap();
+            if let Some(buddy) = decision.buddy {
+                self.buddies[side] = buddy;
+            }
+            self.channel[side].extend(decision.signal);
+        }
+
+        /// The other side takes one signal; gives what it knows that is newer.
+        fn deliver(&mut self, side: usize) -> Option<(Signal, Position)> {
+            let signal = self.channel[side].pop_front()?;
+            let buddy = &mut self.buddies[1 - side];
+            let superseded = buddy.halves.supersedes(signal.op, signal.stamp);
+            let received = receive(Some(buddy), (IDS[side], &self.addresses[side]), &signal);
+            let known = buddy.halves.highest();
+            if let Some(changed) = received.buddy {
+                *buddy = changed;
+            }
+            superseded.then_some((signal, known))
+        }
+
+        /// Until nothing is on its way; what was superseded is renewed when everything that crossed it has arrived.
+        fn settle(&mut self) {
+            for _ in 0..20 {
+                let mut superseded = Vec::new();
+                let mut steps = 0;
+                while self.channel.iter().any(|c| !c.is_empty()) {
+                    for side in 0..2 {
+                        superseded.extend(self.deliver(side).map(|what| (side, what)));
+                    }
+                    steps += 1;
+                    assert!(steps < 200, "they talk for ever");
+                }
+                if superseded.is_empty() {
+                    return;
+                }
+                for (side, (signal, known)) in superseded {
+                    if let Some((buddy, signal)) =
+                        renew(&self.buddies[side], &signal, known, &self.addresses[side])
+                    {
+                        self.buddies[side] = buddy;
+                        self.channel[side].push_back(signal);
+                    }
+                }
+            }
+            panic!("they renew for ever");
+        }
+
+        fn agree(&self) -> bool {
+            let shown = |h: Halves| (h.subscription(), h.pending_out(), h.pending_in());
+            shown(self.buddies[0].halves) == shown(self.buddies[1].halves.mirrored())
+        }
+    }
+
+    proptest! {
+        // behaviour: relay.handshake
+        #[test]
+        fn two_files_agree_at_rest(steps in proptest::collection::vec((0usize..8, 0usize..2), 1..60)) {
+            let ops = [Op::Add, Op::Remove, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Unsubscribed];
+            let mut pair = Outside::new();
+            for (what, side) in steps {
+                match what {
+                    0..6 => pair.act(side, ops[what]),
+                    _ => drop(pair.deliver(side)),
+                }
+            }
+            pair.settle();
+            prop_assert!(pair.agree(), "{:?}", pair.buddies);
+        }
+
+        // behaviour: relay.deleted
+        #[test]
+        fn an_account_made_anew_says_what_it_wants_above_what_is_remembered_of_the_old_one(
+            steps in proptest::collection::vec((0usize..6, 0usize..2), 1..20), renewed in 0usize..2,
+        ) {
+            let ops = [Op::Add, Op::Remove, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Unsubscribed];
+            let mut pair = Outside::new();
+            for (what, side) in steps {
+                pair.act(side, ops[what]);
+                pair.settle();
+            }
+            // It takes leave of whoever it has something with, and knows nothing then.
+            pair.act(renewed, Op::Remove);
+            pair.settle();
+            pair.buddies[renewed] = Outside::new().buddies[renewed].clone();
+            pair.act(renewed, Op::Add);
+            pair.settle();
+            prop_assert_eq!(pair.buddies[1 - renewed].status(), Status::Asking);
+            pair.act(1 - renewed, Op::Add);
+            pair.settle();
+            prop_assert_eq!([0, 1].map(|side: usize| pair.buddies[side].status()), [Status::Confirmed; 2]);
+        }
+    }
+
     proptest! {
         // behaviour: roster.converges
         #[test]
