@@ -7,6 +7,7 @@
 
 use super::Shard;
 use crate::messages::{Fetch, FetchedRows, Job, RowAddresses};
+use crate::options::Durability;
 use crate::queue::Acks;
 use crate::shard::sessions::Attached;
 use crate::view;
@@ -148,9 +149,11 @@ impl Shard {
         self.read_on(session);
     }
 
-    /// These rows are no more: the account's claims do not wait for them.
+    /// These rows are no more: the account's claims do not wait for them. In a relaxed engine one that is not found may be
+    /// one that could not be written yet.
     fn forget_unclaimed(&mut self, id: AddressId, gone: &[Position]) {
         if let Some(resident) = self.residents.get_mut(&id)
+            && self.shared.options.durability == Durability::Full
             && !gone.is_empty()
         {
             for position in gone {

@@ -3,8 +3,8 @@
 use crate::listeners::Host;
 use rosterkit::store::Store;
 use rosterkit::{
-    Address, DeviceName, Domain, Engine, EngineOptions, Error, ErrorKind, Limits, Position, Quota, Rate,
-    Receipt, Session, SessionId, State, Timestamp,
+    Address, DeviceName, Domain, Durability, Engine, EngineOptions, Error, ErrorKind, Limits, Position,
+    Quota, Rate, Receipt, Session, SessionId, State, Timestamp,
 };
 use rosterkit_promises::mortal::{Fate, Mortal};
 use rosterkit_promises::reference::{Reference, Who};
@@ -88,6 +88,9 @@ impl Run {
         let mut options = EngineOptions::hosting(domains);
         options.shards = [1, 2, 8][random.usize(..3)];
         options.idle_accounts = [0, 1, 2, 10_000][random.usize(..4)];
+        if random.u8(..3) == 0 {
+            options.durability = Durability::Relaxed;
+        }
         let free = Rate { burst: 1_000_000, per_minute: 1_000_000 };
         let much = Quota { count: usize::MAX, bytes: u64::MAX };
         options.limits = Limits {
@@ -152,7 +155,7 @@ impl Run {
     /// Does something, and compares.
     pub(crate) fn command(&mut self) -> Step {
         type Do = fn(&mut Run) -> Step;
-        let everywhere: [(u32, &'static str, Do); 17] = [
+        let everywhere: [(u32, &'static str, Do); 18] = [
             (14, "send", |run| run.send(Fate::Written)),
             (3, "send a repeat", Run::repeat),
             (5, "send several at once", Run::send_at_once),
@@ -165,6 +168,7 @@ impl Run {
             (3, "fail", Run::fail),
             (12, "edit roster", |run| run.edit(Fate::Written)),
             (3, "block", Run::block),
+            (3, "set preferences", Run::set_preferences),
             (9, "set presence", Run::set_presence),
             (2, "go offline", Run::go_offline),
             (1, "retire device", Run::retire),

@@ -1,6 +1,6 @@
 //! Sends: one, a repeat, many, several under way together.
 
-use crate::run::{Live, Past, Run, Step};
+use crate::run::{Live, Past, Run, Step, address};
 use rosterkit::{
     Actor, Address, Answer, ClientId, Command, Content, ErrorKind, Position, Receipt, Send, SessionId,
     SessionOptions,
@@ -133,7 +133,7 @@ impl Run {
         self.submit(sender, &from, texts.into_iter().map(|text| (to.clone(), text)).collect())
     }
 
-    /// Sends that are under way together, to different accounts, with a session opened in between.
+    /// Sends that are under way together, to different accounts, with changes between them and a session opened.
     pub(crate) fn send_at_once(&mut self) -> Step {
         let Some((sender, from)) = self.any_account() else { return Ok(()) };
         let mut sends = Vec::new();
@@ -150,18 +150,25 @@ impl Run {
 
     pub(crate) fn submit(&mut self, sender: Who, from: &Address, sends: Vec<(Address, String)>) -> Step {
         let actor = Actor { account: from.clone(), session: None };
-        let mut commands: Vec<(Actor, Command)> = sends
-            .iter()
-            .map(|(to, text)| {
-                let (recipient, content) = (to.clone(), Content::text(text));
-                (actor.clone(), Command::Send(Send { recipient, content, client_id: None }))
-            })
-            .collect();
+        let mut commands: Vec<(Actor, Command)> = Vec::new();
+        let mut places = Vec::new();
+        for (to, text) in &sends {
+            // A change of either end, or of somebody else, that makes no difference to any of them.
+            if let (0, Some((_, account))) = (self.random.u8(..4), self.any_account()) {
+                let (address, blocked) = (address("nobody@example.org"), self.random.bool());
+                commands.push((Actor { account, session: None }, Command::Block { address, blocked }));
+            }
+            let (recipient, content) = (to.clone(), Content::text(text));
+            places.push(commands.len());
+            commands.push((actor.clone(), Command::Send(Send { recipient, content, client_id: None })));
+        }
         // A session that comes while they are under way gets each of them once, however it falls. Only where nobody
-        // else takes them is it sure who has them in hand.
+        // else takes them is it sure who has them in hand; and of one that had to wait for a change it is not sure of which
+        // of its own account's sends it gets a copy.
+        let waits = places.len() < commands.len();
         let newcomer = sends.last().map(|(to, _)| to.clone()).filter(|to| {
             let who = self.model.who(to);
-            self.model.sessions.values().all(|s| Some(s.who) != who)
+            self.model.sessions.values().all(|s| Some(s.who) != who) && !(waits && who == Some(sender))
         });
         if let Some(to) = &newcomer {
             let options = SessionOptions { reads_messages: true, ..Default::default() };
@@ -177,8 +184,8 @@ impl Run {
         })?;
         let mut rows = Vec::new();
         let mut last = Position::ZERO;
-        for (ticket, (to, text)) in tickets.iter().zip(&sends) {
-            let receipt = match &answers[ticket] {
+        for (place, (to, text)) in places.into_iter().zip(&sends) {
+            let receipt = match &answers[&tickets[place]] {
                 Ok(Answer::Receipt(receipt)) => *receipt,
                 // Without storage it depends on whether the newcomer is there yet.
                 Err(error) if error.kind == ErrorKind::NotFound => continue,

@@ -26,17 +26,8 @@ impl Run {
             Err(error) if there && error.kind == ErrorKind::Conflict => return Ok(()),
             other => return Err(format!("creating {address}, there {there}: {other:?}")),
         }
-        let policies = [AcceptedSenders::Everybody, AcceptedSenders::SameDomain, AcceptedSenders::Nobody];
-        let accepted_senders = policies[[0, 0, 1, 2][self.random.usize(..4)]];
-        let (offline_storage, keep_history) = (self.random.u8(..4) > 0, self.random.u8(..4) > 0);
-        let overrides = Overrides {
-            accepted_senders: Some(accepted_senders),
-            offline_storage: Some(offline_storage),
-            keep_history: Some(keep_history),
-            ..Overrides::default()
-        };
-        let actor = Actor { account: address.clone(), session: None };
-        self.engine().call(&actor, Command::SetPreferences(overrides)).map_err(|e| e.to_string())?;
+        let keep_history = self.random.u8(..4) > 0;
+        let (accepted_senders, offline_storage) = self.prefer(&address, keep_history)?;
         self.model.accounts.push(Account {
             address: address.clone(),
             alive: true,
@@ -53,6 +44,31 @@ impl Run {
             // comes later depends on when it was swept.
             self.open_as(&address, Some("phone"), true, None)?;
         }
+        Ok(())
+    }
+
+    /// Sets what the account prefers, by lot.
+    fn prefer(&mut self, address: &Address, keep_history: bool) -> Result<(AcceptedSenders, bool), String> {
+        let policies = [AcceptedSenders::Everybody, AcceptedSenders::SameDomain, AcceptedSenders::Nobody];
+        let accepted_senders = policies[[0, 0, 1, 2][self.random.usize(..4)]];
+        let offline_storage = self.random.u8(..4) > 0;
+        let overrides = Overrides {
+            accepted_senders: Some(accepted_senders),
+            offline_storage: Some(offline_storage),
+            keep_history: Some(keep_history),
+            ..Overrides::default()
+        };
+        let actor = Actor { account: address.clone(), session: None };
+        self.engine().call(&actor, Command::SetPreferences(overrides)).map_err(|e| e.to_string())?;
+        self.say(format!("{address} accepts {accepted_senders:?}, stores {offline_storage}"));
+        Ok((accepted_senders, offline_storage))
+    }
+
+    pub(crate) fn set_preferences(&mut self) -> Step {
+        let Some((who, address)) = self.any_account() else { return Ok(()) };
+        let (accepted, offline_storage) = self.prefer(&address, self.model.accounts[who].keep_history)?;
+        let account = &mut self.model.accounts[who];
+        (account.accepted_senders, account.offline_storage) = (accepted, offline_storage);
         Ok(())
     }
 
