@@ -63,6 +63,10 @@ carol = engine.open_session("carol@example.org")
 dave = engine.open_session("dave@example.org", listener=fails)
 bob = engine.open_session(BOB, read_by_engine=True, reads_messages=False)
 descriptor = engine.wakeup_fd()
+relay = engine.open_relay()
+relay.connect()
+link = engine.open_peer_link(["example.net"])
+link.connect()
 threads = [threading.Thread(target=run) for run in (sends, submits, reads, talks)]
 
 def calls_everything():
@@ -90,6 +94,16 @@ def calls_everything():
         lambda: carol.ack(1),
         lambda: carol.fail(),
         lambda: dave.next_events(),
+        lambda: engine.open_relay(),
+        lambda: engine.open_peer_link(["example.com"]),
+        lambda: relay.connect(),
+        lambda: relay.next_outgoing(),
+        lambda: relay.interrupt(),
+        lambda: relay.settle("x"),
+        lambda: relay.close(),
+        lambda: link.take(),
+        lambda: link.feed(b"x"),
+        lambda: link.state,
     ):
         try:
             call()
@@ -99,13 +113,15 @@ def calls_everything():
         else:
             raise AssertionError("it was not closed")
     carol.close()
+    with relay, link:
+        pass
 
 def child():
-    global engine, carol, dave, bob
+    global engine, carol, dave, bob, relay, link
     calls_everything()
     # What the parent's threads were calling is held by what is left of their stacks; everything else is collected.
-    there = [weakref.ref(handle) for handle in (dave, dave._handle, bob, bob._handle)]
-    del engine, carol, dave, bob
+    there = [weakref.ref(handle) for handle in (dave, dave._handle, bob, bob._handle, relay, relay._handle, link, link._handle)]
+    del engine, carol, dave, bob, relay, link
     gc.collect()
     left = [ref() for ref in there if ref() is not None]
     if left:

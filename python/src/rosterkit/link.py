@@ -44,7 +44,11 @@ class PeerLink(Owner):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        try:
+            self.close()
+        except Closed:
+            # A fork leaves the block as well, and has nothing to close.
+            pass
 
     def connect(self) -> None:
         """Begins a connection; one that was there ends."""

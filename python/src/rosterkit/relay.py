@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 from . import _convert, model
 from ._native import Owner, native
 from ._waiting import Interrupts, in_slices
-from .errors import InvalidArgument
+from .errors import Closed, InvalidArgument
 from .model import Failed, Relayed
 
 
@@ -124,7 +124,11 @@ class Relay(Owner):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        try:
+            self.close()
+        except Closed:
+            # A fork leaves the block as well, and has nothing to close.
+            pass
 
     def connect(self) -> None:
         """There is a connection: what waits is given out, and presence is asked for and told anew."""
