@@ -399,6 +399,31 @@ fn many_pairs_pass_in_order_with_few_parcels_at_a_time() {
     }
 }
 
+#[test]
+fn a_relay_that_settles_nothing_holds_up_no_other() {
+    let a = Side::new(ORG, NET);
+    let other = a.world.engine.open_relay(Serves::Everything).unwrap();
+    other.connect();
+    let at_a = a.session(&alice());
+    for n in 0..300 {
+        at_a.send(&address(&format!("r{n}"), NET), "never settled").unwrap();
+    }
+    let taken = a.parcels();
+    assert!(taken.len() < 300 && a.outgoing().is_empty(), "{} at once", taken.len());
+    at_a.send(&address("bob", "elsewhere.example"), "passes").unwrap();
+    let out = other.next(9, Duration::ZERO).unwrap();
+    assert!(matches!(&out[..], [Outgoing::Parcel(parcel)] if in_parcel(parcel) == ["passes"]), "{out:?}");
+    // And the rest follows what is settled.
+    let mut all = taken.len();
+    let mut parcels = taken;
+    while !parcels.is_empty() {
+        parcels.iter().for_each(|parcel| a.settle(parcel, &[Settlement::Relayed]));
+        parcels = a.parcels();
+        all += parcels.len();
+    }
+    assert_eq!(all, 300);
+}
+
 // ---- rosters and presence -------------------------------------------------------------------------------------
 
 fn befriend(a: &Side, at_a: &Session, b: &Side, at_b: &Session) {

@@ -19,6 +19,7 @@ use crate::engine::Handle;
 use crate::error::{Error, Result};
 use crate::messages::{RelayChange, ToShard};
 use crate::shared::Shared;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use outbox::DeliveryKey;
 use queue::RelayQueue;
@@ -219,11 +220,13 @@ fn size(parcel: &Parcel) -> usize {
 /// The open relays: the one place that knows which of them serves an address.
 pub(crate) struct Relays {
     open: Mutex<Arc<Vec<Arc<RelayQueue>>>>,
+    /// No two have the same number, also one after the other: what is said of a closed one is of no other.
+    next: AtomicU64,
 }
 
 impl Relays {
     pub(crate) fn new() -> Self {
-        Relays { open: Mutex::new(Arc::default()) }
+        Relays { open: Mutex::new(Arc::default()), next: AtomicU64::new(1) }
     }
 
     fn add(&self, serves: Serves) -> Result<Arc<RelayQueue>> {
@@ -235,7 +238,7 @@ impl Relays {
         if taken {
             return Err(Refusal::Conflict("another relay serves this: close it first".into()).into());
         }
-        let id = open.iter().map(|relay| relay.id).max().unwrap_or(0) + 1;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
         let queue = Arc::new(RelayQueue::new(id, serves));
         Arc::make_mut(&mut open).push(Arc::clone(&queue));
         Ok(queue)

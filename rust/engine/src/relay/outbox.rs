@@ -23,7 +23,7 @@ const PARCEL_MESSAGES: usize = 64;
 const PARCEL_BYTES: usize = 128 << 10;
 /// How many bytes of rows stay in memory with their places; the rest is read when its turn comes.
 const HELD_BYTES: usize = 4 << 20;
-/// How many parcels a shard has in a relay's hands.
+/// How many parcels a relay has in hand of a shard.
 const PARCELS: usize = 128;
 /// How long a message is tried before it fails, in ms.
 pub(crate) const TRIED_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -72,8 +72,15 @@ pub(crate) type PairKey = (AddressId, AddressId);
 pub(crate) struct Outbox {
     recipients: FxHashMap<AddressId, Recipient>,
     held_bytes: usize,
-    /// Parcels in the hands of relays, and pairs that would give one out if there were fewer.
+    /// By relay, so that one that settles nothing holds up no other.
+    hands: FxHashMap<u64, Hands>,
+}
+
+/// What a relay has of this shard.
+#[derive(Default)]
+struct Hands {
     parcels: usize,
+    /// Pairs that would give it another one if it had fewer.
     held_up: VecDeque<PairKey>,
 }
 
@@ -228,9 +235,9 @@ impl Outbox {
 
     // ---- out --------------------------------------------------------------------------------------------------
 
-    /// What the pair has to give now.
-    pub(crate) fn next(&mut self, key: PairKey, now: Tick) -> Next {
-        let full = self.parcels >= PARCELS;
+    /// What the pair has to give this relay now.
+    pub(crate) fn next(&mut self, key: PairKey, relay: u64, now: Tick) -> Next {
+        let full = self.is_full(relay);
         let Some((recipient, pair)) = self.both_mut(key) else {
             return Next::Nothing;
         };
@@ -248,7 +255,7 @@ impl Outbox {
         }
         if full {
             if !std::mem::replace(&mut pair.held_up, true) {
-                self.held_up.push_back(key);
+                self.hands.entry(relay).or_default().held_up.push_back(key);
             }
             return Next::Nothing;
         }
@@ -270,16 +277,15 @@ impl Outbox {
                 item.state = State::InHand;
             }
             pair.in_hand = Some(InHand { relay, epoch, left: parcel_items });
-            self.parcels += 1;
+            self.hands.entry(relay).or_default().parcels += 1;
         }
     }
 
-    /// A pair that was held up because too many parcels were in the hands of relays.
+    /// A pair that was held up because its relay had too many parcels in hand, and has fewer now.
     pub(crate) fn held_up(&mut self) -> Option<PairKey> {
-        if self.parcels >= PARCELS {
-            return None;
-        }
-        let key = self.held_up.pop_front()?;
+        let hands =
+            self.hands.values_mut().find(|hands| hands.parcels < PARCELS && !hands.held_up.is_empty())?;
+        let key = hands.held_up.pop_front()?;
         if let Some(pair) = self.pair_mut(key) {
             pair.held_up = false;
         }
@@ -376,12 +382,14 @@ impl Outbox {
             for (&from, pair) in &mut recipient.pairs {
                 if pair.in_hand.is_some_and(|hand| hand.relay == relay && hand.epoch <= upto_epoch) {
                     pair.in_hand = None;
-                    self.parcels -= 1;
                     let in_hand = pair.items.iter_mut().filter(|item| item.state == State::InHand);
                     in_hand.for_each(|item| item.state = State::Waiting);
                     back.push((to, from));
                 }
             }
+        }
+        if let Some(hands) = self.hands.get_mut(&relay) {
+            hands.parcels -= back.len();
         }
         back
     }
@@ -427,13 +435,19 @@ impl Outbox {
 
     fn out_of_hand(&mut self, key: PairKey) {
         let Some(pair) = self.pair_mut(key) else { return };
-        if let Some(hand) = &mut pair.in_hand {
-            hand.left -= 1;
-            if hand.left == 0 {
-                pair.in_hand = None;
-                self.parcels -= 1;
+        let Some(hand) = &mut pair.in_hand else { return };
+        hand.left -= 1;
+        if hand.left == 0 {
+            let relay = hand.relay;
+            pair.in_hand = None;
+            if let Some(hands) = self.hands.get_mut(&relay) {
+                hands.parcels -= 1;
             }
         }
+    }
+
+    fn is_full(&self, relay: u64) -> bool {
+        self.hands.get(&relay).is_some_and(|hands| hands.parcels >= PARCELS)
     }
 
     fn pair_mut(&mut self, (to, from): PairKey) -> Option<&mut Pair> {

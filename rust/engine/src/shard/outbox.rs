@@ -142,7 +142,7 @@ impl Shard {
         if relay.epoch().is_none() {
             return;
         }
-        match self.outbox.next(pair, self.now.tick) {
+        match self.outbox.next(pair, relay.id, self.now.tick) {
             Next::Nothing => {}
             Next::At(tick) => self.schedule(tick, Deadline::Outbox(pair.0, pair.1)),
             Next::Read(positions) => self.fetch(Fetch::Outbox { pair, positions }),
