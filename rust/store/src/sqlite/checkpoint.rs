@@ -1,6 +1,8 @@
 //! Checkpoints, on a connection of their own.
 
+use super::SqliteOptions;
 use super::open::{Parts, connect};
+use crate::vfs::{Call, Disk, Failure, FileKind, Layer};
 use crate::{Checkpointer, CommitError, StoreError};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::Arc;
@@ -10,11 +12,49 @@ use std::time::{Duration, Instant};
 pub(super) struct SqliteCheckpointer {
     connection: Connection,
     parts: Arc<Parts>,
+    /// Used by the connection.
+    _disk: Disk,
 }
 
 impl SqliteCheckpointer {
     pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
-        Ok(SqliteCheckpointer { connection: connect(&parts.path, &parts.options)?, parts: Arc::clone(parts) })
+        let disk = Disk::through(Arc::new(Watched(Arc::clone(parts))));
+        let options = SqliteOptions { disk: disk.clone(), ..parts.options.clone() };
+        let connection = connect(&parts.path, &options)?;
+        Ok(SqliteCheckpointer { connection, parts: Arc::clone(parts), _disk: disk })
+    }
+}
+
+/// Tells the writer of the checkpointer's syncs. Known only when the checkpoint returns, a failed one would leave a moment
+/// in which a commit behind it is taken for good.
+struct Watched(Arc<Parts>);
+
+impl Layer for Watched {
+    fn call(&self, file: FileKind, path: &str, call: Call<'_>) -> Result<(), Failure> {
+        if matches!((file, call), (FileKind::Wal, Call::Sync)) {
+            self.0.syncing.store(true, Ordering::SeqCst);
+        }
+        self.0.options.disk.layer().map_or(Ok(()), |layer| layer.call(file, path, call))
+    }
+
+    fn synced(&self, file: FileKind, path: &str, succeeded: bool) {
+        if let Some(layer) = self.0.options.disk.layer() {
+            layer.synced(file, path, succeeded);
+        }
+        self.0.suspect.fetch_or(!succeeded, Ordering::SeqCst);
+        if file == FileKind::Wal {
+            self.0.syncing.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Parts {
+    /// Whether a checkpoint failed to sync. Waits for one that is at it: both sync the same file, which takes no longer.
+    pub(super) fn is_suspect(&self) -> bool {
+        while self.syncing.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        self.suspect.load(Ordering::SeqCst)
     }
 }
 
@@ -29,7 +69,7 @@ impl Checkpointer for SqliteCheckpointer {
             return Ok(false);
         }
         let ran = run(&self.connection, "PASSIVE").inspect_err(|error| {
-            // The writer learns it before its next commit counts, however long the engine takes to stop it.
+            // The writer learns it before its next commit counts, also when something else failed than a sync.
             let unknown = matches!(error, CommitError::Unknown(_));
             self.parts.suspect.fetch_or(unknown, Ordering::SeqCst);
         })?;

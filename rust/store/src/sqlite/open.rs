@@ -35,6 +35,8 @@ pub(super) struct Parts {
     pub(super) path: std::path::PathBuf,
     pub(super) options: SqliteOptions,
     pub(super) tail: RwLock<Tail>,
+    /// A checkpoint syncs the write-ahead log at this moment.
+    pub(super) syncing: AtomicBool,
     /// A sync failed outside of a commit: a commit that succeeds behind it may not be on disk.
     pub(super) suspect: AtomicBool,
     _lock: Lock,
@@ -56,6 +58,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
         path: path.to_owned(),
         options: options.clone(),
         tail: RwLock::new(tail),
+        syncing: AtomicBool::new(false),
         suspect: AtomicBool::new(false),
         _lock: lock,
     });

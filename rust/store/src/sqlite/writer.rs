@@ -85,7 +85,7 @@ impl SqliteWriter {
             })
         });
         match result {
-            Ok(()) if self.parts.suspect.load(Ordering::SeqCst) => {
+            Ok(()) if self.parts.is_suspect() => {
                 self.broken = true;
                 let source = std::io::Error::other("a checkpoint could not sync");
                 Err(CommitError::Unknown(StoreError::Io { doing: "committing", source }))

@@ -1,7 +1,8 @@
 //! What every file call of SQLite passes through: a thin layer over its default VFS.
 //!
-//! Production goes straight to the default VFS. Tests and measurements put a [`Layer`] in between, which sees every
-//! call in order and may make one fail; that is how the promises about the disk are tested.
+//! Production goes straight to the default VFS, but for checkpoints, whose syncs the writer has to know of. Tests and
+//! measurements put a [`Layer`] in between, which sees every call in order and may make one fail; that is how the promises
+//! about the disk are tested.
 
 mod shim;
 
@@ -59,10 +60,13 @@ pub enum Failure {
     Io,
 }
 
-/// Sees every call before it is made. Called with SQLite's locks held: it must not use the store.
+/// Sees every call before it is made, and what became of a sync. Called with SQLite's locks held: it must not use the store.
 pub trait Layer: Send + Sync + 'static {
     /// Lets the call pass, or makes it fail without being made.
     fn call(&self, file: FileKind, path: &str, call: Call<'_>) -> Result<(), Failure>;
+
+    /// A sync is over.
+    fn synced(&self, _file: FileKind, _path: &str, _succeeded: bool) {}
 }
 
 impl Disk {
@@ -74,6 +78,11 @@ impl Disk {
     /// Through a layer.
     pub fn through(layer: Arc<dyn Layer>) -> Self {
         Disk(Some(shim::Registered::new(layer)))
+    }
+
+    /// The layer it goes through.
+    pub(crate) fn layer(&self) -> Option<&dyn Layer> {
+        self.0.as_ref().map(|registered| registered.layer())
     }
 
     /// The name of the VFS that SQLite is to use; `None` is its default.

@@ -18,7 +18,7 @@ pub(super) struct Registered {
     vfs: Box<ffi::sqlite3_vfs>,
     name: CString,
     /// What the functions get at through `pAppData`.
-    _context: Box<Context>,
+    context: Box<Context>,
 }
 
 struct Context {
@@ -63,7 +63,11 @@ impl Registered {
         vfs.xFullPathname = Some(full_pathname);
         // SAFETY: the structure and its name live in the result and are unregistered before they go.
         unsafe { ffi::sqlite3_vfs_register(&raw mut *vfs, 0) };
-        Arc::new(Registered { vfs, name, _context: context })
+        Arc::new(Registered { vfs, name, context })
+    }
+
+    pub(super) fn layer(&self) -> &dyn Layer {
+        &*self.context.layer
     }
 
     pub(super) fn name(&self) -> &str {
@@ -115,6 +119,16 @@ unsafe fn real(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
 /// # Safety
 /// `file` is one that `open` filled in.
 unsafe fn ask(file: *mut ffi::sqlite3_file, call: Call<'_>) -> Option<Failure> {
+    // SAFETY: as it is asked of the caller.
+    let (layer, kind, path) = unsafe { about(file) };
+    layer.call(kind, path, call).err()
+}
+
+/// The layer, and what it is told of a file.
+///
+/// # Safety
+/// `file` is one that `open` filled in, and is not closed while the result is in use.
+unsafe fn about<'a>(file: *mut ffi::sqlite3_file) -> (&'a dyn Layer, FileKind, &'a str) {
     // SAFETY: the context lives as long as the VFS, the path until `close`.
     let (context, file) = unsafe {
         let file = &*file.cast::<File>();
@@ -122,7 +136,7 @@ unsafe fn ask(file: *mut ffi::sqlite3_file, call: Call<'_>) -> Option<Failure> {
     };
     // SAFETY: set by `open`, freed by `close`.
     let path = unsafe { file.path.as_ref() }.and_then(|p| p.to_str().ok()).unwrap_or_default();
-    context.layer.call(file.kind, path, call).err()
+    (&*context.layer, file.kind, path)
 }
 
 /// The code for a failure of this sort of call.
@@ -278,10 +292,14 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int 
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: an open file of ours.
-    match unsafe { ask(file, Call::Sync) } {
+    let result = match unsafe { ask(file, Call::Sync) } {
         Some(failure) => code(failure, ffi::SQLITE_IOERR_FSYNC),
         None => pass!(file, xSync, flags),
-    }
+    };
+    // SAFETY: an open file of ours.
+    let (layer, kind, path) = unsafe { about(file) };
+    layer.synced(kind, path, result == ffi::SQLITE_OK);
+    result
 }
 
 unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> c_int {
