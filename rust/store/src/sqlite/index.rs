@@ -1,6 +1,6 @@
 //! The indexes behind the log.
 //!
-//! A pass takes the whole tail as it is, sorts its entries, and writes them in slices between commits. The mark moves
+//! A pass takes the whole tail as it is and writes its entries, sorted, in slices between commits. The mark moves
 //! and the tail is trimmed when the pass is done; until then a crash costs nothing but doing it again, because every
 //! entry has a key. Slices are not synced by themselves: the next commit's sync covers them.
 
@@ -29,9 +29,14 @@ pub(super) const ENTRIES_A_ROW: usize = 16;
 const SLICE_MOST: usize = 1_024;
 const SLICE_LEAST: usize = 64;
 
+/// So many entries are sorted at once: it takes a fraction of what it takes to write them.
+const SORTED_AT_ONCE: usize = 4 * SLICE_MOST;
+
 /// A pass under way.
 pub(super) struct Pass {
-    entries: Vec<Entry>,
+    entries: Sorting,
+    /// Whose rings are trimmed by turns.
+    turn: u64,
     done: usize,
     /// The number of the first row behind it, and the highest position in it.
     upto: u64,
@@ -94,7 +99,9 @@ impl SqliteWriter {
         for row in first..upto {
             let Some(of) = tail.get(row) else { continue };
             position = of.position;
-            for (account, peer) in [(of.sender, of.recipient), (of.recipient, of.sender)] {
+            let both = [(of.sender, of.recipient), (of.recipient, of.sender)];
+            // A message to oneself has one entry for both sides.
+            for &(account, peer) in &both[usize::from(of.sender == of.recipient)..] {
                 entries.push(Entry::Account { account, row });
                 entries.push(Entry::Peer { account, peer, row });
             }
@@ -102,20 +109,8 @@ impl SqliteWriter {
                 entries.push(Entry::ClientId { account: of.sender, row });
             }
         }
-        // Sorted by table and key, so that a slice touches few pages.
-        entries.sort_unstable();
-        entries.dedup();
-        let turn = self.passes % TRIM_EVERY;
-        let mut trims = Vec::new();
-        for sent in entries.chunk_by(|a, b| a.of_ring().is_some() && a.of_ring() == b.of_ring()) {
-            if let Some(account) = sent[0].of_ring()
-                && (sent.len() as u64 >= TRIM_EVERY || account.serial() % TRIM_EVERY == turn)
-            {
-                trims.push(Entry::TrimRing { account });
-            }
-        }
-        entries.extend(trims);
-        Pass { entries, done: 0, upto, position }
+        // By table and key, so that a slice touches few pages.
+        Pass { entries: Sorting::new(entries), turn: self.passes % TRIM_EVERY, done: 0, upto, position }
     }
 
     /// Writes a slice's entries. True when the pass is done and its mark is written.
@@ -125,17 +120,17 @@ impl SqliteWriter {
         self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         let from = pass.done;
         let least = SLICE_LEAST.min(parts.options.tail_rows / 16).max(1);
-        let upto = pass.entries.len().min(from + self.behind.clamp(least, SLICE_MOST));
+        let upto = pass.sort(from + self.behind.clamp(least, SLICE_MOST));
         let result = self.transact(|connection| {
             let tail = parts.tail.read().unwrap_or_else(PoisonError::into_inner);
             let mut inserts = Inserts::prepare(connection).map_err(failed)?;
-            for entry in &pass.entries[from..upto] {
+            for entry in &pass.entries.all[from..upto] {
                 inserts.write(&tail, entry).map_err(failed)?;
             }
             inserts.finish().map_err(failed)?;
             drop(tail);
             pass.done = upto;
-            if pass.done == pass.entries.len() || planted(Bug::IndexMarkTooEarly) {
+            if pass.is_done() || planted(Bug::IndexMarkTooEarly) {
                 connection
                     .execute("UPDATE meta SET value = ?1 WHERE key = 'indexed'", [sql(pass.position.0)])
                     .map_err(failed)?;
@@ -147,7 +142,68 @@ impl SqliteWriter {
             pass.done = from;
             return Err(error);
         }
-        Ok(pass.done == pass.entries.len())
+        Ok(pass.is_done())
+    }
+}
+
+impl Pass {
+    /// Has the entries below this one sorted, when there are so many; says how many there are. Behind the last come the
+    /// rings to trim, which are known when all are sorted.
+    fn sort(&mut self, upto: usize) -> usize {
+        let was_sorted = self.entries.is_sorted();
+        self.entries.sort(upto);
+        if self.entries.is_sorted() && !was_sorted {
+            let mut trims = Vec::new();
+            for sent in self.entries.all.chunk_by(|a, b| a.of_ring().is_some() && a.of_ring() == b.of_ring())
+            {
+                if let Some(account) = sent[0].of_ring()
+                    && (sent.len() as u64 >= TRIM_EVERY || account.serial() % TRIM_EVERY == self.turn)
+                {
+                    trims.push(Entry::TrimRing { account });
+                }
+            }
+            self.entries.all.extend(trims);
+        }
+        upto.min(self.entries.all.len())
+    }
+
+    fn is_done(&self) -> bool {
+        self.entries.is_sorted() && self.done == self.entries.all.len()
+    }
+}
+
+/// Entries that are sorted as they are needed, from the lowest: all at once would hold up whoever waits for a commit.
+struct Sorting {
+    all: Vec<Entry>,
+    /// Below each of these are lower entries than from there on; the lowest stands last, and below it nothing is sorted
+    /// but the entries up to `sorted`.
+    parted: Vec<usize>,
+    sorted: usize,
+}
+
+impl Sorting {
+    fn new(all: Vec<Entry>) -> Self {
+        Sorting { parted: vec![all.len()], sorted: 0, all }
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.parted.is_empty()
+    }
+
+    /// The entries below this one are in order.
+    fn sort(&mut self, upto: usize) {
+        while let (true, Some(&end)) = (self.sorted < upto, self.parted.last()) {
+            let part = &mut self.all[self.sorted..end];
+            if part.len() > SORTED_AT_ONCE {
+                let half = part.len() / 2;
+                part.select_nth_unstable(half);
+                self.parted.push(self.sorted + half);
+            } else {
+                part.sort_unstable();
+                self.sorted = end;
+                self.parted.pop();
+            }
+        }
     }
 }
 
@@ -305,4 +361,39 @@ fn trim_ring(connection: &Connection, account: AddressId) -> rusqlite::Result<()
         )?
         .execute([account, kept, too_many, RING_MS])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+        #[test]
+        fn what_is_sorted_in_steps_is_sorted(
+            entries in prop::collection::vec((0u64..200, any::<bool>()), 0..20_000),
+            steps in prop::collection::vec(1usize..2_000, 1..10),
+        ) {
+            let entries: Vec<Entry> = (0..)
+                .zip(entries)
+                .map(|(row, (id, sent))| match (AddressId::from_bits(id), sent) {
+                    (account, true) => Entry::ClientId { account, row },
+                    (account, false) => Entry::Account { account, row },
+                })
+                .collect();
+            let mut expected = entries.clone();
+            expected.sort_unstable();
+            let mut sorting = Sorting::new(entries);
+            let mut upto = 0;
+            for step in steps.into_iter().cycle() {
+                upto = expected.len().min(upto + step);
+                sorting.sort(upto);
+                prop_assert!(sorting.all[..upto] == expected[..upto]);
+                if upto == expected.len() {
+                    break;
+                }
+            }
+        }
+    }
 }
