@@ -385,7 +385,7 @@ fn audit(folder: &Path) -> usize {
 
 /// Waits until every answered send has an outcome that its sender was told.
 fn settle(folder: &Path) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(150);
     loop {
         let open: Vec<i64> = [0, 1]
             .map(|world| journal(folder, world))
