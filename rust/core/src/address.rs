@@ -47,7 +47,13 @@ pub struct Address {
 impl Address {
     /// Prepares and checks an address. A domain alone is an address too (a service), but not an account's.
     pub fn new(text: &str) -> Result<Self, Refusal> {
-        let jid = jid::Jid::new(text).map_err(|e| invalid(text, &e))?;
+        // A dot behind the domain is no part of it (RFC 7622, 3.2); left to the crate, it moves what stands behind it.
+        let (bare, rest) = text.split_at(text.find('/').unwrap_or(text.len()));
+        let jid = match bare.ends_with('.') {
+            true => jid::Jid::new(&format!("{}{rest}", bare.trim_end_matches('.'))),
+            false => jid::Jid::new(text),
+        };
+        let jid = jid.map_err(|e| invalid(text, &e))?;
         let node = jid.node().map_or(0, |n| n.as_str().len() + 1);
         let end = node + jid.domain().as_str().len();
         // Each part has at most 1023 bytes, so both offsets fit.
@@ -169,6 +175,14 @@ text_like!(Domain);
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_behind_the_domain_moves_nothing() {
+        let address = Address::new("alice@example.org./phone").unwrap();
+        assert_eq!((address.user(), address.instance()), (Some("alice"), Some("phone")));
+        assert_eq!(address.bare().with_prepared_instance("phone"), address);
+        assert_eq!(Address::new(address.as_str()).unwrap(), address);
+    }
 
     #[test]
     fn parts_are_found() {
