@@ -63,6 +63,8 @@ pub(crate) enum RelayChange {
     Connected(Arc<RelayQueue>),
     /// With the epoch of the connection that ended.
     Disconnected(Arc<RelayQueue>, u64),
+    /// After its last connection, if there was one.
+    Closed(Arc<RelayQueue>),
 }
 
 /// From account to account.
@@ -200,6 +202,7 @@ pub(crate) enum Fetched {
     },
     Outbox {
         pair: PairKey,
+        asked: Vec<Position>,
         result: Result<Vec<Arc<Row>>, Error>,
     },
     Deliveries {

@@ -156,7 +156,7 @@ impl ReaderStep {
             }
             Fetch::Outbox { pair, positions } => {
                 let result = self.store().and_then(|s| Ok(s.rows_at(&positions)?));
-                Fetched::Outbox { pair, result }
+                Fetched::Outbox { pair, asked: positions, result }
             }
             Fetch::Deliveries { account, origin, ids } => {
                 let result = self.deliveries(account, &origin, &ids);

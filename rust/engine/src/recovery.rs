@@ -143,8 +143,12 @@ fn read_outbox(reader: &mut dyn Reader) -> Result<Vec<(Arc<Row>, RowAddresses)>,
         let ids: Vec<_> = rows.iter().flat_map(|row| [row.entry.sender, row.entry.recipient]).collect();
         let mut addresses = reader.addresses(&ids)?.into_iter();
         for row in rows {
-            if let (Some(Some(sender)), Some(Some(recipient))) = (addresses.next(), addresses.next()) {
-                all.push((row, RowAddresses { sender, recipient }));
+            match (addresses.next().flatten(), addresses.next().flatten()) {
+                (Some(sender), Some(recipient)) => all.push((row, RowAddresses { sender, recipient })),
+                _ => {
+                    let position = row.position.0;
+                    tracing::error!(position, "a queued message names an unknown address: check the file");
+                }
             }
         }
     }

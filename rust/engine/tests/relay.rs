@@ -221,6 +221,20 @@ fn without_a_relay_an_address_is_unreachable_and_with_one_that_is_away_messages_
     assert!(matches!(&out[..], [Outgoing::Parcel(parcel)] if in_parcel(parcel) == ["waits"]));
 }
 
+#[test]
+fn what_waits_for_a_relay_that_is_closed_goes_to_another_that_was_there_all_the_time() {
+    let a = Side::new(ORG, NET);
+    let everything = a.world.engine.open_relay(Serves::Everything).unwrap();
+    everything.connect();
+    let at_a = a.session(&alice());
+    a.relay.disconnect();
+    at_a.send(&bob(), "waits").unwrap();
+    assert!(everything.next(9, Duration::ZERO).unwrap().is_empty());
+    a.relay.close();
+    let out = everything.next(9, Duration::ZERO).unwrap();
+    assert!(matches!(&out[..], [Outgoing::Parcel(parcel)] if in_parcel(parcel) == ["waits"]), "{out:?}");
+}
+
 // behaviour: relay.expires
 #[test]
 fn what_is_not_settled_in_a_day_fails_whether_a_relay_has_it_or_not() {
@@ -523,6 +537,15 @@ fn without_a_connection_presence_holds_for_a_while_then_it_is_unknown_and_comes_
     carry(&a, &b);
     a.world.engine.advance(120_000).unwrap();
     assert!(seen(&a.drain(&at_a), &bob()).is_empty());
+    // Each time counts from its own beginning.
+    a.relay.disconnect();
+    a.world.engine.advance(80_000).unwrap();
+    a.relay.connect();
+    a.relay.disconnect();
+    a.world.engine.advance(80_000).unwrap();
+    assert!(seen(&a.drain(&at_a), &bob()).is_empty());
+    a.world.engine.advance(10_000).unwrap();
+    assert_eq!(seen(&a.drain(&at_a), &bob()), [State::Unknown]);
 }
 
 // behaviour: relay.presence-after-restart
@@ -562,7 +585,9 @@ fn a_deleted_account_takes_leave_of_buddies_outside_and_its_name_can_be_used_aga
     // The new account knows nothing of the old one's versions; the other side does, and says so.
     let at_a = a.session(&alice());
     at_a.add_buddy(&bob(), None, None).unwrap();
+    at_a.send(&bob(), "held up by nothing").unwrap();
     carry(&a, &b);
+    assert_eq!(texts(&b.drain(&at_b)), ["held up by nothing"]);
     a.world.engine.advance(2_000).unwrap();
     carry(&a, &b);
     assert_eq!(status(&at_b, &alice()), Status::Asking);

@@ -67,16 +67,14 @@ impl Relay {
     /// was one.
     pub fn connect(&self) {
         if self.inner.queue.connect().is_some() {
-            self.tell_shards(|| RelayChange::Connected(Arc::clone(&self.inner.queue)));
+            self.inner.tell_shards(|| RelayChange::Connected(Arc::clone(&self.inner.queue)));
         }
     }
 
     /// The connection is gone: what it had in hand and did not settle is given out again to the next one. When that does
     /// not come within 90 s, the presence of everybody behind it is unknown.
     pub fn disconnect(&self) {
-        if let Some(epoch) = self.inner.queue.disconnect() {
-            self.tell_shards(|| RelayChange::Disconnected(Arc::clone(&self.inner.queue), epoch));
-        }
+        self.inner.disconnect();
     }
 
     /// Closes the relay: from here on its domains are unreachable. What waits stays on disk, for another relay that serves
@@ -181,24 +179,26 @@ impl Relay {
     fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
-
-    fn tell_shards(&self, change: impl Fn() -> RelayChange) {
-        for shard in &self.inner.shared.shards {
-            let _ = shard.put(ToShard::Relay(change()));
-        }
-    }
 }
 
 impl Inner {
     fn close(&self) {
-        let ended = self.queue.disconnect();
-        self.shared.relays.remove(self.queue.id);
+        self.disconnect();
+        if self.shared.relays.remove(self.queue.id) {
+            self.tell_shards(|| RelayChange::Closed(Arc::clone(&self.queue)));
+        }
         self.queue.close();
-        if let Some(epoch) = ended {
-            for shard in &self.shared.shards {
-                let change = RelayChange::Disconnected(Arc::clone(&self.queue), epoch);
-                let _ = shard.put(ToShard::Relay(change));
-            }
+    }
+
+    fn disconnect(&self) {
+        if let Some(epoch) = self.queue.disconnect() {
+            self.tell_shards(|| RelayChange::Disconnected(Arc::clone(&self.queue), epoch));
+        }
+    }
+
+    fn tell_shards(&self, change: impl Fn() -> RelayChange) {
+        for shard in &self.shared.shards {
+            let _ = shard.put(ToShard::Relay(change()));
         }
     }
 }
@@ -244,8 +244,12 @@ impl Relays {
         Ok(queue)
     }
 
-    fn remove(&self, id: u64) {
-        Arc::make_mut(&mut lock(&self.open)).retain(|relay| relay.id != id);
+    /// Says whether it was there.
+    fn remove(&self, id: u64) -> bool {
+        let mut open = lock(&self.open);
+        let before = open.len();
+        Arc::make_mut(&mut open).retain(|relay| relay.id != id);
+        open.len() < before
     }
 
     /// The relay for a domain that is not hosted: the one that names it, or the one for everything.

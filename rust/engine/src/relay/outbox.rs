@@ -29,8 +29,6 @@ const PARCELS: usize = 128;
 pub(crate) const TRIED_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
 const FIRST_BACK_OFF_MS: u64 = 1_000;
 const LONGEST_BACK_OFF_MS: u64 = 5 * 60 * 1_000;
-/// How long a superseded roster signal waits for the newer one that is perhaps on its way.
-const SUPERSEDED_MS: u64 = 2_000;
 
 /// What a delivery is called: where its item stands here, and the message's own id, which a file restored from a backup
 /// gives to no other.
@@ -131,7 +129,7 @@ enum State {
 
 enum What {
     Message { id: MessageId, time: Timestamp, size: usize, row: Option<Arc<Row>> },
-    Roster { pending: Box<Pending>, superseded_by: Option<Position> },
+    Roster(Box<Pending>),
 }
 
 /// What a pair has to give.
@@ -145,8 +143,6 @@ pub(crate) enum Next {
     Read(Vec<Position>),
     /// This.
     Parcel(Parcel),
-    /// A roster signal that the other side did not take, as it knows this version: it is said anew, or no more.
-    Superseded { pending: Box<Pending>, known: Position },
 }
 
 /// An item that is settled, with what has to be written.
@@ -207,14 +203,19 @@ impl Outbox {
     pub(crate) fn put_roster(&mut self, recipient: AddressId, pending: Box<Pending>) -> PairKey {
         let (from, sender, position) = (pending.origin, pending.origin_address.clone(), pending.position);
         let address = pending.recipient.clone();
-        let what = What::Roster { pending, superseded_by: None };
-        let item = Item { position, state: State::Waiting, what };
+        let item = Item { position, state: State::Waiting, what: What::Roster(pending) };
         self.recipient(recipient, &address).put(from, &sender, item);
         (recipient, from)
     }
 
     /// Rows that were asked for by [`Next::Read`], or nothing, when they cannot be read now.
-    pub(crate) fn put_read(&mut self, key: PairKey, rows: Option<&[Arc<Row>]>, now: Tick) {
+    pub(crate) fn put_read(
+        &mut self,
+        key: PairKey,
+        asked: &[Position],
+        rows: Option<&[Arc<Row>]>,
+        now: Tick,
+    ) {
         let Some(pair) = self.pair_mut(key) else { return };
         pair.reading = false;
         let Some(rows) = rows else {
@@ -231,6 +232,13 @@ impl Outbox {
             }
         }
         self.held_bytes += bytes;
+        // One that is not there has nothing that could be carried; asking for it again would never end.
+        let found = |position: &Position| rows.iter().any(|row| row.position == *position);
+        for gone in asked.iter().filter(|position| !found(position)) {
+            tracing::error!(position = gone.0, "a message for a relay is not in the log: check the file");
+            self.done(key, *gone);
+        }
+        self.forget_empty_pair(key);
     }
 
     // ---- out --------------------------------------------------------------------------------------------------
@@ -244,14 +252,11 @@ impl Outbox {
         if pair.reading || pair.in_hand.is_some() || pair.is_settling() {
             return Next::Nothing;
         }
-        let Some(first) = pair.items.front() else {
+        if pair.items.is_empty() {
             return Next::Nothing;
-        };
+        }
         if pair.not_before > now {
             return Next::At(pair.not_before);
-        }
-        if let What::Roster { pending, superseded_by: Some(known) } = &first.what {
-            return Next::Superseded { pending: pending.clone(), known: *known };
         }
         if full {
             if !std::mem::replace(&mut pair.held_up, true) {
@@ -302,7 +307,7 @@ impl Outbox {
         let settled = match &item.what {
             What::Message { id, .. } if *id == delivery.message_id => Settled::Message(delivery),
             What::Message { .. } => return None,
-            What::Roster { pending, .. } => Settled::Roster(pending.clone()),
+            What::Roster(pending) => Settled::Roster(pending.clone()),
         };
         if item.state == State::Settling {
             return None;
@@ -315,35 +320,29 @@ impl Outbox {
         Some(settled)
     }
 
-    /// An item is to be tried again, or was superseded. Says when to look at the pair.
-    pub(crate) fn put_back(
-        &mut self,
-        delivery: DeliveryKey,
-        superseded: Option<Position>,
-        now: Tick,
-    ) -> Option<Tick> {
+    /// An item is to be tried again. Says when to look at the pair.
+    pub(crate) fn put_back(&mut self, delivery: DeliveryKey, now: Tick) -> Option<Tick> {
         let key = (delivery.recipient, delivery.sender);
         let pair = self.pair_mut(key)?;
-        let item = pair.find(delivery.position)?;
-        if item.state != State::InHand {
-            return None;
-        }
+        let item = pair.find(delivery.position).filter(|item| item.state == State::InHand)?;
         item.state = State::Waiting;
-        let wait = match (&mut item.what, superseded) {
-            (What::Roster { superseded_by, .. }, Some(known)) => {
-                *superseded_by = Some(known);
-                SUPERSEDED_MS
-            }
-            _ => {
-                let wait = pair.back_off_ms.max(FIRST_BACK_OFF_MS);
-                pair.back_off_ms = (wait * 2).min(LONGEST_BACK_OFF_MS);
-                wait
-            }
-        };
-        pair.not_before = pair.not_before.max(now.after(wait));
+        let wait = pair.back_off_ms.max(FIRST_BACK_OFF_MS);
+        pair.back_off_ms = (wait * 2).min(LONGEST_BACK_OFF_MS);
+        pair.not_before = now.after(wait);
         let at = pair.not_before;
         self.out_of_hand(key);
         Some(at)
+    }
+
+    /// The other side knows something newer than this roster signal: it leaves, and holds up nothing behind it.
+    pub(crate) fn superseded(&mut self, delivery: DeliveryKey) -> Option<Box<Pending>> {
+        let key = (delivery.recipient, delivery.sender);
+        let item = self.pair_mut(key)?.find(delivery.position).filter(|item| item.state == State::InHand)?;
+        let What::Roster(pending) = &item.what else { return None };
+        let pending = pending.clone();
+        self.out_of_hand(key);
+        self.done(key, delivery.position);
+        Some(pending)
     }
 
     /// What became of an item is on disk. It is gone.
@@ -359,10 +358,7 @@ impl Outbox {
             }
             pair.back_off_ms = 0;
         }
-        if pair.is_empty() {
-            recipient.pairs.remove(&key.1);
-        }
-        self.forget_empty(key.0);
+        self.forget_empty_pair(key);
     }
 
     /// It could not be written: the item waits again.
@@ -375,37 +371,43 @@ impl Outbox {
         }
     }
 
-    /// A connection is gone: what it had in hand waits again. Gives the pairs.
-    pub(crate) fn take_back(&mut self, relay: u64, upto_epoch: u64) -> Vec<PairKey> {
-        let mut back = Vec::new();
-        for (&to, recipient) in &mut self.recipients {
-            for (&from, pair) in &mut recipient.pairs {
+    /// A connection is gone: what it had in hand waits again.
+    pub(crate) fn take_back(&mut self, relay: u64, upto_epoch: u64) {
+        let mut back = 0;
+        for recipient in self.recipients.values_mut() {
+            for pair in recipient.pairs.values_mut() {
                 if pair.in_hand.is_some_and(|hand| hand.relay == relay && hand.epoch <= upto_epoch) {
                     pair.in_hand = None;
                     let in_hand = pair.items.iter_mut().filter(|item| item.state == State::InHand);
                     in_hand.for_each(|item| item.state = State::Waiting);
-                    back.push((to, from));
+                    back += 1;
                 }
             }
         }
         if let Some(hands) = self.hands.get_mut(&relay) {
-            hands.parcels -= back.len();
+            hands.parcels -= back;
         }
-        back
     }
 
-    /// Every pair to a domain for which this says yes. A new connection is no reason to wait any longer.
+    /// Every pair to an address of which this says yes. A new connection is no reason to wait any longer.
     pub(crate) fn pairs_to(&mut self, served: impl Fn(&Address) -> bool) -> Vec<PairKey> {
         let mut pairs = Vec::new();
-        for (&to, recipient) in &mut self.recipients {
-            if served(&recipient.address) {
-                for (&from, pair) in &mut recipient.pairs {
-                    (pair.not_before, pair.back_off_ms) = (Tick::default(), 0);
-                    pairs.push((to, from));
-                }
+        for (&to, recipient) in self.recipients.iter_mut().filter(|(_, to)| served(&to.address)) {
+            for (&from, pair) in &mut recipient.pairs {
+                (pair.not_before, pair.back_off_ms) = (Tick::default(), 0);
+                pairs.push((to, from));
             }
         }
         pairs
+    }
+
+    /// A relay is no more.
+    pub(crate) fn forget_relay(&mut self, relay: u64) {
+        for key in self.hands.remove(&relay).into_iter().flat_map(|hands| hands.held_up) {
+            if let Some(pair) = self.pair_mut(key) {
+                pair.held_up = false;
+            }
+        }
     }
 
     /// Messages that were tried for long enough, and when the next will have been.
@@ -459,6 +461,15 @@ impl Outbox {
         Some((&recipient.address, recipient.pairs.get_mut(&from)?))
     }
 
+    fn forget_empty_pair(&mut self, (to, from): PairKey) {
+        if let Some(recipient) = self.recipients.get_mut(&to)
+            && recipient.pairs.get(&from).is_some_and(Pair::is_empty)
+        {
+            recipient.pairs.remove(&from);
+        }
+        self.forget_empty(to);
+    }
+
     fn forget_empty(&mut self, recipient: AddressId) {
         if self.recipients.get(&recipient).is_some_and(|r| r.pairs.is_empty() && r.arriving == 0) {
             self.recipients.remove(&recipient);
@@ -505,8 +516,8 @@ impl Pair {
         for item in self.items.iter().take(PARCEL_MESSAGES) {
             let (id, size, row) = match &item.what {
                 What::Message { id, size, row, .. } => (*id, *size, row),
-                What::Roster { .. } if !messages.is_empty() || !missing.is_empty() => break,
-                What::Roster { pending, .. } => {
+                What::Roster(_) if !messages.is_empty() || !missing.is_empty() => break,
+                What::Roster(pending) => {
                     let message_id = MessageId(uuid::Uuid::nil());
                     let delivery = DeliveryKey { recipient, sender, position: item.position, message_id };
                     return Ok(Contents::Roster(RosterSignal {

@@ -20,6 +20,16 @@ pub struct Parcel {
     pub contents: Contents,
 }
 
+impl Parcel {
+    /// How many items it has: each of them is settled.
+    pub fn items(&self) -> usize {
+        match &self.contents {
+            Contents::Messages(messages) => messages.len(),
+            Contents::Roster(_) => 1,
+        }
+    }
+}
+
 /// What a parcel holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Contents {

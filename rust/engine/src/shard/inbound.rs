@@ -224,10 +224,6 @@ impl Shard {
 
 /// None of the parcel is for anybody here, and never will be.
 pub(super) fn refuse_parcel(parcel: &Parcel, reason: &str, reply: ReplyTo) {
-    let items = match &parcel.contents {
-        Contents::Messages(messages) => messages.len(),
-        Contents::Roster(_) => 1,
-    };
     let refused = Settlement::Failed { reason: reason.into() };
-    reply.answer(Ok(Answer::Received(vec![refused; items])));
+    reply.answer(Ok(Answer::Received(vec![refused; parcel.items()])));
 }

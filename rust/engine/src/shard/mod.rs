@@ -42,6 +42,7 @@ use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::presence::Presence;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::{Now, Tick};
+use rosterkit_core::write::Pending;
 use rosterkit_store::Loaded;
 use rustc_hash::FxHashMap;
 use sessions::Attached;
@@ -66,11 +67,13 @@ pub(crate) struct Shard {
     blocked_watchers: FxHashMap<AddressId, Vec<AddressId>>,
     /// What waits for addresses outside, and the ids of those.
     outbox: Outbox,
+    /// Roster signals to outside that came too late, until what is newer has arrived.
+    superseded: VecDeque<(Tick, Box<Pending>, Position)>,
     outside_ids: FxHashMap<Address, OutsideId>,
     /// The outside buddies of accounts that have any.
     outside: FxHashMap<AddressId, Box<OutsideBuddies>>,
     /// Relays that lost their connection, while what their buddies showed still holds.
-    away: FxHashMap<u64, Arc<RelayQueue>>,
+    away: FxHashMap<u64, (Tick, Arc<RelayQueue>)>,
     /// The highest position installed by this shard.
     mark: Position,
     deadlines: BTreeMap<(Tick, u64), Deadline>,
@@ -111,6 +114,7 @@ enum Deadline {
     /// A pair of recipient and sender is tried again.
     Outbox(AddressId, AddressId),
     OutboxExpires,
+    Superseded,
     OutsideIsAway(u64),
 }
 
@@ -158,6 +162,7 @@ impl Shard {
             sessions: FxHashMap::default(),
             blocked_watchers: FxHashMap::default(),
             outbox: Outbox::default(),
+            superseded: VecDeque::new(),
             outside_ids: FxHashMap::default(),
             outside: FxHashMap::default(),
             away: FxHashMap::default(),
@@ -301,7 +306,7 @@ impl Shard {
             Fetched::Ring { account, result } => self.take_ring(account, result),
             Fetched::ClientId { account, result } => self.take_client_id(account, result),
             Fetched::Outside { address, result } => self.take_outside(&address, result),
-            Fetched::Outbox { pair, result } => self.take_outbox(pair, result),
+            Fetched::Outbox { pair, asked, result } => self.take_outbox(pair, &asked, result),
             Fetched::Deliveries { account, result } => self.take_deliveries(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
             Fetched::Needed { account, upto, rows, complete } => {
@@ -332,6 +337,7 @@ impl Shard {
             Deadline::LazyFlush => self.flush_lazy(),
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
+            Deadline::Superseded => self.superseded_due(),
             Deadline::OutsideIsAway(relay) => self.outside_is_unknown(relay),
         }
     }
@@ -577,6 +583,7 @@ impl Shard {
         self.outside.clear();
         self.outside_ids.clear();
         self.outbox = Outbox::default();
+        self.superseded.clear();
         self.deleted.clear();
         self.dirty.clear();
         self.idle.clear();

@@ -7,8 +7,9 @@
 use super::{Deadline, Shard};
 use crate::error::{Error, Result};
 use crate::messages::{Deliver, Fetch, Flight, Job, RelayChange, RowAddresses, Settling, Signal};
+use crate::relay::Settlement;
 use crate::relay::outbox::{DeliveryKey, Next, PairKey, Settled};
-use crate::relay::{Contents, Settlement};
+use crate::relay::queue::RelayQueue;
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::{Entry, Kind, Outcome, Row, Side, Sides, Word};
@@ -17,6 +18,8 @@ use rosterkit_core::write::{Pending, Write};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// How long a superseded roster signal waits for the newer one that is perhaps on its way.
+const SUPERSEDED_MS: u64 = 2_000;
 /// How many ids of outside addresses are remembered.
 const MAX_IDS: usize = 16_384;
 
@@ -147,51 +150,46 @@ impl Shard {
             Next::At(tick) => self.schedule(tick, Deadline::Outbox(pair.0, pair.1)),
             Next::Read(positions) => self.fetch(Fetch::Outbox { pair, positions }),
             Next::Parcel(parcel) => {
-                let items = match &parcel.contents {
-                    Contents::Messages(messages) => messages.len(),
-                    Contents::Roster(_) => 1,
-                };
+                let items = parcel.items();
                 if let Some(epoch) = relay.put_parcel(parcel) {
                     self.outbox.handed(pair, items, relay.id, epoch);
                 }
-            }
-            Next::Superseded { pending, known } => {
-                self.outbox.done(pair, pending.position);
-                self.signal(pending.origin_address.slot(), Signal::Superseded { pending, known });
-                self.pump(pair);
             }
         }
     }
 
     /// Rows of the outbox were read.
-    pub(super) fn take_outbox(&mut self, pair: PairKey, result: Result<Vec<Arc<Row>>>) {
+    pub(super) fn take_outbox(&mut self, pair: PairKey, asked: &[Position], result: Result<Vec<Arc<Row>>>) {
         if let Err(error) = &result {
             tracing::warn!(%error, "messages for a relay cannot be read now");
         }
-        self.outbox.put_read(pair, result.ok().as_deref(), self.now.tick);
+        self.outbox.put_read(pair, asked, result.ok().as_deref(), self.now.tick);
         self.pump(pair);
     }
 
-    /// A relay has a connection, or lost it.
+    /// A relay has a connection, or lost it, or is no more.
     pub(super) fn relay_changed(&mut self, change: RelayChange) {
         match change {
             RelayChange::Connected(relay) => {
-                let relays = Arc::clone(&self.shared);
-                let serves = |address: &Address| {
-                    let served = relays.relays.serving(address.domain());
-                    served.is_some_and(|serving| serving.id == relay.id)
-                };
-                for pair in self.outbox.pairs_to(serves) {
-                    self.pump(pair);
-                }
+                self.pump_all(&relay);
                 self.outside_is_back(&relay);
             }
             RelayChange::Disconnected(relay, epoch) => {
-                for pair in self.outbox.take_back(relay.id, epoch) {
-                    self.pump(pair);
-                }
+                self.outbox.take_back(relay.id, epoch);
                 self.outside_is_away(relay);
             }
+            RelayChange::Closed(relay) => {
+                self.outbox.forget_relay(relay.id);
+                // Another one may serve the same addresses.
+                self.pump_all(&relay);
+            }
+        }
+    }
+
+    /// Looks at every pair that this relay is for, when there is nobody else.
+    fn pump_all(&mut self, relay: &RelayQueue) {
+        for pair in self.outbox.pairs_to(|address| relay.covers(address.domain())) {
+            self.pump(pair);
         }
     }
 
@@ -199,23 +197,37 @@ impl Shard {
 
     /// A relay says what became of something.
     pub(super) fn settled(&mut self, delivery: DeliveryKey, settlement: Settlement) {
-        let pair = (delivery.recipient, delivery.sender);
-        let outcome = match settlement {
-            Settlement::Relayed => Outcome::Relayed,
-            Settlement::Failed { reason } => Outcome::Failed { reason },
-            Settlement::Retry | Settlement::Superseded { .. } => {
-                let known = match settlement {
-                    Settlement::Superseded { stamp } => Some(Position(stamp)),
-                    _ => None,
-                };
-                if let Some(at) = self.outbox.put_back(delivery, known, self.now.tick) {
-                    self.schedule(at, Deadline::Outbox(pair.0, pair.1));
+        let (to, from) = (delivery.recipient, delivery.sender);
+        match settlement {
+            Settlement::Relayed => self.settle(delivery, Outcome::Relayed),
+            Settlement::Failed { reason } => self.settle(delivery, Outcome::Failed { reason }),
+            Settlement::Retry => {
+                if let Some(at) = self.outbox.put_back(delivery, self.now.tick) {
+                    self.schedule(at, Deadline::Outbox(to, from));
                 }
-                return self.pump_held_up();
             }
-        };
-        self.settle(delivery, outcome);
+            Settlement::Superseded { stamp } => {
+                if let Some(pending) = self.outbox.superseded(delivery) {
+                    let due = self.now.tick.after(SUPERSEDED_MS);
+                    self.superseded.push_back((due, pending, Position(stamp)));
+                    self.schedule(due, Deadline::Superseded);
+                    self.pump((to, from));
+                }
+            }
+        }
         self.pump_held_up();
+    }
+
+    /// What superseded these has had its time to arrive: they are said anew, or no more.
+    pub(super) fn superseded_due(&mut self) {
+        while let Some((due, ..)) = self.superseded.front() {
+            if *due > self.now.tick {
+                return self.schedule(*due, Deadline::Superseded);
+            }
+            if let Some((_, pending, known)) = self.superseded.pop_front() {
+                self.signal(pending.origin_address.slot(), Signal::Superseded { pending, known });
+            }
+        }
     }
 
     fn settle(&mut self, delivery: DeliveryKey, outcome: Outcome) {

@@ -204,20 +204,33 @@ impl Shard {
         }
     }
 
+    /// Whether a relay with a connection serves the address, this one or another.
+    fn is_connected(&self, address: &Address) -> bool {
+        self.shared.relays.serving(address.domain()).is_some_and(|relay| relay.epoch().is_some())
+    }
+
     fn is_online(&self, session: &SessionId) -> bool {
         self.sessions.get(session).is_some_and(|attached| attached.contribution.is_some())
     }
 
     /// A relay lost its connection. What its buddies showed holds for a while.
     pub(super) fn outside_is_away(&mut self, relay: Arc<RelayQueue>) {
-        let id = relay.id;
-        self.away.insert(id, relay);
-        self.schedule(self.now.tick.after(HOLDS_MS), Deadline::OutsideIsAway(id));
+        let (id, due) = (relay.id, self.now.tick.after(HOLDS_MS));
+        self.away.insert(id, (due, relay));
+        self.schedule(due, Deadline::OutsideIsAway(id));
     }
 
     /// It held for long enough: nobody knows what they show.
     pub(super) fn outside_is_unknown(&mut self, relay: u64) {
-        let Some(relay) = self.away.remove(&relay) else {
+        match self.away.get(&relay) {
+            // It came back and went away again since.
+            Some((due, _)) if *due > self.now.tick => {
+                let due = *due;
+                return self.schedule(due, Deadline::OutsideIsAway(relay));
+            }
+            _ => {}
+        }
+        let Some((_, relay)) = self.away.remove(&relay) else {
             return;
         };
         let unknown: Vec<(AddressId, Address)> = self
@@ -225,6 +238,7 @@ impl Shard {
             .iter()
             .flat_map(|(id, known)| known.iter().map(move |(address, buddy)| (*id, address, buddy)))
             .filter(|(_, address, buddy)| buddy.to && relay.covers(address.domain()))
+            .filter(|(_, address, _)| !self.is_connected(address))
             .map(|(id, address, _)| (id, address.clone()))
             .collect();
         for (id, address) in unknown {

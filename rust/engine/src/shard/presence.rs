@@ -132,7 +132,6 @@ impl Shard {
         }
         resident.shown = now.clone();
         let address = resident.record.address.clone();
-        let reaches_outside = resident.record.roster.reaches_outside();
         let mut by_shard: Vec<Vec<AddressId>> = vec![Vec::new(); self.shared.shards.len()];
         // The account's own sessions see it too.
         by_shard[self.index].push(id);
@@ -160,9 +159,7 @@ impl Shard {
                 self.out.shards[shard].push(crate::messages::ToShard::Signal(signal));
             }
         }
-        if reaches_outside {
-            self.tell_outside(id, &address, &now);
-        }
+        self.tell_outside(id, &address, &now);
     }
 
     /// A peer watches the account from now on, or does so no more. One that is blocked all the same sees nothing.

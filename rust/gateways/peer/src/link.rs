@@ -177,20 +177,20 @@ impl PeerLink {
     fn put(&self, outgoing: Vec<Outgoing>) {
         let mut inner = lock(&self.inner);
         let Some(connection) = &mut inner.connection else { return };
-        let peer = connection.peer_generation;
+        let (peer, mut seen) = (connection.peer_generation, None);
         for out in outgoing {
             match out {
                 Outgoing::Parcel(parcel) => connection.parcels.push_back(parcel),
                 Outgoing::Notice(notice) => connection.notices.push_back(notice),
                 Outgoing::Received { number, result } => {
-                    let seen = connection.coming.remove(&number);
-                    if let (Ok(_), Some(seen), Some(generation)) = (&result, seen, peer) {
-                        self.relay.remember_seen(generation, seen);
-                    }
+                    seen = seen.max(connection.coming.remove(&number).filter(|_| result.is_ok()));
                     // On an error nothing of it was taken: it may come again.
                     connection.protocol.settle(number, result.ok());
                 }
             }
+        }
+        if let (Some(generation), Some(seen)) = (peer, seen) {
+            self.relay.remember_seen(generation, seen);
         }
     }
 
@@ -238,12 +238,11 @@ impl PeerLink {
     }
 
     fn submit(&self, number: u64, parcel: Parcel) -> Result<()> {
-        let items = delivery_ids(&parcel);
-        if let Some(seen) = items.iter().filter_map(|id| sent_at(id)).max() {
+        if let Some(seen) = delivery_ids(&parcel).iter().filter_map(|id| sent_at(id)).max() {
             let mut inner = lock(&self.inner);
             inner.connection()?.coming.insert(number, seen);
         }
-        let items = parcel_items(&parcel);
+        let items = parcel.items();
         let Err(error) = self.relay.submit(number, parcel) else {
             return Ok(());
         };
@@ -255,7 +254,9 @@ impl PeerLink {
             _ => return Err(error),
         };
         let mut inner = lock(&self.inner);
-        inner.connection()?.protocol.settle(number, answer);
+        let connection = inner.connection()?;
+        connection.coming.remove(&number);
+        connection.protocol.settle(number, answer);
         Ok(())
     }
 }
@@ -322,13 +323,6 @@ fn delivery_ids(parcel: &Parcel) -> Vec<Arc<str>> {
     match &parcel.contents {
         Contents::Messages(messages) => messages.iter().filter_map(|m| m.delivery_id.clone()).collect(),
         Contents::Roster(signal) => signal.delivery_id.iter().cloned().collect(),
-    }
-}
-
-fn parcel_items(parcel: &Parcel) -> usize {
-    match &parcel.contents {
-        Contents::Messages(messages) => messages.len(),
-        Contents::Roster(_) => 1,
     }
 }
 
