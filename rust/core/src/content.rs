@@ -1,5 +1,6 @@
 //! What a message carries. The engine looks at sizes and at nothing else: what it does not know passes through.
 
+use crate::id::MessageId;
 use std::sync::Arc;
 
 /// The content of a message. Clones share the bytes, so forking to many sessions copies nothing.
@@ -9,6 +10,8 @@ pub struct Content {
     pub body: Body,
     /// An opaque payload of the host or a gateway, stored and forwarded unread. Empty when there is none.
     pub extensions: Arc<[u8]>,
+    /// The message that this one answers (XEP-0461). It need not exist, or be seen by everybody.
+    pub reply_to: Option<MessageId>,
 }
 
 /// The body of a message.
@@ -28,7 +31,7 @@ pub enum Body {
 impl Content {
     /// A plain text.
     pub fn text(text: &str) -> Self {
-        Content { body: Body::Text(text.into()), extensions: Arc::default() }
+        Content { body: Body::Text(text.into()), extensions: Arc::default(), reply_to: None }
     }
 
     /// The text, when it is one.
@@ -60,6 +63,9 @@ impl Content {
         for part in [media_type.as_bytes(), bytes, &self.extensions] {
             all.extend_from_slice(&(part.len() as u64).to_le_bytes());
             all.extend_from_slice(part);
+        }
+        if let Some(id) = self.reply_to {
+            all.extend_from_slice(id.0.as_bytes());
         }
         crate::id::fnv1a(&all)
     }

@@ -18,6 +18,18 @@ pub enum AcceptedSenders {
     Nobody,
 }
 
+/// What an account lets those know who write to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Receipts {
+    /// That a client took their messages, if they may see that one is there, and that a person has read them.
+    #[default]
+    All,
+    /// The former only.
+    Delivered,
+    /// Neither.
+    Nothing,
+}
+
 /// What was set on one level. What is `None` falls through to the level below.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Overrides {
@@ -31,6 +43,8 @@ pub struct Overrides {
     pub deliver_to_devices: Option<bool>,
     /// How many buddies a roster may hold [`MaxRosterItems`].
     pub max_roster_items: Option<u32>,
+    /// What senders learn of their messages.
+    pub receipts: Option<Receipts>,
 }
 
 /// What is in force for an account: every level folded.
@@ -46,6 +60,8 @@ pub struct Preferences {
     pub deliver_to_devices: bool,
     /// See [`Overrides::max_roster_items`].
     pub max_roster_items: u32,
+    /// See [`Overrides::receipts`].
+    pub receipts: Receipts,
 }
 
 impl Default for Preferences {
@@ -57,6 +73,7 @@ impl Default for Preferences {
             keep_history: true,
             deliver_to_devices: false,
             max_roster_items: 5_000,
+            receipts: Receipts::All,
         }
     }
 }
@@ -71,13 +88,14 @@ impl Preferences {
             keep_history: over.keep_history.unwrap_or(self.keep_history),
             deliver_to_devices: over.deliver_to_devices.unwrap_or(self.deliver_to_devices),
             max_roster_items: over.max_roster_items.unwrap_or(self.max_roster_items),
+            receipts: over.receipts.unwrap_or(self.receipts),
         }
     }
 }
 
 impl Overrides {
     /// Sets one preference by name; `None` takes the override away. Values are written `true`, `false`, a number,
-    /// or `everybody`, `authenticated`, `same-domain`, `nobody`.
+    /// or by name: `everybody`, `authenticated`, `same-domain`, `nobody` for senders, `all`, `delivered`, `nothing` for receipts.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
         match name {
             "accepted_senders" | "RosterIMMode" => self.accepted_senders = value.map(senders).transpose()?,
@@ -85,6 +103,7 @@ impl Overrides {
             "keep_history" | "IMHistory" => self.keep_history = value.map(boolean).transpose()?,
             "deliver_to_devices" | "SIPIMMode" => self.deliver_to_devices = value.map(boolean).transpose()?,
             "max_roster_items" | "MaxRosterItems" => self.max_roster_items = value.map(number).transpose()?,
+            "receipts" => self.receipts = value.map(receipts).transpose()?,
             _ => {
                 return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}")));
             }
@@ -102,6 +121,15 @@ fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
         _ => Err(Refusal::InvalidArgument(format!(
             "{value:?} is none of everybody, authenticated, same-domain, nobody"
         ))),
+    }
+}
+
+fn receipts(value: &str) -> Result<Receipts, Refusal> {
+    match value.to_ascii_lowercase().as_str() {
+        "all" => Ok(Receipts::All),
+        "delivered" => Ok(Receipts::Delivered),
+        "nothing" => Ok(Receipts::Nothing),
+        _ => Err(Refusal::InvalidArgument(format!("{value:?} is none of all, delivered, nothing"))),
     }
 }
 

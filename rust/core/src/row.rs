@@ -96,6 +96,16 @@ pub enum Kind {
         /// Empty when nothing was said.
         note: Arc<str>,
     },
+    /// The author of a message has changed it, or taken it back. The message itself is changed in the same commit; this row
+    /// is how every session and device hears of it, in order.
+    Amendment {
+        /// The message's place.
+        of: Position,
+        /// The message's id.
+        of_id: MessageId,
+        /// What is done to it.
+        amendment: Amendment,
+    },
     /// What became of a message that a relay carried. It goes from the message's recipient to its sender, whose devices
     /// pass it like any other row: that is how each of them is told.
     Outcome {
@@ -106,7 +116,47 @@ pub enum Kind {
     },
 }
 
-/// What became of a message in a relay's hands.
+impl Kind {
+    /// Bytes of content.
+    pub fn size(&self) -> usize {
+        match self {
+            Kind::Message(content) => content.size(),
+            Kind::Amendment { amendment, .. } => amendment.size(),
+            Kind::BuddyRequest { note } => note.len(),
+            Kind::Outcome { .. } => 0,
+        }
+    }
+}
+
+/// What the author of a message does to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Amendment {
+    /// It says something else from now on (XEP-0308).
+    Edit(Content),
+    /// It says nothing any more (XEP-0424).
+    Retract,
+}
+
+impl Amendment {
+    /// Bytes of content that the message has from then on.
+    pub fn size(&self) -> usize {
+        match self {
+            Amendment::Edit(content) => content.size(),
+            Amendment::Retract => 0,
+        }
+    }
+}
+
+/// When a message was last amended, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amended {
+    /// Its content is a later one.
+    Edited(Timestamp),
+    /// Its content is gone.
+    Retracted(Timestamp),
+}
+
+/// What became of a message after it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The other system has taken it.
@@ -116,6 +166,8 @@ pub enum Outcome {
         /// For the sender to read.
         reason: Arc<str>,
     },
+    /// Nobody took it in time.
+    Expired,
 }
 
 /// A row that has its place in the log. Rows are shared (`Arc<Row>`) between the sessions they are forked to.
@@ -154,17 +206,59 @@ pub struct Entry {
     pub kind: Kind,
     /// Of a message that a relay carries: what became of it. `None` while it is under way, and for all others.
     pub outcome: Option<Outcome>,
+    /// Of a message: when its author last amended it.
+    pub amended: Option<Amended>,
+    /// Of a message: when it is of no use any more to whoever has not taken it by then.
+    pub expires: Option<Timestamp>,
     /// Fields that a newer version wrote and this one does not know, as stored.
     pub unknown: Vec<u8>,
 }
 
 impl Entry {
+    /// Of what, between whom; everything else as it mostly is.
+    pub fn new(
+        sender: AddressId,
+        recipient: AddressId,
+        message_id: MessageId,
+        time: Timestamp,
+        kind: Kind,
+    ) -> Self {
+        Entry {
+            sender,
+            recipient,
+            message_id,
+            time,
+            device: None,
+            instance: None,
+            client_id: None,
+            fingerprint: 0,
+            word: Word::Stored,
+            kind,
+            outcome: None,
+            amended: None,
+            expires: None,
+            unknown: Vec::new(),
+        }
+    }
+
     /// What counts against limits of unclaimed messages, in bytes.
     pub fn size(&self) -> usize {
-        match &self.kind {
-            Kind::Message(content) => content.size(),
-            Kind::BuddyRequest { note } => note.len(),
-            Kind::Outcome { .. } => 0,
+        self.kind.size()
+    }
+
+    /// What an amendment makes of the message.
+    pub fn amend(&mut self, amendment: &Amendment, time: Timestamp) {
+        if let Kind::Message(content) = &mut self.kind {
+            match amendment {
+                Amendment::Edit(later) => {
+                    *content = later.clone();
+                    self.amended = Some(Amended::Edited(time));
+                }
+                Amendment::Retract => {
+                    *content = Content { reply_to: content.reply_to, ..Content::text("") };
+                    self.amended = Some(Amended::Retracted(time));
+                }
+            }
         }
     }
 

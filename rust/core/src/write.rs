@@ -5,10 +5,11 @@
 
 use crate::account::{Progress, Record};
 use crate::address::{Address, Domain};
+use crate::delivery::marks::Marks;
 use crate::id::{AddressId, ClientId, MessageId, Position};
 use crate::preferences::Overrides;
 use crate::roster::{Buddy, Signal};
-use crate::row::{Entry, Outcome, Row, Side, Sides, Word};
+use crate::row::{Amendment, Entry, Outcome, Row, Side, Sides, Word};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -90,6 +91,33 @@ pub enum Write {
         file_generation: u64,
         /// The position, there, of the latest delivery.
         position: Position,
+    },
+    /// What the author of a message does to it, if it is there still. The row is a message's.
+    Amend {
+        /// The message's place.
+        position: Position,
+        /// What is done.
+        amendment: Amendment,
+        /// When.
+        time: Timestamp,
+    },
+    /// What became of a message that is in nobody's outbox.
+    Outcome {
+        /// The message's place.
+        position: Position,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A row whose time is up was dealt with, whatever came of it.
+    ExpiryDone(Position),
+    /// What an account knows of its conversation with a peer. Only ever rises: joined with what is there.
+    Marks {
+        /// Whose knowledge it is.
+        account: AddressId,
+        /// Of the conversation with whom.
+        peer: AddressId,
+        /// What there is to know.
+        marks: Marks,
     },
     /// The file is another one from now on: it was restored from a backup, and whoever knew it is to know.
     FileGeneration(u64),

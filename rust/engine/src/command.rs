@@ -5,11 +5,12 @@ use crate::event::Message;
 use crate::session::Session;
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
 use rosterkit_core::preferences::{Overrides, Preferences};
 use rosterkit_core::presence::{Activity, Presence, State};
 use rosterkit_core::roster::{Buddy, Op};
-use rosterkit_core::row::Word;
+use rosterkit_core::row::{Amendment, Word};
 use rosterkit_core::time::Timestamp;
 
 /// Something to do for an account.
@@ -24,6 +25,15 @@ pub enum Command {
     OpenSession(SessionOptions),
     /// Sends a message. Answer: `Receipt`.
     Send(Send),
+    /// Amends a message that the account sent. Answer: `Receipt`.
+    Amend(Amend),
+    /// The account's people have read what a peer sent, up to there. Answer: `Done`, when it is on disk.
+    MarkRead {
+        /// Who sent it.
+        peer: Address,
+        /// The latest that was read.
+        upto: Position,
+    },
     /// Tells a chat state to an address. Ephemeral: never stored. Answer: `Done`.
     Typing {
         /// Whom to tell.
@@ -48,6 +58,8 @@ pub enum Command {
     ReadPresence(Address),
     /// Reads a page of history. Answer: `History`.
     ReadHistory(HistoryRequest),
+    /// Reads a page of the account's conversations, the latest first. Answer: `Conversations`.
+    ReadConversations(ConversationsRequest),
     /// Blocks an address or a whole domain, or lifts the block. Answer: `Done`.
     Block {
         /// Whom.
@@ -75,6 +87,32 @@ pub struct Send {
     /// What.
     pub content: Content,
     /// What the client calls this send: a repeat with the same id gets the first one's answer and makes nothing new.
+    pub client_id: Option<ClientId>,
+    /// When it is of no use any more: who has not taken it by then does not get it, and the sender is told
+    /// [`Expired`](rosterkit_core::row::Outcome::Expired) unless it is known to have been taken.
+    pub expires: Option<Timestamp>,
+}
+
+impl Send {
+    /// A text, plain.
+    pub fn text(recipient: &Address, text: &str) -> Self {
+        Send { recipient: recipient.clone(), content: Content::text(text), client_id: None, expires: None }
+    }
+}
+
+/// A change of a message that the account itself sent, one of the latest 1,000 of its history with that peer.
+///
+/// It travels as a message does: it is durable, in order, and comes to every session and device of both accounts. In both
+/// histories the message stands as it is then.
+#[derive(Clone, Debug)]
+pub struct Amend {
+    /// Whom the message was sent to.
+    pub recipient: Address,
+    /// The message's id.
+    pub message_id: MessageId,
+    /// What to do to it. What was retracted stays so: amending it again is `Conflict`.
+    pub amendment: Amendment,
+    /// As with [`Send::client_id`].
     pub client_id: Option<ClientId>,
 }
 
@@ -186,6 +224,15 @@ pub struct HistoryRequest {
     pub limit: usize,
 }
 
+/// Which page of the account's conversations.
+#[derive(Clone, Copy, Debug)]
+pub struct ConversationsRequest {
+    /// Behind this one: [`Conversation::position`] of the last one of the page before.
+    pub before: Option<Position>,
+    /// How many, at most 1,000.
+    pub limit: usize,
+}
+
 /// What a command is answered with.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -202,6 +249,8 @@ pub enum Answer {
     Presence(Presence),
     /// A page of history.
     History(History),
+    /// A page of conversations.
+    Conversations(Conversations),
     /// Blocked addresses and domains.
     Blocked(Vec<Address>),
     /// What is in force.
@@ -243,6 +292,30 @@ pub struct History {
     pub messages: Vec<Message>,
     /// Whether there is nothing further in the direction asked for.
     pub complete: bool,
+}
+
+/// A page of conversations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversations {
+    /// The latest first.
+    pub conversations: Vec<Conversation>,
+    /// Whether there are no more.
+    pub complete: bool,
+}
+
+/// What went between the account and a peer, in short.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversation {
+    /// Who.
+    pub peer: Address,
+    /// Its place among the others.
+    pub position: Position,
+    /// The latest message.
+    pub latest: Message,
+    /// How many messages of the peer's are above [`Marks::read`]; at most 1,000 are counted.
+    pub unread: u32,
+    /// How far both are.
+    pub marks: Marks,
 }
 
 /// The number of a submitted command; its answer comes under it.

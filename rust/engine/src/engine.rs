@@ -3,7 +3,7 @@
 use crate::answers::{Answers, Call, Credit, Credits, ReplyTo};
 use crate::clock::{Clock, SystemClock, VirtualClock};
 use crate::command::{
-    Actor, Answer, Answered, Command, ListenerError, Receipt, Send, SessionOptions, Ticket,
+    Actor, Amend, Answer, Answered, Command, ListenerError, Receipt, Send, SessionOptions, Ticket,
 };
 use crate::dispatch::{Batch, Ready, is_in_callback};
 use crate::drive::Steps;
@@ -26,6 +26,7 @@ use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::refusal::Refusal;
+use rosterkit_core::row::Amendment;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Write;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
@@ -425,6 +426,7 @@ fn account(address: &Address) -> Result<Address> {
 fn size(command: &Command) -> usize {
     match command {
         Command::Send(send) => send.content.size(),
+        Command::Amend(Amend { amendment: Amendment::Edit(content), .. }) => content.size(),
         _ => 0,
     }
 }

@@ -5,7 +5,7 @@ use rosterkit_core::content::{ChatState, Content};
 use rosterkit_core::id::{MessageId, Position};
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::{Buddy, Status};
-use rosterkit_core::row::Outcome;
+use rosterkit_core::row::{Amended, Amendment, Outcome};
 use rosterkit_core::time::Timestamp;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct Event {
 pub enum EventBody {
     /// A message to the account, or a copy of one that another session of it sent. Comes until acknowledged.
     Message(Message),
+    /// The author of a message changed it, or took it back. Comes until acknowledged, to whoever gets messages.
+    Amended(MessageAmended),
     /// Somebody asks to be a buddy. Comes until acknowledged; the answer is
     /// [`confirm_buddy`](crate::Session::confirm_buddy) or [`decline_buddy`](crate::Session::decline_buddy).
     BuddyRequest {
@@ -37,8 +39,8 @@ pub enum EventBody {
         /// When.
         time: Timestamp,
     },
-    /// What became of a message that was answered with [`Queued`](crate::Word::Queued): the relay's last word. Comes until
-    /// acknowledged, once to each device; in the history it stands with the message.
+    /// What became of a message: the relay's last word, of one that was answered with [`Queued`](crate::Word::Queued), or
+    /// that its time is up. Comes until acknowledged, once to each device; in the history it stands with the message.
     Outcome {
         /// The message's place.
         position: Position,
@@ -48,6 +50,27 @@ pub enum EventBody {
         recipient: Address,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// What the account sent to this peer was taken by a client of theirs, all of it up to there.
+    Delivered {
+        /// Who has it.
+        peer: Address,
+        /// The latest.
+        upto: Position,
+    },
+    /// What the account sent to this peer was read by a person, all of it up to there.
+    Displayed {
+        /// Who has read it.
+        peer: Address,
+        /// The latest.
+        upto: Position,
+    },
+    /// What this peer sent was read in a session of the account's, all of it up to there.
+    Read {
+        /// Who sent it.
+        peer: Address,
+        /// The latest.
+        upto: Position,
     },
     /// A buddy's presence, or the account's own as others see it.
     Presence {
@@ -95,7 +118,12 @@ impl EventBody {
                 buddy.name.len() + buddy.groups.iter().map(|group| group.len()).sum::<usize>()
             }
             EventBody::Outcome { outcome: Outcome::Failed { reason }, .. } => reason.len(),
-            EventBody::Outcome { outcome: Outcome::Relayed, .. }
+            EventBody::Amended(MessageAmended { amendment: Amendment::Edit(content), .. }) => content.size(),
+            EventBody::Outcome { outcome: Outcome::Relayed | Outcome::Expired, .. }
+            | EventBody::Amended(_)
+            | EventBody::Delivered { .. }
+            | EventBody::Displayed { .. }
+            | EventBody::Read { .. }
             | EventBody::SnapshotEnd
             | EventBody::Typing { .. }
             | EventBody::Parked { .. }
@@ -122,8 +150,44 @@ pub struct Message {
     pub copy: bool,
     /// What it carries.
     pub content: Content,
-    /// Of a message that a relay carries: what became of it; `None` while it is under way, and for all others.
+    /// What became of it, when it was given to a relay or could expire; `None` until that is known, and for all others.
     pub outcome: Option<Outcome>,
+    /// When its author last amended it; the content is what it says since.
+    pub amended: Option<Amended>,
+    /// When it is of no use any more to who has not taken it.
+    pub expires: Option<Timestamp>,
+    /// In the history, of one's own message: what is known of its recipient. `None` as long as nothing is.
+    pub receipt: Option<ReceiptState>,
+}
+
+/// What is known of the recipient of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReceiptState {
+    /// A client of theirs took it.
+    Delivered,
+    /// A person has read it.
+    Displayed,
+}
+
+/// What the author of a message did to it, as a session sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageAmended {
+    /// The place of this change in the log.
+    pub position: Position,
+    /// The message's place.
+    pub message_position: Position,
+    /// The message's id.
+    pub message_id: MessageId,
+    /// Whose message it is.
+    pub sender: Address,
+    /// Whom it was sent to.
+    pub recipient: Address,
+    /// When it was changed.
+    pub time: Timestamp,
+    /// Whether another session of the account's own did it.
+    pub copy: bool,
+    /// What was done.
+    pub amendment: Amendment,
 }
 
 /// Why a session ended.

@@ -49,28 +49,31 @@ mod wakeup;
 mod writer;
 
 pub use command::{
-    Actor, Answer, Answered, Command, Consumer, History, HistoryRequest, Listener, ListenerError, Receipt,
-    Roster, RosterEdit, Send, SessionOptions, SetPresence, Ticket,
+    Actor, Amend, Answer, Answered, Command, Consumer, Conversation, Conversations, ConversationsRequest,
+    History, HistoryRequest, Listener, ListenerError, Receipt, Roster, RosterEdit, Send, SessionOptions,
+    SetPresence, Ticket,
 };
 pub use dispatch::Batch;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
-pub use event::{EndReason, Event, EventBody, Message};
+pub use event::{EndReason, Event, EventBody, Message, MessageAmended, ReceiptState};
 pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
 pub use relay::{
-    Contents, Notice, Outgoing, Parcel, Relay, RelayedMessage, RosterSignal, Serves, Settlement, sent_at,
+    Amends, Contents, Notice, Outgoing, Parcel, Relay, RelayedMessage, RosterSignal, Serves, Settlement,
+    sent_at,
 };
 pub use session::Session;
 
 pub use rosterkit_core::address::{Address, Domain};
 pub use rosterkit_core::content::{Body, ChatState, Content};
 pub use rosterkit_core::delivery::limits::{Limits, Quota, Rate};
+pub use rosterkit_core::delivery::marks::Marks;
 pub use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
-pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences};
+pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences, Receipts};
 pub use rosterkit_core::presence::{Activity, Order, Presence, State};
 pub use rosterkit_core::roster::{Buddy, Op, Status, Subscription};
-pub use rosterkit_core::row::{Outcome, Word};
+pub use rosterkit_core::row::{Amended, Amendment, Outcome, Word};
 pub use rosterkit_core::time::Timestamp;
 pub use rosterkit_store as store;
 pub use rosterkit_store::{Anchor, Direction};

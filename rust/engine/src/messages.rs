@@ -1,7 +1,7 @@
 //! What the steps of the engine say to each other.
 
 use crate::answers::ReplyTo;
-use crate::command::Command;
+use crate::command::{Command, ConversationsRequest};
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::queue::Acks;
@@ -11,11 +11,13 @@ use crate::relay::{Notice, Parcel, Settlement};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::ChatState;
-use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
+use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Entry, Outcome, Row, Side};
+use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Pending, Write};
 use rosterkit_store::{HistoryQuery, Loaded, Reader};
 use std::collections::BTreeMap;
@@ -81,6 +83,8 @@ pub(crate) enum Signal {
     Outcome(Box<Settling>),
     /// An outside address knows something newer than this signal of an account.
     Superseded { pending: Box<Pending>, known: Position },
+    /// Marks of an account's conversation with a peer rose.
+    Marked { account: AddressId, peer: AddressId, address: Address, marks: Marks },
     /// The file holds rows of a deleted account still.
     Unswept(AddressId),
     /// A chat state.
@@ -154,7 +158,18 @@ pub(crate) enum Fetch {
     /// Rows of the outbox.
     Outbox { pair: PairKey, positions: Vec<Position> },
     /// Who a parcel is from, and which of its deliveries are known.
-    Deliveries { account: AddressId, origin: Address, ids: Vec<Option<Arc<str>>> },
+    Deliveries {
+        account: AddressId,
+        origin: Address,
+        ids: Vec<Option<Arc<str>>>,
+        amends: Vec<Option<MessageId>>,
+    },
+    /// A message that the account sent to this peer.
+    Own { account: AddressId, peer: Address, message_id: MessageId },
+    /// Rows of this shard's accounts whose time is up.
+    Expiring { shard: usize, upto: Timestamp },
+    /// Answered by the reader itself.
+    Conversations { account: AddressId, request: ConversationsRequest, reply: ReplyTo },
     /// Answered by the reader itself.
     History { query: HistoryQuery, peer: Option<Address>, reply: ReplyTo },
     /// Answered by the reader itself.
@@ -209,6 +224,11 @@ pub(crate) enum Fetched {
         account: AddressId,
         result: Result<FoundOrigin, Error>,
     },
+    Own {
+        account: AddressId,
+        result: Result<Option<Arc<Row>>, Error>,
+    },
+    Expiring(Result<FoundExpiring, Error>),
     Rows(FetchedRows),
     /// No rows when they cannot be read.
     Needed {
@@ -217,6 +237,22 @@ pub(crate) enum Fetched {
         rows: Option<Vec<(Position, Side)>>,
         complete: bool,
     },
+}
+
+/// Rows whose time is up.
+pub(crate) struct FoundExpiring {
+    pub(crate) due: Vec<Expired>,
+    /// When the next one's is.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// A row whose time is up.
+pub(crate) struct Expired {
+    /// Its place, when it is gone already.
+    pub(crate) position: Position,
+    pub(crate) row: Option<(Arc<Row>, RowAddresses)>,
+    /// What its sender knows.
+    pub(crate) marks: Marks,
 }
 
 pub(crate) enum FoundAccount {
@@ -241,6 +277,8 @@ pub(crate) struct FoundOrigin {
     pub(crate) minted: bool,
     /// Of each of the parcel's deliveries, whether it was accepted before.
     pub(crate) known: Vec<bool>,
+    /// Of each of the parcel's messages, where the one stands that it amends.
+    pub(crate) amended: Vec<Option<Position>>,
 }
 
 pub(crate) struct FetchedRows {

@@ -37,6 +37,9 @@ pub(crate) enum Slot {
     Presence(AddressId),
     Roster(AddressId),
     Typing(AddressId),
+    Delivered(AddressId),
+    Displayed(AddressId),
+    Read(AddressId),
     SnapshotEnd,
     Parked(u128),
     Resync,
@@ -222,6 +225,15 @@ impl SessionQueue {
 
     pub(crate) fn attachment(&self) -> u64 {
         self.attachment.load(Ordering::Relaxed)
+    }
+
+    /// Drops a row that is of no use any more, unless it was handed out. Says whether it was here.
+    pub(crate) fn drop_row(&self, position: Position) -> bool {
+        let mut inner = lock(&self.inner);
+        let Some(held) = &mut inner.held else { return false };
+        let before = held.rows.len();
+        held.rows.retain(|row| row.position != position);
+        held.rows.len() < before
     }
 
     /// How many more rows it takes.

@@ -7,16 +7,18 @@ use crate::command::{Answer, Roster};
 use crate::error::{Error, Result};
 use crate::import::{Ids, Plan};
 use crate::messages::{
-    Fetch, Fetched, FetchedRows, FoundAccount, FoundOrigin, FoundPeer, Job, RowAddresses, ToReader, ToShard,
-    ToWrite,
+    Expired, Fetch, Fetched, FetchedRows, FoundAccount, FoundExpiring, FoundOrigin, FoundPeer, Job,
+    RowAddresses, ToReader, ToShard, ToWrite,
 };
 use crate::readers::ReadConnection;
 use crate::shared::Shared;
 use crate::view;
 use rosterkit_core::address::Address;
-use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::row::Row;
+use rosterkit_core::time::Timestamp;
 use rosterkit_store::Reader as StoreReader;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 const MAX_BYTES: usize = 1 << 20;
 /// How many ids that are not on disk yet are kept before those that are by now are forgotten.
 const MAX_MINTED: usize = 16_384;
+/// How many rows whose time is up are dealt with at once.
+const EXPIRY_SLICE: usize = 128;
 /// How many rows of a sweep are looked up at once.
 const SWEEP_SLICE: usize = 512;
 
@@ -158,9 +162,19 @@ impl ReaderStep {
                 let result = self.store().and_then(|s| Ok(s.rows_at(&positions)?));
                 Fetched::Outbox { pair, asked: positions, result }
             }
-            Fetch::Deliveries { account, origin, ids } => {
-                let result = self.deliveries(account, &origin, &ids);
+            Fetch::Deliveries { account, origin, ids, amends } => {
+                let result = self.deliveries(account, &origin, &ids, &amends);
                 Fetched::Deliveries { account, result }
+            }
+            Fetch::Own { account, peer, message_id } => {
+                let result = self.connection().and_then(|c| c.own_message(account, &peer, message_id));
+                Fetched::Own { account, result }
+            }
+            Fetch::Expiring { shard, upto } => Fetched::Expiring(self.expiring(shard, upto)),
+            Fetch::Conversations { account, request, reply } => {
+                let result = self.connection().and_then(|c| c.conversations(account, request));
+                reply.answer(result.map(Answer::Conversations));
+                return None;
             }
             Fetch::History { query, peer, reply } => {
                 let result = self.connection().and_then(|connection| connection.history(query, peer));
@@ -203,6 +217,7 @@ impl ReaderStep {
         account: AddressId,
         origin: &Address,
         ids: &[Option<Arc<str>>],
+        amends: &[Option<MessageId>],
     ) -> Result<FoundOrigin> {
         let (id, minted) = self.id_of(origin)?;
         let store = self.store()?;
@@ -210,7 +225,35 @@ impl ReaderStep {
             Some(delivery) => Ok(store.is_delivered(id, account, delivery)?),
             None => Ok(false),
         });
-        Ok(FoundOrigin { id, minted, known: known.collect::<Result<_>>()? })
+        let known = known.collect::<Result<_>>()?;
+        let connection = self.connection()?;
+        let amended = amends.iter().map(|of| match of {
+            Some(of) => Ok(connection.message_of(account, (id, id), *of)?.map(|row| row.position)),
+            None => Ok(None),
+        });
+        Ok(FoundOrigin { id, minted, known, amended: amended.collect::<Result<_>>()? })
+    }
+
+    /// Rows of a shard's accounts whose time is up, and when the next one's is.
+    fn expiring(&mut self, shard: usize, upto: Timestamp) -> Result<FoundExpiring> {
+        let shared = Arc::clone(&self.shared);
+        let theirs = |recipient: AddressId| shared.shard_of(recipient) == shard;
+        let connection = self.connection()?;
+        let mut all = connection.store.expiring(Timestamp(i64::MAX), &theirs, EXPIRY_SLICE + 1)?;
+        let due: Vec<_> = all.extract_if(.., |row| row.time <= upto).take(EXPIRY_SLICE).collect();
+        let next = all.first().map(|row| row.time);
+        let mut found = Vec::with_capacity(due.len());
+        for expiring in due {
+            let position = expiring.position;
+            let row = connection.store.rows_at(&[position])?;
+            let row = connection.named(row)?.pop();
+            let marks = match &row {
+                Some((row, _)) => connection.store.marks(row.entry.sender, row.entry.recipient)?,
+                None => Marks::default(),
+            };
+            found.push(Expired { position, row, marks });
+        }
+        Ok(FoundExpiring { due: found, next })
     }
 
     /// The id of an address, and whether it is not on disk yet.

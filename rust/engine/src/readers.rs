@@ -1,16 +1,19 @@
 //! Reading from the store: rows with the addresses their ids stand for, and the connections that plain calls borrow, so that
 //! what only reads is read on its caller's thread, beside everything else.
-use crate::command::{History, HistoryRequest};
+use crate::command::{Conversation, Conversations, ConversationsRequest, History, HistoryRequest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::ReceiptState;
 use crate::messages::RowAddresses;
 use crate::sync::{Condvar, Mutex, lock, wait};
 use crate::view;
 use rosterkit_core::address::Address;
-use rosterkit_core::id::AddressId;
+use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::row::Row;
-use rosterkit_store::{HistoryQuery, Reader as StoreReader};
+use rosterkit_core::row::{Entry, Row};
+use rosterkit_store::{Anchor, Direction, HistoryQuery, Reader as StoreReader};
 use rustc_hash::FxHashMap;
+use std::collections::hash_map;
 use std::sync::Arc;
 
 /// How many texts of ids a connection keeps.
@@ -34,11 +37,26 @@ pub(crate) fn history_query(
     request: HistoryRequest,
 ) -> Result<(HistoryQuery, Option<Address>)> {
     let HistoryRequest { peer, anchor, direction, limit } = request;
-    if limit == 0 || limit > MAX_PAGE {
-        let what = format!("a page has 1 to {MAX_PAGE} messages, not {limit}");
-        return Err(Refusal::InvalidArgument(what).into());
-    }
+    check_page(limit)?;
     Ok((HistoryQuery { account, peer: None, anchor, direction, limit }, peer.map(|peer| peer.bare())))
+}
+
+fn check_page(limit: usize) -> Result<()> {
+    if limit == 0 || limit > MAX_PAGE {
+        return Err(
+            Refusal::InvalidArgument(format!("a page has 1 to {MAX_PAGE} entries, not {limit}")).into()
+        );
+    }
+    Ok(())
+}
+
+/// What these marks say of one's own message at this place.
+fn receipt(position: Position, marks: Marks) -> Option<ReceiptState> {
+    match position {
+        position if position <= marks.displayed => Some(ReceiptState::Displayed),
+        position if position <= marks.delivered => Some(ReceiptState::Delivered),
+        _ => None,
+    }
 }
 
 impl ReadConnection {
@@ -56,12 +74,102 @@ impl ReadConnection {
             }
         }
         let page = self.store.history(&query)?;
-        let messages = self
-            .named(page.rows)?
-            .into_iter()
-            .filter_map(|(row, addresses)| view::message(&row, &addresses, row.entry.sender == query.account))
-            .collect();
+        let mut marks = FxHashMap::default();
+        let mut messages = Vec::with_capacity(page.rows.len());
+        for (row, addresses) in self.named(page.rows)? {
+            let Entry { sender, recipient, .. } = row.entry;
+            let is_own = sender == query.account;
+            let Some(mut message) = view::message(&row, &addresses, is_own) else {
+                continue;
+            };
+            if is_own {
+                let marks = match marks.entry(recipient) {
+                    hash_map::Entry::Occupied(known) => *known.get(),
+                    hash_map::Entry::Vacant(unknown) => {
+                        *unknown.insert(self.store.marks(query.account, recipient)?)
+                    }
+                };
+                message.receipt = receipt(row.position, marks);
+            }
+            messages.push(message);
+        }
         Ok(History { messages, complete: page.complete })
+    }
+
+    /// A page of an account's conversations.
+    pub(crate) fn conversations(
+        &mut self,
+        account: AddressId,
+        request: ConversationsRequest,
+    ) -> Result<Conversations> {
+        let ConversationsRequest { before, limit } = request;
+        check_page(limit)?;
+        let mut conversations = Vec::new();
+        for (peer, position) in self.store.latest_of_peers(account, before.unwrap_or(Position::MAX))? {
+            let query = HistoryQuery {
+                account,
+                peer: Some(peer),
+                anchor: Anchor::End,
+                direction: Direction::Older,
+                limit: 1,
+            };
+            // With some there was more than messages: requests, receipts.
+            let Some(latest) = self.history(query, None)?.messages.pop() else {
+                continue;
+            };
+            if conversations.len() == limit {
+                return Ok(Conversations { conversations, complete: false });
+            }
+            let marks = self.store.marks(account, peer)?;
+            let unread = self.unread(account, peer, marks.read, position)?;
+            let peer = if latest.copy { latest.recipient.bare() } else { latest.sender.bare() };
+            conversations.push(Conversation { peer, position, latest, unread, marks });
+        }
+        Ok(Conversations { conversations, complete: true })
+    }
+
+    /// How many messages of a peer's are above the account's mark.
+    fn unread(
+        &mut self,
+        account: AddressId,
+        peer: AddressId,
+        read: Position,
+        latest: Position,
+    ) -> Result<u32> {
+        if latest <= read {
+            return Ok(0);
+        }
+        let (anchor, direction) = (Anchor::Row(read), Direction::Newer);
+        let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: MAX_PAGE };
+        let rows = self.store.history(&query)?.rows;
+        Ok(rows.iter().filter(|row| row.entry.sender == peer).count() as u32)
+    }
+
+    /// A message that the account sent to a peer.
+    pub(crate) fn own_message(
+        &mut self,
+        account: AddressId,
+        peer: &Address,
+        message_id: MessageId,
+    ) -> Result<Option<Arc<Row>>> {
+        match self.store.address_id(peer)? {
+            Some(peer) => self.message_of(account, (peer, account), message_id),
+            None => Ok(None),
+        }
+    }
+
+    /// A message between an account and a peer, when it is one of the latest of the account's history with them.
+    pub(crate) fn message_of(
+        &mut self,
+        account: AddressId,
+        (peer, author): (AddressId, AddressId),
+        message_id: MessageId,
+    ) -> Result<Option<Arc<Row>>> {
+        let (anchor, direction) = (Anchor::End, Direction::Older);
+        let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: MAX_PAGE };
+        let mut rows = self.store.history(&query)?.rows;
+        let is_it = |row: &Arc<Row>| row.entry.message_id == message_id && row.entry.sender == author;
+        Ok(rows.iter().rposition(is_it).map(|at| rows.swap_remove(at)))
     }
 
     /// The rows with the addresses their ids stand for.

@@ -1,7 +1,8 @@
 //! A session, as its holder has it.
 
 use crate::command::{
-    Answer, Command, HistoryRequest, Listener, Receipt, Roster, RosterEdit, Send, SetPresence,
+    Amend, Answer, Command, Conversations, ConversationsRequest, HistoryRequest, Listener, Receipt, Roster,
+    RosterEdit, Send, SetPresence,
 };
 use crate::dispatch::{BATCH, deliver, only_the_end_follows};
 use crate::engine::Handle;
@@ -13,7 +14,7 @@ use crate::queue::SessionQueue;
 use crate::readers::history_query;
 use crate::shared::Shared;
 use rosterkit_core::address::Address;
-use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
 use rosterkit_core::presence::{Activity, Presence};
 use rosterkit_core::roster::Op;
@@ -73,17 +74,12 @@ impl Session {
 
     /// Sends a text. Returns when it is on disk.
     pub fn send(&self, recipient: &Address, text: &str) -> Result<Receipt> {
-        self.send_message(Send {
-            recipient: recipient.clone(),
-            content: Content::text(text),
-            client_id: None,
-        })
+        self.send_message(Send::text(recipient, text))
     }
 
     /// Sends a text under a name of the client's own: repeating it with the same `client_id` sends nothing twice.
     pub fn send_once(&self, recipient: &Address, text: &str, client_id: ClientId) -> Result<Receipt> {
-        let content = Content::text(text);
-        self.send_message(Send { recipient: recipient.clone(), content, client_id: Some(client_id) })
+        self.send_message(Send { client_id: Some(client_id), ..Send::text(recipient, text) })
     }
 
     /// Sends a message.
@@ -92,6 +88,20 @@ impl Session {
             Answer::Receipt(receipt) => Ok(receipt),
             _ => Err(unexpected()),
         }
+    }
+
+    /// Changes a message that the account sent, or takes it back.
+    pub fn amend(&self, amend: Amend) -> Result<Receipt> {
+        match self.call(Command::Amend(amend))? {
+            Answer::Receipt(receipt) => Ok(receipt),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The account's people have read what this peer sent, up to there. Returns when that is on disk; marks only ever
+    /// rise. The peer learns it as [`Receipts`](crate::Receipts) say.
+    pub fn mark_read(&self, peer: &Address, upto: Position) -> Result<()> {
+        self.done(Command::MarkRead { peer: peer.clone(), upto })
     }
 
     /// Tells somebody that the person is typing, or has stopped. Goes to sessions that are there now and nowhere else.
@@ -109,6 +119,18 @@ impl Session {
         // What a relaxed engine has told and not written is written first.
         match self.call(Command::ReadHistory(request))? {
             Answer::History(history) => Ok(history),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads a page of the account's conversations, the latest first, on this thread.
+    pub fn conversations(&self, request: ConversationsRequest) -> Result<Conversations> {
+        let Inner { shared, queue, account, .. } = &*self.inner;
+        if shared.options.durability == Durability::Full {
+            return Handle(shared).read(queue, |connection| connection.conversations(*account, request));
+        }
+        match self.call(Command::ReadConversations(request))? {
+            Answer::Conversations(conversations) => Ok(conversations),
             _ => Err(unexpected()),
         }
     }

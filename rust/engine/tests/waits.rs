@@ -36,7 +36,7 @@ fn session(engine: &Engine, consumer: Consumer) -> Session {
 }
 
 fn to_bob(text: &str) -> Send {
-    Send { recipient: account("bob"), content: Content::text(text), client_id: None }
+    Send { recipient: account("bob"), content: Content::text(text), client_id: None, expires: None }
 }
 
 fn say(engine: &Engine, text: &str) {

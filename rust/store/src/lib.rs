@@ -17,6 +17,7 @@ pub use error::{CommitError, StoreError};
 
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, ClientId, Position};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::Buddy;
@@ -166,6 +167,25 @@ pub trait Reader: Send {
     /// How far another engine's file was taken in.
     fn seen(&mut self, file_generation: u64) -> Result<Option<Position>, StoreError>;
 
+    /// The account's peers and the latest row that either side of each still needs or keeps, newest first, of those whose
+    /// latest row is below `before`.
+    fn latest_of_peers(
+        &mut self,
+        account: AddressId,
+        before: Position,
+    ) -> Result<Vec<(AddressId, Position)>, StoreError>;
+
+    /// What an account knows of its conversation with a peer.
+    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError>;
+
+    /// Rows whose time is up by then, of these recipients, earliest first.
+    fn expiring(
+        &mut self,
+        upto: Timestamp,
+        of: &dyn Fn(AddressId) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Expiring>, StoreError>;
+
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;
 
@@ -198,6 +218,17 @@ pub struct Loaded {
     pub unclaimed: Vec<UnclaimedRow>,
     /// The highest row of the account, of either side.
     pub last: Position,
+}
+
+/// A row whose time will be up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// When.
+    pub time: Timestamp,
+    /// Its place.
+    pub position: Position,
+    /// Whose it is to take.
+    pub recipient: AddressId,
 }
 
 /// What is remembered of an unclaimed row.

@@ -3,11 +3,12 @@
 //! Opening it again finds the data: it lives as long as the [`MemoryStore`]. Nothing is lost, nothing fails.
 
 use crate::{
-    Anchor, Checkpointer, CommitError, Direction, Facts, HistoryPage, HistoryQuery, Item, Loaded, Opened,
-    Reader, Store, StoreError, UnclaimedRow, Writer,
+    Anchor, Checkpointer, CommitError, Direction, Expiring, Facts, HistoryPage, HistoryQuery, Item, Loaded,
+    Opened, Reader, Store, StoreError, UnclaimedRow, Writer,
 };
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, ClientId, Position};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::preferences::Overrides;
@@ -42,6 +43,8 @@ struct Data {
     pending: BTreeMap<(Position, Address), Pending>,
     client_ids: BTreeMap<(AddressId, Position), ClientIdEntry>,
     outbox: BTreeSet<Position>,
+    marks: BTreeMap<(AddressId, AddressId), Marks>,
+    expiries: BTreeMap<Position, (Timestamp, AddressId)>,
     seen: BTreeMap<u64, Position>,
     sent: Position,
     file_generation: u64,
@@ -144,6 +147,24 @@ impl Data {
                     self.outbox.insert(row.position);
                     self.sent = self.sent.max(row.position);
                 }
+                if let Some(expires) = row.entry.expires {
+                    self.expiries.insert(row.position, (expires, row.entry.recipient));
+                }
+            }
+            Write::Amend { position, amendment, time } => {
+                if let Some(row) = self.log.get_mut(position) {
+                    row.entry.amend(amendment, *time);
+                }
+            }
+            Write::Outcome { position, outcome } => {
+                if let Some(row) = self.log.get_mut(position) {
+                    row.entry.outcome = Some(outcome.clone());
+                }
+            }
+            Write::ExpiryDone(position) => drop(self.expiries.remove(position)),
+            Write::Marks { account, peer, marks } => {
+                let known = self.marks.entry((*account, *peer)).or_default();
+                *known = known.joined(*marks);
             }
             Write::Address { id, address } => {
                 if self.live(address).is_some_and(|live| live != *id) {
@@ -168,6 +189,7 @@ impl Data {
                 self.client_ids.retain(|(account, _), _| account != id);
                 self.credentials.retain(|(account, _), _| account != id);
                 self.files.retain(|(account, _), _| account != id);
+                self.marks.retain(|(account, _), _| account != id);
                 if let Some((_, live)) = self.addresses.get_mut(id) {
                     *live = false;
                 }
@@ -446,6 +468,44 @@ impl Reader for Part {
 
     fn seen(&mut self, file_generation: u64) -> Result<Option<Position>, StoreError> {
         Ok(lock(&self.data).seen.get(&file_generation).copied())
+    }
+
+    fn latest_of_peers(
+        &mut self,
+        account: AddressId,
+        before: Position,
+    ) -> Result<Vec<(AddressId, Position)>, StoreError> {
+        let data = lock(&self.data);
+        let mut latest = BTreeMap::new();
+        for row in data.needed_rows(account, Position::ZERO, Position::MAX) {
+            let sent = row.entry.sender == account;
+            latest.insert(if sent { row.entry.recipient } else { row.entry.sender }, row.position);
+        }
+        let mut latest: Vec<_> = latest.into_iter().filter(|(_, position)| *position < before).collect();
+        latest.sort_unstable_by_key(|(_, position)| std::cmp::Reverse(*position));
+        Ok(latest)
+    }
+
+    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
+        Ok(lock(&self.data).marks.get(&(account, peer)).copied().unwrap_or_default())
+    }
+
+    fn expiring(
+        &mut self,
+        upto: Timestamp,
+        of: &dyn Fn(AddressId) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Expiring>, StoreError> {
+        let data = lock(&self.data);
+        let mut rows: Vec<Expiring> = data
+            .expiries
+            .iter()
+            .map(|(&position, &(time, recipient))| Expiring { time, position, recipient })
+            .filter(|row| row.time <= upto && of(row.recipient))
+            .collect();
+        rows.sort_unstable_by_key(|row| (row.time, row.position));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {

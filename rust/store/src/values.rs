@@ -6,9 +6,9 @@ use rosterkit_core::address::Address;
 use rosterkit_core::content::{Body, Content};
 use rosterkit_core::delivery::claims::Claims;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
-use rosterkit_core::preferences::{AcceptedSenders, Overrides};
+use rosterkit_core::preferences::{AcceptedSenders, Overrides, Receipts};
 use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
-use rosterkit_core::row::{Entry, Kind, Outcome, Word};
+use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Outcome, Word};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::ClientIdEntry;
 use std::sync::Arc;
@@ -35,16 +35,13 @@ pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
         out.bytes(7, &entry.fingerprint.to_le_bytes());
     }
     match &entry.kind {
-        Kind::Message(Content { body, extensions }) => {
-            match body {
-                Body::Text(text) => out.text(8, text),
-                Body::Data { media_type, bytes } => {
-                    out.text(9, media_type);
-                    out.bytes(10, bytes);
-                }
-            }
-            if !extensions.is_empty() {
-                out.bytes(11, extensions);
+        Kind::Message(content) => encode_content(&mut out, content),
+        Kind::Amendment { of, of_id, amendment } => {
+            out.number(17, of.0);
+            out.bytes(18, of_id.0.as_bytes());
+            match amendment {
+                Amendment::Edit(content) => encode_content(&mut out, content),
+                Amendment::Retract => out.bytes(19, &[]),
             }
         }
         Kind::BuddyRequest { note } => out.text(12, note),
@@ -56,10 +53,36 @@ pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
     if let Some(outcome) = &entry.outcome {
         out.bytes(15, &encode_outcome(outcome));
     }
+    if let Some(amended) = entry.amended {
+        let (tag, time) = match amended {
+            Amended::Edited(time) => (20, time),
+            Amended::Retracted(time) => (21, time),
+        };
+        out.number(tag, zigzag(time.0));
+    }
+    if let Some(expires) = entry.expires {
+        out.number(22, zigzag(expires.0));
+    }
     let mut body = out.finish(&entry.unknown);
     let crc = row_crc(position, entry.sender, entry.recipient, &body);
     body.extend_from_slice(&crc.to_le_bytes());
     body
+}
+
+fn encode_content(out: &mut Encoder, content: &Content) {
+    match &content.body {
+        Body::Text(text) => out.text(8, text),
+        Body::Data { media_type, bytes } => {
+            out.text(9, media_type);
+            out.bytes(10, bytes);
+        }
+    }
+    if !content.extensions.is_empty() {
+        out.bytes(11, &content.extensions);
+    }
+    if let Some(id) = content.reply_to {
+        out.bytes(16, id.0.as_bytes());
+    }
 }
 
 pub(crate) fn decode_row(
@@ -77,29 +100,28 @@ pub(crate) fn decode_row(
     let mut fields = Decoder::new(body, FORMAT)?;
     let (mut message_id, mut time, mut word, mut device, mut instance) = (None, None, None, None, None);
     let (mut client_id, mut fingerprint) = (None, 0);
-    let (mut kind, mut media_type) = (None, None);
+    let (mut kind, mut body_of, mut media_type) = (None, None, None);
     let (mut of, mut settled) = (None, None);
-    let mut extensions: Arc<[u8]> = Arc::default();
+    let (mut amends, mut amends_id, mut retracts) = (None, None, false);
+    let (mut amended, mut expires) = (None, None);
+    let (mut extensions, mut reply_to): (Arc<[u8]>, _) = (Arc::default(), None);
+    let time_of = |bytes| Ok(Timestamp(unzigzag(number(bytes)?)));
+    let id_of =
+        |bytes| uuid::Uuid::from_slice(bytes).map(MessageId).map_err(|_| Malformed("an id of a message"));
     while let Some((tag, bytes)) = fields.next()? {
         match tag {
-            1 => message_id = uuid::Uuid::from_slice(bytes).ok().map(MessageId),
-            2 => time = Some(Timestamp(unzigzag(number(bytes)?))),
+            1 => message_id = Some(id_of(bytes)?),
+            2 => time = Some(time_of(bytes)?),
             3 => word = Some(word_of(number(bytes)?)?),
             4 => device = Some(DeviceNumber(number(bytes)? as u32)),
             5 => instance = Some(Arc::from(text(bytes)?)),
             6 => client_id = Some(ClientId::new(text(bytes)?).map_err(|_| Malformed("a client id"))?),
             7 => fingerprint = u64::from_le_bytes(bytes.try_into().map_err(|_| Malformed("a fingerprint"))?),
-            8 => {
-                kind = Some(Kind::Message(Content {
-                    body: Body::Text(text(bytes)?.into()),
-                    extensions: Arc::default(),
-                }))
-            }
+            8 => body_of = Some(Body::Text(text(bytes)?.into())),
             9 => media_type = Some(Arc::<str>::from(text(bytes)?)),
             10 => {
                 let media_type = media_type.take().ok_or(Malformed("data without a media type"))?;
-                let body = Body::Data { media_type, bytes: bytes.into() };
-                kind = Some(Kind::Message(Content { body, extensions: Arc::default() }));
+                body_of = Some(Body::Data { media_type, bytes: bytes.into() });
             }
             11 => extensions = bytes.into(),
             12 => kind = Some(Kind::BuddyRequest { note: text(bytes)?.into() }),
@@ -109,13 +131,28 @@ pub(crate) fn decode_row(
                 kind = Some(Kind::Outcome { of, outcome: decode_outcome(bytes)? });
             }
             15 => settled = Some(decode_outcome(bytes)?),
+            16 => reply_to = Some(id_of(bytes)?),
+            17 => amends = Some(Position(number(bytes)?)),
+            18 => amends_id = Some(id_of(bytes)?),
+            19 => retracts = true,
+            20 => amended = Some(Amended::Edited(time_of(bytes)?)),
+            21 => amended = Some(Amended::Retracted(time_of(bytes)?)),
+            22 => expires = Some(time_of(bytes)?),
             _ => fields.keep(tag, bytes),
         }
     }
-    let mut kind = kind.ok_or(Malformed("a row of a kind that this version does not know"))?;
-    if let Kind::Message(content) = &mut kind {
-        content.extensions = extensions;
-    }
+    let content = body_of.map(|body| Content { body, extensions, reply_to });
+    let kind = match (kind, amends.zip(amends_id), content) {
+        (Some(kind), _, _) => kind,
+        (None, Some((of, of_id)), Some(content)) => {
+            Kind::Amendment { of, of_id, amendment: Amendment::Edit(content) }
+        }
+        (None, Some((of, of_id)), None) if retracts => {
+            Kind::Amendment { of, of_id, amendment: Amendment::Retract }
+        }
+        (None, None, Some(content)) => Kind::Message(content),
+        _ => return Err(Malformed("a row of a kind that this version does not know")),
+    };
     Ok(Entry {
         sender,
         recipient,
@@ -128,6 +165,8 @@ pub(crate) fn decode_row(
         word: word.ok_or(Malformed("a row without its answer"))?,
         kind,
         outcome: settled,
+        amended,
+        expires,
         unknown: fields.into_unknown(),
     })
 }
@@ -146,6 +185,7 @@ fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     match outcome {
         Outcome::Relayed => vec![1],
         Outcome::Failed { reason } => [&[2], reason.as_bytes()].concat(),
+        Outcome::Expired => vec![3],
     }
 }
 
@@ -153,6 +193,7 @@ fn decode_outcome(bytes: &[u8]) -> Result<Outcome, Malformed> {
     match bytes.split_first() {
         Some((1, _)) => Ok(Outcome::Relayed),
         Some((2, reason)) => Ok(Outcome::Failed { reason: text(reason)?.into() }),
+        Some((3, _)) => Ok(Outcome::Expired),
         _ => Err(Malformed("an outcome that this version does not know")),
     }
 }
@@ -312,8 +353,14 @@ pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
 }
 
 pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
-    let Overrides { accepted_senders, offline_storage, keep_history, deliver_to_devices, max_roster_items } =
-        overrides;
+    let Overrides {
+        accepted_senders,
+        offline_storage,
+        keep_history,
+        deliver_to_devices,
+        max_roster_items,
+        receipts,
+    } = overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
         let number = match accepted {
@@ -331,6 +378,14 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
     }
     if let Some(max) = max_roster_items {
         out.number(5, u64::from(*max));
+    }
+    if let Some(receipts) = receipts {
+        let number = match receipts {
+            Receipts::All => 1,
+            Receipts::Delivered => 2,
+            Receipts::Nothing => 3,
+        };
+        out.number(6, number);
     }
     out.finish(&[])
 }
@@ -355,6 +410,14 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
             3 => overrides.keep_history = flag,
             4 => overrides.deliver_to_devices = flag,
             5 => overrides.max_roster_items = Some(number as u32),
+            6 => {
+                overrides.receipts = Some(match number {
+                    1 => Receipts::All,
+                    2 => Receipts::Delivered,
+                    3 => Receipts::Nothing,
+                    _ => return Err(Malformed("a policy that this version does not know")),
+                });
+            }
             _ => {}
         }
     }

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use rosterkit_core::account::{Cursor, Progress, Record};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::Content;
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, ClientId, DeviceNumber, MessageId, Position};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::{Buddy, Op as RosterOp, Signal};
-use rosterkit_core::row::{Entry, Kind, Outcome, Side, Sides, Word};
+use rosterkit_core::row::{Amendment, Entry, Kind, Outcome, Side, Sides, Word};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{Credential, File, OWN, Pending, Write};
 use rosterkit_store::memory::MemoryStore;
@@ -24,6 +25,9 @@ enum Step {
     Append { sender: usize, recipient: usize, histories: u8, client_id: bool, time: i64, request: bool },
     Clear { row: usize, side: bool },
     Relay { row: usize, failed: bool },
+    Amend { row: usize, retract: bool },
+    Expire(usize),
+    Mark { account: usize, peer: usize, marks: [u64; 3] },
     Deliver { origin: usize, recipient: usize, number: u8 },
     Claim { account: usize, row: usize },
     Buddy { account: usize, peer: usize },
@@ -45,6 +49,10 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         5 => (0usize..60, any::<bool>()).prop_map(|(row, side)| Step::Clear { row, side }),
         2 => (0usize..60, any::<bool>()).prop_map(|(row, failed)| Step::Relay { row, failed }),
+        2 => (0usize..60, any::<bool>()).prop_map(|(row, retract)| Step::Amend { row, retract }),
+        1 => (0usize..60).prop_map(Step::Expire),
+        1 => (user.clone(), user.clone(), [0u64..60, 0u64..60, 0u64..60])
+            .prop_map(|(account, peer, marks)| Step::Mark { account, peer, marks }),
         1 => (user.clone(), user.clone(), 0u8..3)
             .prop_map(|(origin, recipient, number)| Step::Deliver { origin, recipient, number }),
         2 => (user.clone(), 0usize..60).prop_map(|(account, row)| Step::Claim { account, row }),
@@ -56,6 +64,10 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<bool>().prop_map(|all| Step::Index { all }),
         1 => Just(Step::Reopen),
     ]
+}
+
+fn amendment(text: &str, retract: bool) -> Amendment {
+    if retract { Amendment::Retract } else { Amendment::Edit(Content::text(text)) }
 }
 
 fn address(user: usize) -> Address {
@@ -93,6 +105,7 @@ struct Suite {
     serial: u64,
     next: u64,
     rows: Vec<Position>,
+    messages: Vec<Position>,
     pending: Vec<(Position, Address)>,
     number: u64,
     _directory: tempfile::TempDir,
@@ -109,6 +122,7 @@ impl Suite {
             serial: 1,
             next: 1,
             rows: Vec::new(),
+            messages: Vec::new(),
             pending: Vec::new(),
             number: 0,
             _directory: directory,
@@ -148,26 +162,34 @@ impl Suite {
                 let text = format!("row {}", self.number);
                 let kind = match request {
                     true => Kind::BuddyRequest { note: text.as_str().into() },
-                    false => Kind::Message(Content::text(&text)),
+                    false if time % 11 == 0 => Kind::Amendment {
+                        of: Position(time as u64),
+                        of_id: MessageId::new(time, [8; 10]),
+                        amendment: amendment(&text, time % 2 == 0),
+                    },
+                    false => Kind::Message(Content {
+                        reply_to: (time % 4 == 0).then(|| MessageId::new(time, [9; 10])),
+                        ..Content::text(&text)
+                    }),
                 };
+                let id = MessageId::new(self.number as i64, [7; 10]);
                 let entry = Entry {
-                    sender: self.ids[sender],
-                    recipient: self.ids[recipient],
-                    message_id: MessageId::new(self.number as i64, [7; 10]),
-                    time: Timestamp(time),
                     device: (time % 3 == 0).then_some(DeviceNumber(3)),
                     instance: (time % 2 == 0).then(|| "here".into()),
                     client_id: client_id.then(|| ClientId::new(&format!("c{}", self.number)).unwrap()),
                     fingerprint: if client_id { self.number } else { 0 },
                     word: [Word::Stored, Word::Delivered, Word::Queued][time as usize % 3],
-                    kind,
-                    outcome: None,
+                    expires: (time % 7 == 0).then_some(Timestamp(time * 2)),
                     // A field of a later version: kept as it is.
                     unknown: if time % 5 == 0 { vec![99, 2, 1, 2] } else { Vec::new() },
+                    ..Entry::new(self.ids[sender], self.ids[recipient], id, Timestamp(time), kind)
                 };
                 let sides = Sides::new(histories & 1 != 0, histories & 2 != 0);
                 let position = self.write(vec![Write::append(entry, sides)]);
                 self.rows.push(position);
+                if !request && time % 11 != 0 {
+                    self.messages.push(position);
+                }
             }
             Step::Clear { row, side } => {
                 let Some(&position) = self.rows.get(row) else {
@@ -182,6 +204,24 @@ impl Suite {
                 };
                 let failed = failed.then(|| Outcome::Failed { reason: "nobody is there".into() });
                 self.write(vec![Write::Relayed { position, outcome: failed.unwrap_or(Outcome::Relayed) }]);
+            }
+            Step::Amend { row, retract } => {
+                let Some(&position) = self.messages.get(row) else {
+                    return;
+                };
+                let amendment = amendment(&format!("later {}", self.number), retract);
+                self.write(vec![Write::Amend { position, amendment, time: Timestamp(self.number as i64) }]);
+            }
+            Step::Expire(row) => {
+                let Some(&position) = self.rows.get(row) else {
+                    return;
+                };
+                self.write(vec![Write::ExpiryDone(position)]);
+            }
+            Step::Mark { account, peer, marks } => {
+                let [read, delivered, displayed] = marks.map(Position);
+                let marks = Marks { read, delivered, displayed };
+                self.write(vec![Write::Marks { account: self.ids[account], peer: self.ids[peer], marks }]);
             }
             Step::Deliver { origin, recipient, number } => {
                 self.write(vec![Write::Delivery {
@@ -288,6 +328,15 @@ impl Suite {
             out += &format!("{:?}\n", reader.buddies(id, Position(next / 2)).unwrap());
             out += &format!("{:?}{:?}\n", reader.files(id).unwrap(), reader.file(id, "profile.vcf").unwrap());
             out += &format!("{:?}\n", reader.credentials(id).unwrap());
+            for before in [Position(next / 2), Position::MAX] {
+                out += &format!("{:?}\n", reader.latest_of_peers(id, before).unwrap());
+            }
+            let marks = ids.iter().map(|peer| reader.marks(id, *peer).unwrap());
+            out += &format!("{:?}\n", marks.collect::<Vec<_>>());
+            for (upto, limit) in [(20, 2), (100, 100)] {
+                let expiring = reader.expiring(Timestamp(upto), &|recipient| recipient == id, limit);
+                out += &format!("{:?}\n", expiring.unwrap());
+            }
             for number in 0..3 {
                 let known = |from: &AddressId| reader.is_delivered(*from, id, &format!("d{number}")).unwrap();
                 out += &format!("{:?}\n", ids.iter().map(known).collect::<Vec<_>>());

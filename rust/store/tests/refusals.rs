@@ -5,7 +5,7 @@ use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::Content;
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::preferences::Overrides;
-use rosterkit_core::row::{Entry, Kind, Sides, Word};
+use rosterkit_core::row::{Entry, Kind, Sides};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Write;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
@@ -19,20 +19,8 @@ fn make(path: &Path) {
     let id = AddressId::new(1, 1);
     writes.push(Write::Address { id, address: Address::account("a@example.org").unwrap() });
     for number in 0..50 {
-        let entry = Entry {
-            sender: id,
-            recipient: id,
-            message_id: MessageId::new(number, [1; 10]),
-            time: Timestamp(number),
-            device: None,
-            instance: None,
-            client_id: None,
-            fingerprint: 0,
-            word: Word::Stored,
-            kind: Kind::Message(Content::text(&"x".repeat(200))),
-            outcome: None,
-            unknown: Vec::new(),
-        };
+        let message = Kind::Message(Content::text(&"x".repeat(200)));
+        let entry = Entry::new(id, id, MessageId::new(number, [1; 10]), Timestamp(number), message);
         let mut write = Write::append(entry, Sides::new(true, true));
         write.place(Position(open.facts.first_position.0 + number as u64));
         writes.push(write);

@@ -147,18 +147,9 @@ fn row(position: Position, sender: AddressId, recipient: AddressId) -> Row {
     let (content, time, mut random) = (Content::text(BODY), age(), [0; 10]);
     random[..8].copy_from_slice(&position.0.to_le_bytes());
     let entry = Entry {
-        sender,
-        recipient,
-        message_id: MessageId::new(time.0, random),
-        time,
-        device: None,
-        instance: None,
         client_id: Some(client_id(&format!("p{:015}", position.0))),
         fingerprint: content.hash64(),
-        word: Word::Stored,
-        kind: Kind::Message(content),
-        outcome: None,
-        unknown: Vec::new(),
+        ..Entry::new(sender, recipient, MessageId::new(time.0, random), time, Kind::Message(content))
     };
     Row { position, sides: Sides::new(true, true), entry }
 }

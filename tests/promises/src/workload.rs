@@ -59,6 +59,7 @@ impl Sent {
             recipient: address(self.recipient),
             content: Content::text(&format!("message {} of user{}", self.number, self.sender)),
             client_id: Some(ClientId::new(&format!("c{}", self.number)).unwrap()),
+            expires: None,
         };
         (Actor { account: address(self.sender), session: None }, Command::Send(send))
     }

@@ -172,13 +172,8 @@ fn call_every_relay_function(engine: &Engine) -> [&'static str; 16] {
     let relay = engine.open_relay(Serves::Everything).unwrap();
     let eve = Address::account("eve@example.com").unwrap();
     relay.connect();
-    let message = RelayedMessage {
-        delivery_id: Some("1".into()),
-        id: None,
-        instance: None,
-        time: None,
-        content: Content::text("from outside"),
-    };
+    let content = Content::text("from outside");
+    let message = RelayedMessage { delivery_id: Some("1".into()), ..RelayedMessage::new(content) };
     let contents = Contents::Messages(vec![message]);
     let parcel = Parcel { sender: eve.clone(), recipient: account("carol"), contents };
     assert_eq!(relay.receive(parcel.clone()).unwrap(), [Settlement::Relayed]);

@@ -3,4 +3,5 @@
 pub mod claims;
 pub mod fork;
 pub mod limits;
+pub mod marks;
 pub mod unclaimed;

@@ -35,8 +35,8 @@ impl Unclaimed {
         }
     }
 
-    /// A row was claimed. Says whether it was unclaimed.
-    pub fn remove(&mut self, position: Position) -> bool {
+    /// A row was claimed. Says who sent it, when it was unclaimed.
+    pub fn remove(&mut self, position: Position) -> Option<AddressId> {
         let removed = self.find(position).ok().and_then(|at| self.rows.remove(at));
         if let Some(waiting) = removed {
             self.bytes -= u64::from(waiting.size);
@@ -45,7 +45,7 @@ impl Unclaimed {
                 self.rows = VecDeque::new();
             }
         }
-        removed.is_some()
+        removed.map(|waiting| waiting.sender)
     }
 
     /// A session gets a row in hand, unless another has it.
@@ -81,6 +81,11 @@ impl Unclaimed {
         self.rows.front().map(|waiting| waiting.position)
     }
 
+    /// The lowest that this sender sent.
+    pub fn lowest_from(&self, sender: AddressId) -> Option<Position> {
+        self.rows.iter().find(|waiting| waiting.sender == sender).map(|waiting| waiting.position)
+    }
+
     /// How many rows, and bytes of content.
     pub fn total(&self) -> (usize, u64) {
         (self.rows.len(), self.bytes)
@@ -114,8 +119,8 @@ mod tests {
         assert_eq!(unclaimed.assign_all(a), [Position(1), Position(2), Position(3)]);
         unclaimed.insert(Position(4), sender, 10);
         assert_eq!(unclaimed.assign_all(b), [Position(4)], "a later session gets what is not assigned");
-        assert!(unclaimed.remove(Position(2)));
-        assert!(!unclaimed.remove(Position(2)));
+        assert!(unclaimed.remove(Position(2)).is_some());
+        assert!(unclaimed.remove(Position(2)).is_none());
         assert_eq!(unclaimed.release(a), [Position(1), Position(3)]);
         assert_eq!((unclaimed.lowest(), unclaimed.total()), (Some(Position(1)), (3, 30)));
     }

@@ -10,7 +10,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, MessageId};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{Buddy, Half, Halves};
-use rosterkit_core::row::{Entry, Kind, Side, Sides, Word};
+use rosterkit_core::row::{Entry, Kind, Side, Sides};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{OWN, Write};
 use std::path::Path;
@@ -176,19 +176,11 @@ fn row(message: ImportedMessage, sender: AddressId, recipient: AddressId, now: T
     let time = message.time.unwrap_or(now);
     let mut random = [0; 10];
     fastrand::fill(&mut random);
+    let content = Kind::Message(message.content);
     let entry = Entry {
-        sender,
-        recipient,
-        message_id: MessageId::new(time.0, random),
-        time,
-        device: None,
         instance: message.sender.instance().map(Into::into),
         client_id: message.client_id,
-        fingerprint: 0,
-        word: Word::Stored,
-        kind: Kind::Message(message.content),
-        outcome: None,
-        unknown: Vec::new(),
+        ..Entry::new(sender, recipient, MessageId::new(time.0, random), time, content)
     };
     let sides = Sides::new(true, false);
     Write::append(entry, if sender == recipient { sides } else { sides.cleared(Side::Sender) })

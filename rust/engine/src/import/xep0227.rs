@@ -3,7 +3,7 @@
 use super::tree::{Element, parse};
 use crate::error::{Error, ErrorKind, Result};
 use rosterkit_core::address::{Address, Domain};
-use rosterkit_core::content::{Body, Content};
+use rosterkit_core::content::Content;
 use rosterkit_core::id::ClientId;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{Credential, File};
@@ -249,7 +249,7 @@ fn message(element: &Element, path: &Path) -> Result<Option<ImportedMessage>> {
         time,
         // A name that is no client id deduplicates nothing; it stays in the extensions.
         client_id: origin_id.and_then(|id| ClientId::new(id).ok()),
-        content: Content { body: Body::Text(body.text().into()), extensions },
+        content: Content { extensions, ..Content::text(&body.text()) },
     }))
 }
 

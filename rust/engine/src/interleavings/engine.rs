@@ -115,7 +115,7 @@ fn every_ticket_is_answered_once_before_the_answers_are_closed() {
             thread::spawn(move || {
                 let hello = || {
                     let content = Content::text("hello");
-                    Command::Send(Send { recipient: account("ben"), content, client_id: None })
+                    Command::Send(Send { recipient: account("ben"), content, client_id: None, expires: None })
                 };
                 let actor = || Actor { account: account("ann"), session: None };
                 // The last one finds the engine closed.
@@ -193,7 +193,12 @@ fn a_listener_may_shut_down_and_another_thread_wait_for_it() {
             let engine = engine.clone();
             thread::spawn(move || engine.shutdown(true).unwrap())
         };
-        let send = Send { recipient: account("ben"), content: Content::text("hello"), client_id: None };
+        let send = Send {
+            recipient: account("ben"),
+            content: Content::text("hello"),
+            client_id: None,
+            expires: None,
+        };
         done_or_closed(engine.send(&account("ann"), send));
         waiting.join().unwrap();
         // The end at least is told; and only waiting is refused.

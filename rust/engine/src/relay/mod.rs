@@ -10,7 +10,7 @@ pub(crate) mod queue;
 
 pub(crate) use acquaintance::FileIdentity;
 pub use acquaintance::sent_at;
-pub use parcel::{Contents, Notice, Parcel, RelayedMessage, RosterSignal, Settlement};
+pub use parcel::{Amends, Contents, Notice, Parcel, RelayedMessage, RosterSignal, Settlement};
 pub use queue::{Outgoing, Serves};
 
 use crate::answers::ReplyTo;

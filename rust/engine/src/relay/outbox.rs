@@ -5,11 +5,12 @@
 //! anything, whatever is lost and tried again on the way. The rows themselves are in the log: here are their places, and
 //! of a few what they say.
 
-use super::parcel::{Contents, Parcel, RelayedMessage, RosterSignal};
+use super::parcel::{Amends, Contents, Parcel, RelayedMessage, RosterSignal};
 use rosterkit_core::address::Address;
+use rosterkit_core::content::Content;
 use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, MessageId, Position};
-use rosterkit_core::row::{Kind, Row};
+use rosterkit_core::row::{Amendment, Kind, Row};
 use rosterkit_core::time::{Tick, Timestamp};
 use rosterkit_core::write::Pending;
 use rustc_hash::FxHashMap;
@@ -128,7 +129,14 @@ enum State {
 }
 
 enum What {
-    Message { id: MessageId, time: Timestamp, size: usize, row: Option<Arc<Row>> },
+    Message {
+        id: MessageId,
+        /// When it fails, or has expired.
+        until: Timestamp,
+        expires: bool,
+        size: usize,
+        row: Option<Arc<Row>>,
+    },
     Roster(Box<Pending>),
 }
 
@@ -194,7 +202,9 @@ impl Outbox {
         self.held_bytes += if held.is_some() { size } else { 0 };
         let to = self.recipient(entry.recipient, recipient);
         to.unsettled.insert(row.position, entry.sender, u32::try_from(size).unwrap_or(u32::MAX));
-        let what = What::Message { id: entry.message_id, time: entry.time, size, row: held };
+        let tried = Timestamp(entry.time.0.saturating_add(TRIED_FOR_MS));
+        let until = entry.expires.map_or(tried, |expires| expires.min(tried));
+        let what = What::Message { id: entry.message_id, until, expires: until < tried, size, row: held };
         to.put(entry.sender, sender, Item { position: row.position, state: State::Waiting, what });
         (entry.recipient, entry.sender)
     }
@@ -411,21 +421,17 @@ impl Outbox {
     }
 
     /// Messages that were tried for long enough, and when the next will have been.
-    pub(crate) fn expired(&self, now: Timestamp) -> (Vec<DeliveryKey>, Option<Timestamp>) {
+    pub(crate) fn expired(&self, now: Timestamp) -> (Vec<(DeliveryKey, bool)>, Option<Timestamp>) {
         let (mut expired, mut next) = (Vec::new(), None::<Timestamp>);
         for (&recipient, to) in &self.recipients {
             for (&sender, pair) in &to.pairs {
                 for item in &pair.items {
-                    let What::Message { id, time, .. } = &item.what else { continue };
-                    let at = Timestamp(time.0.saturating_add(TRIED_FOR_MS));
-                    if at > now {
-                        next = Some(next.map_or(at, |earlier| earlier.min(at)));
-                        // Those behind it are younger.
-                        break;
-                    }
-                    if item.state != State::Settling {
+                    let What::Message { id, until, expires, .. } = item.what else { continue };
+                    if until > now {
+                        next = Some(next.map_or(until, |earlier| earlier.min(until)));
+                    } else if item.state != State::Settling {
                         let position = item.position;
-                        expired.push(DeliveryKey { recipient, sender, position, message_id: *id });
+                        expired.push((DeliveryKey { recipient, sender, position, message_id: id }, expires));
                     }
                 }
             }
@@ -536,16 +542,31 @@ impl Pair {
                 missing.push(item.position);
                 continue;
             };
-            if let Kind::Message(content) = &row.entry.kind {
-                let delivery = DeliveryKey { recipient, sender, position: item.position, message_id: id };
-                messages.push(RelayedMessage {
-                    delivery_id: Some(delivery.to_string().into()),
-                    id: Some(id),
-                    instance: row.entry.instance.clone(),
-                    time: Some(row.entry.time),
-                    content: content.clone(),
-                });
+            // The one it amends is to be there before it: that one is settled first.
+            if matches!(row.entry.kind, Kind::Amendment { .. }) && !messages.is_empty() {
+                break;
             }
+            let (amends, content) = match &row.entry.kind {
+                Kind::Message(content) => (None, content.clone()),
+                Kind::Amendment { of_id, amendment: Amendment::Edit(content), .. } => {
+                    (Some(Amends::Edit(*of_id)), content.clone())
+                }
+                Kind::Amendment { of_id, amendment: Amendment::Retract, .. } => {
+                    (Some(Amends::Retract(*of_id)), Content::text(""))
+                }
+                // These never wait for a relay.
+                Kind::BuddyRequest { .. } | Kind::Outcome { .. } => continue,
+            };
+            let delivery = DeliveryKey { recipient, sender, position: item.position, message_id: id };
+            messages.push(RelayedMessage {
+                delivery_id: Some(delivery.to_string().into()),
+                id: Some(id),
+                instance: row.entry.instance.clone(),
+                time: Some(row.entry.time),
+                content,
+                amends,
+                expires: row.entry.expires,
+            });
         }
         if missing.is_empty() { Ok(Contents::Messages(messages)) } else { Err(missing) }
     }

@@ -53,6 +53,44 @@ pub struct RelayedMessage {
     pub time: Option<Timestamp>,
     /// What it carries.
     pub content: Content,
+    /// The earlier message of the same sender that this one edits or retracts. Inbound it must be one of the latest 1,000
+    /// of the recipient's history with the sender.
+    pub amends: Option<Amends>,
+    /// When it is of no use any more.
+    pub expires: Option<Timestamp>,
+}
+
+impl RelayedMessage {
+    /// One that is known by nothing but what it carries.
+    pub const fn new(content: Content) -> Self {
+        RelayedMessage {
+            delivery_id: None,
+            id: None,
+            instance: None,
+            time: None,
+            content,
+            amends: None,
+            expires: None,
+        }
+    }
+}
+
+/// What a message does to an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amends {
+    /// That one has this one's content from now on.
+    Edit(MessageId),
+    /// That one has no content any more, and this one has none.
+    Retract(MessageId),
+}
+
+impl Amends {
+    /// Which message.
+    pub const fn of(self) -> MessageId {
+        match self {
+            Amends::Edit(id) | Amends::Retract(id) => id,
+        }
+    }
 }
 
 /// A step of the buddy handshake.

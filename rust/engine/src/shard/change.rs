@@ -256,8 +256,11 @@ impl Shard {
             (Work::Pending(pending), Ok(peer)) => self.receive(id, *pending, peer),
             (Work::Parcel { parcel, reply }, Ok(peer)) => self.take_roster_signal(id, *parcel, peer, reply),
             (Work::Superseded { pending, known }, Ok(peer)) => self.renew_signal(id, *pending, known, peer),
-            (Work::Command { command, reply, .. }, Ok(peer)) => match *command {
+            (Work::Command { session, command, reply }, Ok(peer)) => match *command {
                 Command::Roster(edit) => self.decide_edit(id, edit, peer, reply),
+                Command::MarkRead { peer: address, upto } => {
+                    self.mark_read(id, session, (&address, upto), &peer, reply);
+                }
                 _ => reply.answer(Err(Error::internal("a peer was read for nothing"))),
             },
             (work, Ok(_)) => self.cannot(work, &Error::internal("a peer was read for nothing")),

@@ -251,9 +251,18 @@ impl Shard {
             let highest = acks.positions.iter().max().copied().unwrap_or_default();
             cursor.position = cursor.position.max(highest);
         }
-        let claimed: Vec<Position> =
-            acks.positions.into_iter().filter(|p| resident.unclaimed.remove(*p)).collect();
-        claimed.iter().for_each(|position| resident.progress.claims.claim(*position));
+        let mut senders: Vec<(AddressId, Position)> = Vec::new();
+        let mut claimed = Vec::new();
+        for position in acks.positions {
+            if let Some(sender) = resident.unclaimed.remove(position) {
+                resident.progress.claims.claim(position);
+                claimed.push(position);
+                match senders.iter_mut().find(|(of, _)| *of == sender) {
+                    Some((_, latest)) => *latest = position.max(*latest),
+                    None => senders.push((sender, position)),
+                }
+            }
+        }
         resident.advance_claims();
         // With history off they go at once, unless somebody has yet to read them: then a sweep finds them.
         if !claimed.is_empty() && !resident.preferences.keep_history && resident.record.devices.is_empty() {
@@ -267,6 +276,7 @@ impl Shard {
             self.leave_to_sweep(id, claimed.iter().max());
         }
         self.mark_dirty(id);
+        self.tell_delivered(id, &senders);
         self.read_on(session);
         self.pass_own(session);
     }

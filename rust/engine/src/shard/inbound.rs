@@ -4,17 +4,18 @@
 //! the same one coming twice at once finds itself. All its messages are written in one item, all or none.
 
 use super::change::{After, Changing};
+use super::send::append;
 use super::{Shard, Work};
 use crate::answers::ReplyTo;
 use crate::command::Answer;
 use crate::error::Result;
 use crate::messages::{Fetch, FoundOrigin, FoundPeer, Job, RowAddresses};
-use crate::relay::{Contents, Parcel, RelayedMessage, RosterSignal, Settlement};
+use crate::relay::{Amends, Contents, Parcel, RelayedMessage, RosterSignal, Settlement};
 use rosterkit_core::admission::{Class, Sender, admit};
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, MAX_VERSION, Op, Signal};
-use rosterkit_core::row::{Entry, Kind, Side, Sides};
+use rosterkit_core::row::{Amendment, Entry, Kind, Side, Sides};
 use rosterkit_core::write::{OWN, Pending, Write};
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ impl Shard {
         let fetch = match &parcel.contents {
             Contents::Messages(messages) => {
                 let ids = messages.iter().map(|message| message.delivery_id.clone()).collect();
-                Fetch::Deliveries { account: id, origin, ids }
+                let amends = messages.iter().map(|message| message.amends.map(Amends::of)).collect();
+                Fetch::Deliveries { account: id, origin, ids, amends }
             }
             Contents::Roster(_) => Fetch::Peer { account: id, peer: origin, id: None },
         };
@@ -66,16 +68,16 @@ impl Shard {
         let addresses =
             RowAddresses { sender: parcel.sender.bare(), recipient: resident.record.address.clone() };
         let keep = resident.preferences.keep_history;
-        for (message, known) in messages.into_iter().zip(&origin.known) {
+        for ((message, known), amended) in messages.into_iter().zip(&origin.known).zip(&origin.amended) {
             // It may also stand twice in this very parcel.
             let delivery_id = message.delivery_id.clone();
             if *known || delivery_id.is_some() && deliveries.contains(&delivery_id) {
                 settlements.push(Settlement::Relayed);
                 continue;
             }
-            match self.entry_of(id, origin.id, &addresses, message) {
+            match self.entry_of(id, origin.id, &addresses, message, *amended) {
                 Ok(entry) => {
-                    rows.push(Write::append(entry, Sides::new(keep, false).cleared(Side::Sender)));
+                    rows.extend(append(entry, Sides::new(keep, false).cleared(Side::Sender)));
                     deliveries.push(delivery_id);
                     settlements.push(Settlement::Relayed);
                 }
@@ -108,6 +110,7 @@ impl Shard {
         origin: AddressId,
         addresses: &RowAddresses,
         message: RelayedMessage,
+        amended: Option<Position>,
     ) -> std::result::Result<Entry, Refusal> {
         let size = message.content.size();
         self.shared.options.limits.check_message(size)?;
@@ -118,24 +121,26 @@ impl Shard {
         let sender = Sender { id: origin, address: &addresses.sender, hosted: false };
         let word = self.decide_delivery(id, sender, size)?;
         let now = self.now.wall;
-        Ok(Entry {
-            sender: origin,
-            recipient: id,
-            message_id: match message.id {
-                Some(id) => id,
-                None => MessageId::new(now.0, super::send::random_bytes(&mut self.random)),
-            },
-            // Another system's clock may be ahead.
-            time: message.time.map_or(now, |time| time.min(now)),
-            device: None,
-            instance,
-            client_id: None,
-            fingerprint: 0,
-            word,
-            kind: Kind::Message(message.content),
-            outcome: None,
-            unknown: Vec::new(),
-        })
+        let message_id = match message.id {
+            Some(id) => id,
+            None => MessageId::new(now.0, super::send::random_bytes(&mut self.random)),
+        };
+        // Another system's clock may be ahead.
+        let time = message.time.map_or(now, |time| time.min(now));
+        let kind = match (message.amends, amended) {
+            (None, _) => Kind::Message(message.content),
+            (Some(_), None) => {
+                return Err(Refusal::NotFound("the message that is to be amended is not there".into()));
+            }
+            (Some(Amends::Edit(of_id)), Some(of)) => {
+                Kind::Amendment { of, of_id, amendment: Amendment::Edit(message.content) }
+            }
+            (Some(Amends::Retract(of_id)), Some(of)) => {
+                Kind::Amendment { of, of_id, amendment: Amendment::Retract }
+            }
+        };
+        let entry = Entry::new(origin, id, message_id, time, kind);
+        Ok(Entry { instance, word, expires: message.expires, ..entry })
     }
 
     // ---- roster signals ---------------------------------------------------------------------------------------

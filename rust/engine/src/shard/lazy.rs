@@ -27,6 +27,11 @@ impl Shard {
         }
         resident.dirty = true;
         self.dirty.push(id);
+        self.flush_soon();
+    }
+
+    /// Something lazy is ahead of the disk.
+    pub(super) fn flush_soon(&mut self) {
         if !self.flush_due {
             self.flush_due = true;
             self.schedule(self.now.tick.after(FLUSH_MS), Deadline::LazyFlush);
@@ -55,6 +60,10 @@ impl Shard {
                 self.sweep(id);
             }
             self.write(Job::Lazy { writes });
+        }
+        let marks = self.marks_to_write();
+        if !marks.is_empty() {
+            self.write(Job::Lazy { writes: marks });
         }
     }
 

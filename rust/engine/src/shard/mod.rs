@@ -5,9 +5,11 @@
 
 pub(crate) mod change;
 mod deleted;
+mod expiry;
 mod feed;
 mod inbound;
 mod lazy;
+mod marks;
 mod outbox;
 mod outside;
 mod presence;
@@ -16,7 +18,7 @@ mod roster;
 mod send;
 mod sessions;
 
-pub(crate) use resident::{Gate, InFlight, Resident, Ring, Waiting, Work};
+pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};
 
 use crate::answers::{ReplyTo, Untaken};
 use crate::command::{Answer, Command};
@@ -37,6 +39,7 @@ use outbox::{OutsideId, ToOutside};
 use outside::OutsideBuddies;
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::presence::Presence;
@@ -85,6 +88,8 @@ pub(crate) struct Shard {
     /// Deleted accounts whose rows are not all cleared.
     deleted: FxHashMap<AddressId, deleted::Deleted>,
     dirty: Vec<AddressId>,
+    /// Marks that were told and are not on disk, of an account and its peer.
+    marks: FxHashMap<(AddressId, AddressId), Marks>,
     flush_due: bool,
     idle: VecDeque<AddressId>,
     random: fastrand::Rng,
@@ -111,6 +116,8 @@ enum Deadline {
     PresenceEnds(SessionId),
     TypingEnds(SessionId, AddressId),
     LazyFlush,
+    /// The time of some rows is up.
+    Expiry,
     /// A pair of recipient and sender is tried again.
     Outbox(AddressId, AddressId),
     OutboxExpires,
@@ -173,6 +180,7 @@ impl Shard {
             next_token: 0,
             deleted: FxHashMap::default(),
             dirty: Vec::new(),
+            marks: FxHashMap::default(),
             flush_due: false,
             idle: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
@@ -283,6 +291,9 @@ impl Shard {
                 self.work(pending.origin_address.bare(), Work::Superseded { pending, known });
             }
             Signal::Refused { flight, error } => self.answer_flight(flight, Err(error)),
+            Signal::Marked { account, peer, address, marks } => {
+                self.take_marks(account, peer, &address, marks, None);
+            }
             Signal::Unswept(id) => self.sweep_deleted(id, 0, self.mark),
             Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
@@ -308,6 +319,8 @@ impl Shard {
             Fetched::Outside { address, result } => self.take_outside(&address, result),
             Fetched::Outbox { pair, asked, result } => self.take_outbox(pair, &asked, result),
             Fetched::Deliveries { account, result } => self.take_deliveries(account, result),
+            Fetched::Own { account, result } => self.take_own(account, result),
+            Fetched::Expiring(result) => self.take_expired(result),
             Fetched::Rows(rows) => self.take_rows(rows),
             Fetched::Needed { account, upto, rows, complete } => {
                 self.take_needed(account, upto, rows, complete)
@@ -335,6 +348,7 @@ impl Shard {
             Deadline::PresenceEnds(session) => self.presence_ends(session),
             Deadline::TypingEnds(session, sender) => self.typing_ends(session, sender),
             Deadline::LazyFlush => self.flush_lazy(),
+            Deadline::Expiry => self.look_for_expired(),
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
             Deadline::Superseded => self.superseded_due(),
@@ -393,7 +407,9 @@ impl Shard {
     fn perform(&mut self, id: AddressId, work: Work) {
         match work {
             Work::Command { session, command, reply } => self.command(id, session, *command, reply),
+            Work::Send { session, send, reply } => self.send(id, session, send, false, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
+            Work::Expire(expired) => self.expire(id, *expired),
             Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
             Work::Parcel { parcel, reply } => self.look_at_parcel(id, parcel, reply),
             Work::Outcome(settling) => self.take_outcome(id, settling),
@@ -416,7 +432,13 @@ impl Shard {
             }
             Command::DeleteAccount => self.delete_account(id, reply),
             Command::OpenSession(options) => self.open_session(id, options, reply),
-            Command::Send(send) => self.send(id, session, send, false, reply),
+            Command::Send(send) => self.send(id, session, Box::new(send.into()), false, reply),
+            Command::Amend(amend) => self.amend(id, session, amend, reply),
+            Command::MarkRead { ref peer, .. } => {
+                let peer = peer.bare();
+                let work = Work::Command { session, command: Box::new(command), reply };
+                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
+            }
             Command::Typing { recipient, state } => self.send_typing(id, &recipient, state, reply),
             Command::SetPresence(presence) => self.set_presence(id, session, presence, reply),
             Command::GoOffline => self.go_offline(id, session, reply),
@@ -428,6 +450,9 @@ impl Shard {
             }
             Command::ReadPresence(address) => self.read_presence(id, &address, reply),
             Command::ReadHistory(request) => self.read_history(id, request, reply),
+            Command::ReadConversations(request) => {
+                self.fetch(Fetch::Conversations { account: id, request, reply });
+            }
             Command::Block { address, blocked } => self.block(id, address, blocked, reply),
             Command::SetPreferences(overrides) => self.set_preferences(id, overrides, reply),
             Command::RetireDevice(name) => self.retire_device(id, &name, reply),
@@ -476,6 +501,7 @@ impl Shard {
             preferences: self.preferences_of(&record),
             progress,
             unclaimed,
+            held_back: None,
             last,
             ring: Ring::Unread,
             in_flight: Vec::new(),
@@ -528,6 +554,7 @@ impl Shard {
                     inbound::refuse_parcel(&parcel, &format!("there is no account {address}"), reply);
                 }
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
+                (Work::Expire(expired), _) => self.expiry_done(expired.position),
                 (work, _) => {
                     let error = Refusal::NotFound(format!("there is no account {address}")).into();
                     self.cannot(work, &error);
@@ -539,7 +566,9 @@ impl Shard {
     /// Answers work that cannot be done. A pending signal stays pending: it is sent again at the next opening.
     fn cannot(&mut self, work: Work, error: &Error) {
         match work {
-            Work::Command { reply, .. } => reply.answer(Err(error.clone())),
+            Work::Command { reply, .. } | Work::Send { reply, .. } => reply.answer(Err(error.clone())),
+            // It is looked for again.
+            Work::Expire(_) => self.expires_at(self.now.wall),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
             Work::Pending(_) | Work::Superseded { .. } => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
@@ -586,6 +615,7 @@ impl Shard {
         self.superseded.clear();
         self.deleted.clear();
         self.dirty.clear();
+        self.marks.clear();
         self.idle.clear();
         self.out.writer.clear();
         self.out.reader.clear();
@@ -601,6 +631,7 @@ impl Shard {
         self.mark = installed;
         self.domains = domains;
         self.attach_all_again();
+        self.look_for_expired();
     }
 
     fn install_domains(&mut self, table: Domains) {
@@ -697,7 +728,7 @@ fn makes_account(work: &Work) -> bool {
 }
 
 fn answer_unknown(work: Work) {
-    if let Work::Command { reply, .. } | Work::Parcel { reply, .. } = work {
+    if let Work::Command { reply, .. } | Work::Send { reply, .. } | Work::Parcel { reply, .. } = work {
         reply.answer(Err(Error::outcome_unknown()));
     }
 }

@@ -115,7 +115,7 @@ impl Shard {
         let flight = Flight { sender: deliver.entry.sender, recipient: id, token: deliver.token };
         let addresses = RowAddresses { sender: deliver.sender, recipient: address.clone() };
         self.outbox.arriving(id, address);
-        let mut writes = vec![Write::append(deliver.entry, sides)];
+        let mut writes = super::send::append(deliver.entry, sides);
         if new {
             writes.push(Write::Address { id, address: address.clone() });
         }
@@ -128,7 +128,8 @@ impl Shard {
             *new = false;
         }
         let pair = self.outbox.put_row(&addresses.recipient, &addresses.sender, row);
-        self.expire_at(Timestamp(row.entry.time.0.saturating_add(crate::relay::outbox::TRIED_FOR_MS)));
+        let tried = Timestamp(row.entry.time.0.saturating_add(crate::relay::outbox::TRIED_FOR_MS));
+        self.expire_at(row.entry.expires.map_or(tried, |expires| expires.min(tried)));
         self.pump(pair);
     }
 
@@ -270,30 +271,27 @@ impl Shard {
             return self.settle_untold(settling);
         }
         resident.arriving += 1;
-        let told = Entry {
-            sender: delivery.recipient,
-            recipient: id,
-            message_id: delivery.message_id,
-            time: self.now.wall,
-            device: None,
-            instance: None,
-            client_id: None,
-            fingerprint: 0,
-            word: Word::Stored,
-            kind: Kind::Outcome { of: delivery.position, outcome: settling.outcome.clone() },
-            outcome: None,
-            unknown: Vec::new(),
-        };
-        let settle = Write::Relayed { position: delivery.position, outcome: settling.outcome.clone() };
+        let outcome = Kind::Outcome { of: delivery.position, outcome: settling.outcome.clone() };
+        let told = Entry::new(delivery.recipient, id, delivery.message_id, self.now.wall, outcome);
         let sides = Sides::new(false, false).cleared(Side::Sender);
-        self.write(Job::Settle { writes: vec![Write::append(told, sides), settle], settling });
+        let writes =
+            std::iter::once(Write::append(told, sides)).chain(self.settle_writes(&settling)).collect();
+        self.write(Job::Settle { writes, settling });
     }
 
     /// The same when there is nobody to be told.
     pub(super) fn settle_untold(&mut self, settling: Box<Settling>) {
-        let position = settling.delivery.position;
-        let writes = vec![Write::Relayed { position, outcome: settling.outcome.clone() }];
+        let writes = self.settle_writes(&settling);
         self.write(Job::Settle { writes, settling });
+    }
+
+    /// What is written of a message that came to its end.
+    fn settle_writes(&self, settling: &Settling) -> Vec<Write> {
+        let (position, outcome) = (settling.delivery.position, settling.outcome.clone());
+        match self.hosts(&settling.addresses.recipient) {
+            true => vec![Write::Outcome { position, outcome }, Write::ExpiryDone(position)],
+            false => vec![Write::Relayed { position, outcome }],
+        }
     }
 
     /// What became of a message is on disk, or is not.
@@ -316,7 +314,12 @@ impl Shard {
             }
             self.maybe_idle(delivery.sender);
         }
-        if self.shared.shard_of(delivery.recipient) == self.index {
+        if self.shared.shard_of(delivery.recipient) == self.index && self.hosts(&addresses.recipient) {
+            // It had expired; what could not be written is looked for again.
+            if result.is_err() {
+                self.expires_at(self.now.wall);
+            }
+        } else if self.shared.shard_of(delivery.recipient) == self.index {
             let pair = (delivery.recipient, delivery.sender);
             match result {
                 Ok(_) => self.outbox.done(pair, delivery.position),
@@ -344,9 +347,10 @@ impl Shard {
     /// Messages that were tried for a day fail.
     pub(super) fn outbox_expires(&mut self) {
         let (expired, next) = self.outbox.expired(self.now.wall);
-        for delivery in expired {
+        for (delivery, expires) in expired {
             let reason = "it could not be delivered within 24 hours".into();
-            self.settle(delivery, Outcome::Failed { reason });
+            let failed = Outcome::Failed { reason };
+            self.settle(delivery, if expires { Outcome::Expired } else { failed });
         }
         if let Some(next) = next {
             self.expire_at(next);

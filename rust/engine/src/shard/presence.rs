@@ -285,7 +285,7 @@ impl Shard {
         self.signal(watcher.slot(), Signal::Probed { watcher, session, presences });
     }
 
-    fn shows_to(&self, resident: &super::Resident, watcher: AddressId) -> bool {
+    pub(super) fn shows_to(&self, resident: &super::Resident, watcher: AddressId) -> bool {
         planted(Bug::LeakedPresence)
             || resident.record.roster.get(watcher).from()
                 && !self

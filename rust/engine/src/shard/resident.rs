@@ -2,17 +2,20 @@
 
 use crate::answers::ReplyTo;
 use crate::command::Command;
-use crate::messages::{Deliver, Settling};
+use crate::messages::{Deliver, Expired, Settling};
 use crate::relay::Parcel;
 use crate::shard::change::Changing;
 use rosterkit_core::account::{Progress, Record};
+use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
 use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
 use rosterkit_core::preferences::Preferences;
 use rosterkit_core::presence::Presence;
+use rosterkit_core::row::Kind;
+use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Pending;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -24,6 +27,8 @@ pub(crate) struct Resident {
     pub(crate) preferences: Preferences,
     pub(crate) progress: Progress,
     pub(crate) unclaimed: Unclaimed,
+    /// The latest row claimed of a sender of whom a lower one is unclaimed: a receipt cannot speak for it yet.
+    pub(crate) held_back: Option<Box<FxHashMap<AddressId, Position>>>,
     /// The highest row installed.
     pub(crate) last: Position,
     pub(crate) ring: Ring,
@@ -78,7 +83,15 @@ pub(crate) enum Work {
         command: Box<Command>,
         reply: ReplyTo,
     },
+    /// Something that the account sends, when what it needs is read.
+    Send {
+        session: Option<SessionId>,
+        send: Box<Sending>,
+        reply: ReplyTo,
+    },
     Deliver(Box<Deliver>),
+    /// The time of a row to the account is up.
+    Expire(Box<Expired>),
     Pending(Box<Pending>),
     /// What a relay brings.
     Parcel {
@@ -94,6 +107,15 @@ pub(crate) enum Work {
     },
     /// A session is attached again after the store was opened anew.
     Reattach(SessionId),
+}
+
+/// What an account sends, before it is accepted.
+pub(crate) struct Sending {
+    pub(crate) recipient: Address,
+    /// A message, or an amendment.
+    pub(crate) kind: Kind,
+    pub(crate) client_id: Option<ClientId>,
+    pub(crate) expires: Option<Timestamp>,
 }
 
 /// What is known of the client ids of earlier sends.

@@ -18,7 +18,7 @@ use rosterkit_core::admission::{Class, Sender, admit};
 use rosterkit_core::id::{AddressId, MessageId, Position, SessionId};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, Asked, Buddy, Edit, Halves, Op, Relation};
-use rosterkit_core::row::{Entry, Kind, Side, Sides, Word};
+use rosterkit_core::row::{Entry, Kind, Side, Sides};
 use rosterkit_core::write::{OWN, Pending, Write};
 use std::sync::Arc;
 
@@ -154,20 +154,10 @@ impl Shard {
         writes.push(Write::Buddy(id, buddy.clone()));
         writes.push(Write::Account(Arc::clone(&record)));
         if let Some(asked) = asked {
-            let entry = Entry {
-                sender: buddy.peer,
-                recipient: id,
-                message_id: MessageId::new(self.now.wall.0, super::send::random_bytes(&mut self.random)),
-                time: self.now.wall,
-                device: None,
-                instance: None,
-                client_id: None,
-                fingerprint: 0,
-                word: Word::Stored,
-                kind: Kind::BuddyRequest { note: asked.note },
-                outcome: None,
-                unknown: Vec::new(),
-            };
+            let now = self.now.wall;
+            let message_id = MessageId::new(now.0, super::send::random_bytes(&mut self.random));
+            let request = Kind::BuddyRequest { note: asked.note };
+            let entry = Entry::new(buddy.peer, id, message_id, now, request);
             // A request waits in the recipient's log only, and is no part of their history.
             writes.push(Write::append(entry, Sides::new(false, false).cleared(Side::Sender)));
         }

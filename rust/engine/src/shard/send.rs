@@ -2,9 +2,9 @@
 //! disk. Nothing in memory changes before that but counters for limits and the client ids in flight.
 
 use super::outbox::ToOutside;
-use super::{Gate, InFlight, Ring, Shard, Work};
+use super::{Gate, InFlight, Ring, Sending, Shard, Work};
 use crate::answers::ReplyTo;
-use crate::command::{Answer, Command, Receipt, Send};
+use crate::command::{Amend, Answer, Command, Receipt, Send};
 use crate::error::{Error, ErrorKind, Result};
 use crate::messages::{Deliver, Done, Fetch, Flight, Job, RowAddresses, Signal, ToShard};
 use rosterkit_core::admission::{self, Class, Sender};
@@ -12,7 +12,7 @@ use rosterkit_core::delivery::fork;
 use rosterkit_core::id::{AddressId, MessageId, SessionId, fnv1a};
 use rosterkit_core::planted::{self, Bug, planted};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::row::{Entry, Kind, Row, Side, Sides, Word};
+use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Row, Side, Sides, Word};
 use rosterkit_core::write::{ClientIdEntry, Write};
 use std::sync::Arc;
 
@@ -22,13 +22,46 @@ const MOST_KNOWN: usize = 4_096;
 impl Shard {
     // ---- the sender's side ----------------------------------------------------------------------------------
 
+    /// Looks up the message that its author amends.
+    pub(super) fn amend(&mut self, id: AddressId, session: Option<SessionId>, amend: Amend, reply: ReplyTo) {
+        let (peer, message_id) = (amend.recipient.bare(), amend.message_id);
+        let work = Work::Command { session, command: Box::new(Command::Amend(amend)), reply };
+        self.fetch_first(id, work, Fetch::Own { account: id, peer, message_id });
+    }
+
+    /// A message of the account's own was looked up: what is done to it is sent as a message is.
+    pub(super) fn take_own(&mut self, id: AddressId, result: Result<Option<Arc<Row>>>) {
+        let Some(Work::Command { session, command, reply }) = self.take_fetching(id) else {
+            return;
+        };
+        let Command::Amend(Amend { recipient, message_id, amendment, client_id }) = *command else {
+            return;
+        };
+        match result {
+            Ok(Some(row)) if matches!(row.entry.amended, Some(Amended::Retracted(_))) => {
+                reply.answer(Err(Refusal::Conflict("the message was retracted".into()).into()));
+            }
+            Ok(Some(row)) => {
+                let kind = Kind::Amendment { of: row.position, of_id: message_id, amendment };
+                let sending = Sending { recipient: recipient.bare(), kind, client_id, expires: None };
+                self.send(id, session, Box::new(sending), false, reply);
+            }
+            Ok(None) => {
+                let what = "the account sent no such message, or not lately, or keeps no history";
+                reply.answer(Err(Refusal::NotFound(what.into()).into()));
+            }
+            Err(error) => reply.answer(Err(error)),
+        }
+        self.continue_gate(id);
+    }
+
     /// Accepts a send, or finds that it was accepted before. `looked_up` says that its client id was looked for on
     /// disk and not found, although its hash was there.
     pub(super) fn send(
         &mut self,
         id: AddressId,
         session: Option<SessionId>,
-        send: Send,
+        send: Box<Sending>,
         looked_up: bool,
         reply: ReplyTo,
     ) {
@@ -38,7 +71,7 @@ impl Shard {
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
-        let fingerprint = fingerprint(&send);
+        let fingerprint = send.fingerprint();
         if let Some(client_id) = &send.client_id {
             if let Some(first) =
                 resident.in_flight.iter_mut().find(|f| f.client_id.as_ref() == Some(client_id))
@@ -56,7 +89,7 @@ impl Shard {
                 Ring::Known(_) => None,
             };
             if let Some(fetch) = missing {
-                let work = Work::Command { session, command: Box::new(Command::Send(send)), reply };
+                let work = Work::Send { session, send, reply };
                 resident.gate = Gate::Fetching(Box::new(work));
                 return self.fetch(fetch);
             }
@@ -70,35 +103,24 @@ impl Shard {
         self.next_token += 1;
         let token = self.next_token;
         let attached = session.and_then(|s| self.sessions.get(&s));
+        let Sending { recipient, kind, client_id, expires } = *send;
         let deliver = Deliver {
             entry: Entry {
-                sender: id,
-                // Filled in by the recipient's shard, with the word.
-                recipient: id,
-                message_id,
-                time: self.now.wall,
                 device: attached.and_then(|a| a.device),
                 instance: attached.map(|a| Arc::clone(&a.instance)),
-                client_id: send.client_id.clone(),
+                client_id: client_id.clone(),
                 fingerprint,
-                word: Word::Stored,
-                kind: Kind::Message(send.content),
-                outcome: None,
-                unknown: Vec::new(),
+                expires,
+                // The recipient's id is filled in by the recipient's shard, with the word.
+                ..Entry::new(id, id, message_id, self.now.wall, kind)
             },
             sender: resident.record.address.clone(),
-            recipient: send.recipient,
+            recipient,
             sender_history: resident.preferences.keep_history,
             sender_needs: resident.preferences.keep_history || !resident.record.devices.is_empty(),
             token,
         };
-        resident.in_flight.push(InFlight {
-            token,
-            client_id: send.client_id,
-            fingerprint,
-            message_id,
-            replies: vec![reply],
-        });
+        resident.in_flight.push(InFlight { token, client_id, fingerprint, message_id, replies: vec![reply] });
         let slot = deliver.recipient.slot();
         if self.shared.shard_of_slot(slot) == self.index {
             self.route_message(Box::new(deliver));
@@ -115,9 +137,12 @@ impl Shard {
         }
     }
 
-    fn check_send(&self, id: AddressId, send: &Send) -> Result<()> {
+    fn check_send(&self, id: AddressId, send: &Sending) -> Result<()> {
         let limits = &self.shared.options.limits;
-        limits.check_message(send.content.size())?;
+        limits.check_message(send.kind.size())?;
+        if send.expires.is_some_and(|expires| expires <= self.now.wall) {
+            return Err(Refusal::InvalidArgument("the message has expired already".into()).into());
+        }
         if send.recipient.user().is_none() {
             return Err(Refusal::InvalidArgument("a message goes to user@domain".into()).into());
         }
@@ -150,14 +175,11 @@ impl Shard {
 
     /// A client id was looked up: its send is answered again, or was another one with the same hash.
     pub(super) fn take_client_id(&mut self, id: AddressId, result: Result<Option<ClientIdEntry>>) {
-        let Some(Work::Command { session, command, reply }) = self.take_fetching(id) else {
-            return;
-        };
-        let Command::Send(send) = *command else {
+        let Some(Work::Send { session, send, reply }) = self.take_fetching(id) else {
             return;
         };
         match result {
-            Ok(Some(entry)) if entry.fingerprint == fingerprint(&send) => {
+            Ok(Some(entry)) if entry.fingerprint == send.fingerprint() => {
                 reply.answer(Ok(Answer::Receipt(Receipt {
                     id: entry.message_id,
                     position: entry.position,
@@ -202,7 +224,8 @@ impl Shard {
         if let Some(resident) = self.residents.get_mut(&id) {
             resident.arriving += 1;
         }
-        self.write(Job::Append { writes: vec![Write::append(deliver.entry, sides)], addresses, flight });
+        let writes = append(deliver.entry, sides);
+        self.write(Job::Append { writes, addresses, flight });
     }
 
     /// Whether an account takes a message, and with which word.
@@ -272,6 +295,9 @@ impl Shard {
     }
 
     pub(super) fn install_for_recipient(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
+        if let Some(expires) = row.entry.expires {
+            self.expires_at(expires);
+        }
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
@@ -359,9 +385,41 @@ impl Shard {
     }
 }
 
-/// Tells a repeat of a send from another one: recipient and content.
-fn fingerprint(send: &Send) -> u64 {
-    send.content.hash64() ^ fnv1a(send.recipient.as_str().as_bytes()).rotate_left(1)
+/// The row, first, and what it does to another one.
+pub(super) fn append(entry: Entry, sides: Sides) -> Vec<Write> {
+    let amends = match &entry.kind {
+        Kind::Amendment { of, amendment, .. } => {
+            Some(Write::Amend { position: *of, amendment: amendment.clone(), time: entry.time })
+        }
+        _ => None,
+    };
+    std::iter::once(Write::append(entry, sides)).chain(amends).collect()
+}
+
+impl From<Send> for Sending {
+    fn from(send: Send) -> Self {
+        let Send { recipient, content, client_id, expires } = send;
+        Sending { recipient, kind: Kind::Message(content), client_id, expires }
+    }
+}
+
+impl Sending {
+    /// Tells a repeat of a send from another one: recipient and content.
+    fn fingerprint(&self) -> u64 {
+        let content = match &self.kind {
+            Kind::Message(content) => content.hash64(),
+            Kind::Amendment { of_id, amendment, .. } => {
+                let of = fnv1a(of_id.0.as_bytes()).rotate_left(2);
+                match amendment {
+                    Amendment::Edit(content) => of ^ content.hash64(),
+                    Amendment::Retract => of,
+                }
+            }
+            // These are never sent by a host.
+            Kind::BuddyRequest { .. } | Kind::Outcome { .. } => 0,
+        };
+        content ^ fnv1a(self.recipient.as_str().as_bytes()).rotate_left(1)
+    }
 }
 
 fn other_content() -> Error {

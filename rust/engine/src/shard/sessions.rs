@@ -13,6 +13,7 @@ use crate::sync::atomic::Ordering;
 use rosterkit_core::account::{Cursor, Device};
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::fork::Taker;
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, DeviceName, DeviceNumber, SessionId};
 use rosterkit_core::presence::{Activity, Contribution, Lease};
 use rosterkit_core::refusal::Refusal;
@@ -38,6 +39,8 @@ pub(super) struct Attached {
     pub(super) lease: Option<Box<Lease>>,
     /// Presence answers still expected before the snapshot is whole.
     pub(super) snapshot: Option<u32>,
+    /// What it was told of each conversation: no mark goes back.
+    pub(super) marks: Option<Box<FxHashMap<AddressId, Marks>>>,
     /// When what somebody types ends by itself.
     pub(super) typing: Option<Box<FxHashMap<AddressId, (Address, Tick)>>>,
 }
@@ -174,6 +177,7 @@ impl Shard {
                 contribution: None,
                 lease,
                 snapshot: None,
+                marks: None,
                 typing: None,
             }),
         );

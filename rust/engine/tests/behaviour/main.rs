@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod accounts;
+mod amending;
 mod devices;
+mod expiry;
 mod history;
 mod listeners;
 mod presence;
+mod receipts;
 mod sending;
 #[path = "../world/mod.rs"]
 mod world;

@@ -114,7 +114,10 @@ fn a_relaxed_engine_reads_what_it_told_and_has_not_written() {
     let send = |text: &str| {
         let (recipient, content) = (account("bob"), rosterkit::Content::text(text));
         let client_id = Some(ClientId::new(text).unwrap());
-        world.engine.send(&account("alice"), rosterkit::Send { recipient, content, client_id }).unwrap()
+        world
+            .engine
+            .send(&account("alice"), rosterkit::Send { recipient, content, client_id, expires: None })
+            .unwrap()
     };
     let first = send("one");
     send("two");

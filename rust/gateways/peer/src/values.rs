@@ -8,8 +8,9 @@ use crate::frame::{Frame, Kind};
 use crate::names::{CHAT_STATES, OPS, name_of, named};
 use crate::wire;
 use minicbor::Decode;
+use minicbor::bytes::ByteSlice;
 use rosterkit::{
-    Address, Body, Content, Contents, MessageId, Notice, Parcel, Position, Presence, RelayedMessage,
+    Address, Amends, Body, Content, Contents, MessageId, Notice, Parcel, Position, Presence, RelayedMessage,
     RosterSignal, State, Timestamp,
 };
 use std::sync::Arc;
@@ -87,16 +88,34 @@ fn write_message(message: &RelayedMessage) -> Result<wire::Message<'_>, Broken> 
         Body::Data { media_type, bytes } => (None, Some(&**media_type), Some((&**bytes).into())),
     };
     let extensions = &message.content.extensions;
+    let (edits, retracts) = match &message.amends {
+        None => (None, None),
+        Some(Amends::Edit(id)) => (Some(id), None),
+        Some(Amends::Retract(id)) => (None, Some(id)),
+    };
     Ok(wire::Message {
         delivery_id: delivery_id(message.delivery_id.as_deref())?,
-        id: message.id.as_ref().map(|id| id.0.as_bytes().as_slice().into()),
+        id: message.id.as_ref().map(id_bytes),
         instance: message.instance.as_deref(),
         time: message.time.map(|time| time.0),
         text,
         media_type,
         data,
         extensions: (!extensions.is_empty()).then(|| (&**extensions).into()),
+        edits: edits.map(id_bytes),
+        retracts: retracts.map(id_bytes),
+        expires: message.expires.map(|time| time.0),
+        reply_to: message.content.reply_to.as_ref().map(id_bytes),
     })
+}
+
+fn id_bytes(id: &MessageId) -> &ByteSlice {
+    id.0.as_bytes().as_slice().into()
+}
+
+fn id_of(bytes: Option<&ByteSlice>) -> Result<Option<MessageId>, Broken> {
+    let id = bytes.map(|bytes| uuid::Uuid::from_slice(bytes).map(MessageId));
+    id.transpose().map_err(|_| "a message id that does not have 16 bytes")
 }
 
 fn read_message(sender: &Address, message: &wire::Message<'_>) -> Result<RelayedMessage, Broken> {
@@ -107,18 +126,26 @@ fn read_message(sender: &Address, message: &wire::Message<'_>) -> Result<Relayed
         }
         _ => return Err("a message that is neither a text nor data with its media type"),
     };
-    let id = message.id.map(|bytes| uuid::Uuid::from_slice(bytes).map(MessageId));
+    let amends = match (id_of(message.edits)?, id_of(message.retracts)?) {
+        (None, None) => None,
+        (Some(id), None) => Some(Amends::Edit(id)),
+        (None, Some(id)) => Some(Amends::Retract(id)),
+        (Some(_), Some(_)) => return Err("a message that both edits and retracts"),
+    };
     let instance = message.instance.map(|instance| sender.with_instance(instance));
     let instance = instance.transpose().map_err(|_| ADDRESS)?;
     Ok(RelayedMessage {
         delivery_id: delivery_id(message.delivery_id)?.map(Into::into),
-        id: id.transpose().map_err(|_| "a message id that does not have 16 bytes")?,
+        id: id_of(message.id)?,
         instance: instance.as_ref().and_then(Address::instance).map(Into::into),
         time: message.time.map(Timestamp),
         content: Content {
             body,
             extensions: message.extensions.map(|bytes| Arc::from(&**bytes)).unwrap_or_default(),
+            reply_to: id_of(message.reply_to)?,
         },
+        amends,
+        expires: message.expires.map(Timestamp),
     })
 }
 

@@ -84,6 +84,14 @@ pub(crate) struct Message<'b> {
     pub(crate) data: Option<&'b ByteSlice>,
     #[b(7)]
     pub(crate) extensions: Option<&'b ByteSlice>,
+    #[b(8)]
+    pub(crate) edits: Option<&'b ByteSlice>,
+    #[b(9)]
+    pub(crate) retracts: Option<&'b ByteSlice>,
+    #[n(10)]
+    pub(crate) expires: Option<i64>,
+    #[b(11)]
+    pub(crate) reply_to: Option<&'b ByteSlice>,
 }
 
 #[derive(Decode, Encode)]

@@ -7,8 +7,8 @@ use minicbor::Encoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rosterkit::{
-    Body, ChatState, Content, Contents, Domain, MessageId, Notice, Op, Parcel, Presence, RelayedMessage,
-    RosterSignal, Settlement, State, Timestamp,
+    Amends, Body, ChatState, Content, Contents, Domain, MessageId, Notice, Op, Parcel, Presence,
+    RelayedMessage, RosterSignal, Settlement, State, Timestamp,
 };
 use rosterkit_peer::{FileMark, Hello, Incoming, Protocol, ProtocolError};
 use world::{address, carry_all, hello, joined, text};
@@ -49,17 +49,22 @@ fn one_of_each() -> Vec<Vec<u8>> {
         id: Some(MessageId::new(1_700_000_000_000, [7; 10])),
         instance: Some("phone".into()),
         time: Some(Timestamp(1_700_000_000_000)),
-        content: Content { body, extensions: Default::default() },
+        ..RelayedMessage::new(Content { body, ..Content::text("") })
     };
     let image = Body::Data { media_type: "image/png".into(), bytes: [0x89, b'P'][..].into() };
     let bare = RelayedMessage {
-        delivery_id: None,
-        id: None,
-        instance: None,
         time: Some(Timestamp(-1)),
-        content: Content { extensions: [1, 2, 3][..].into(), ..Content::text("grüße") },
+        ..RelayedMessage::new(Content { extensions: [1, 2, 3][..].into(), ..Content::text("grüße") })
     };
-    let messages = vec![message("d1", Body::Text("hello".into())), message("d2", image), bare];
+    let earlier = MessageId::new(1_700_000_000_000, [8; 10]);
+    let edit = RelayedMessage {
+        amends: Some(Amends::Edit(earlier)),
+        expires: Some(Timestamp(1_700_000_060_000)),
+        ..RelayedMessage::new(Content { reply_to: Some(earlier), ..Content::text("Hello!") })
+    };
+    let retract =
+        RelayedMessage { amends: Some(Amends::Retract(earlier)), ..RelayedMessage::new(Content::text("")) };
+    let messages = vec![message("d1", Body::Text("hello".into())), message("d2", image), bare, edit, retract];
     let signal =
         RosterSignal { delivery_id: Some("d3".into()), op: Op::Add, stamp: 12, note: "It is me".into() };
     here.send(&parcel(Contents::Messages(messages))).unwrap();

@@ -4,6 +4,7 @@
 //! slices between commits, and what they have not reached yet, the [tail](tail::Tail), is in memory.
 
 mod checkpoint;
+mod conversations;
 mod index;
 mod lock;
 mod open;

@@ -7,9 +7,12 @@ use super::open::{Parts, connect, row_of};
 use super::tail::TailRow;
 use super::{bits, sql};
 use crate::values::{decode_buddy, decode_client_id, decode_progress, decode_record, decode_signal};
-use crate::{Anchor, Direction, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow};
+use crate::{
+    Anchor, Direction, Expiring, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow,
+};
 use rosterkit_core::account::Progress;
 use rosterkit_core::address::{Address, Domain};
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, ClientId, Position};
 use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Row, Side};
@@ -19,7 +22,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 use std::sync::{Arc, PoisonError};
 
 pub(super) struct SqliteReader {
-    connection: Connection,
+    pub(super) connection: Connection,
     parts: Arc<Parts>,
 }
 
@@ -29,7 +32,10 @@ impl SqliteReader {
     }
 
     /// Runs `read` on one state of the file.
-    fn read<T>(&mut self, read: impl FnOnce(&Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &mut self,
+        read: impl FnOnce(&Self) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let run = |sql: &str| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
         let result = run("BEGIN").and_then(|_| read(self));
         // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
@@ -38,7 +44,11 @@ impl SqliteReader {
     }
 
     /// What the tail has of an account, newest first.
-    fn tail_of<T>(&self, account: AddressId, mut each: impl FnMut(&TailRow) -> Option<T>) -> Vec<T> {
+    pub(super) fn tail_of<T>(
+        &self,
+        account: AddressId,
+        mut each: impl FnMut(&TailRow) -> Option<T>,
+    ) -> Vec<T> {
         let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
         tail.of(account).map_while(&mut each).collect()
     }
@@ -436,6 +446,27 @@ impl Reader for SqliteReader {
                 .optional()
         })
         .map(|position| position.map(|position| Position(bits(position))))
+    }
+
+    fn latest_of_peers(
+        &mut self,
+        account: AddressId,
+        before: Position,
+    ) -> Result<Vec<(AddressId, Position)>, StoreError> {
+        self.latest_rows(account, before)
+    }
+
+    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
+        self.marks_of(account, peer)
+    }
+
+    fn expiring(
+        &mut self,
+        upto: Timestamp,
+        of: &dyn Fn(AddressId) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Expiring>, StoreError> {
+        self.expiring_rows(upto, of, limit)
     }
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {

@@ -76,6 +76,25 @@ CREATE TABLE buddy (
     PRIMARY KEY (account, peer)
 ) STRICT, WITHOUT ROWID;
 
+-- How far an account and a peer are with what one sent to the other. Positions; each only ever rises.
+CREATE TABLE mark (
+    account   INTEGER NOT NULL,
+    peer      INTEGER NOT NULL,
+    read      INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    displayed INTEGER NOT NULL,
+    PRIMARY KEY (account, peer)
+) STRICT, WITHOUT ROWID;
+
+-- Rows of the log whose time will be up, in Unix ms.
+CREATE TABLE expiry (
+    time      INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
+    recipient INTEGER NOT NULL,
+    PRIMARY KEY (time, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX expiry_by_position ON expiry (position);
+
 CREATE TABLE pending (
     position  INTEGER NOT NULL,
     recipient TEXT NOT NULL,

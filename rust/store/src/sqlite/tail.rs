@@ -78,6 +78,12 @@ impl Tail {
         }
     }
 
+    pub(super) fn set_size(&mut self, position: Position, size: usize) {
+        if let Ok(at) = self.rows.binary_search_by_key(&position, |row| row.position) {
+            self.rows[at].size = u32::try_from(size).unwrap_or(u32::MAX);
+        }
+    }
+
     /// The rows of an account, newest first. Rows that both sides cleared are gone.
     pub(super) fn of(&self, account: AddressId) -> impl Iterator<Item = &TailRow> {
         let mut next = self.newest.get(&account).copied().unwrap_or(NONE);

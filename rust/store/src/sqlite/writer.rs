@@ -9,8 +9,9 @@ use crate::values::{
     encode_signal,
 };
 use crate::{CommitError, Item, StoreError, Writer};
+use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, Position};
-use rosterkit_core::row::{Outcome, Row, Side, Sides};
+use rosterkit_core::row::{Entry, Row, Side, Sides};
 use rosterkit_core::write::{ClientIdEntry, DELIVERIES_ARE_KNOWN_MS, Write};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params};
 use std::sync::atomic::Ordering;
@@ -149,6 +150,7 @@ impl Writer for SqliteWriter {
                         tail.set_sides(*position, sides.cleared(Side::Recipient));
                     }
                 }
+                Write::Amend { position, amendment, .. } => tail.set_size(*position, amendment.size()),
                 Write::ClearSide { position, side } => {
                     if let Some(sides) = tail.at(*position).map(|row| row.sides) {
                         tail.set_sides(*position, sides.cleared(*side));
@@ -214,6 +216,37 @@ fn apply(
                 run("INSERT INTO outbox (position) VALUES (?1)", &[&sql(row.position.0)])?;
                 note_sent(connection, row.position)?;
             }
+            if let Some(expires) = entry.expires {
+                let insert = "INSERT INTO expiry (time, position, recipient) VALUES (?1, ?2, ?3)";
+                run(insert, &[&expires.0, &sql(row.position.0), &recipient])?;
+            }
+        }
+        Write::Marks { account, peer, marks } => {
+            let Marks { read, delivered, displayed } = marks;
+            let upsert = "INSERT INTO mark (account, peer, read, delivered, displayed) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (account, peer) DO UPDATE SET read = max(read, excluded.read),
+                     delivered = max(delivered, excluded.delivered), displayed = max(displayed, excluded.displayed)";
+            let key = (sql(account.to_bits()), sql(peer.to_bits()));
+            run(upsert, &[&key.0, &key.1, &sql(read.0), &sql(delivered.0), &sql(displayed.0)])?;
+        }
+        Write::Amend { position, amendment, time } => {
+            let mut accounts = Vec::new();
+            rewrite(connection, parts, *position, |entry| {
+                entry.amend(amendment, *time);
+                accounts = vec![entry.sender, entry.recipient];
+            })?;
+            // It counts against limits as it is now.
+            let size = i64::try_from(amendment.size()).unwrap_or(i64::MAX);
+            for account in accounts {
+                let update = "UPDATE log_by_account SET size = ?3 WHERE account = ?1 AND position = ?2";
+                run(update, &[&sql(account.to_bits()), &sql(position.0), &size])?;
+            }
+        }
+        Write::Outcome { position, outcome } => {
+            rewrite(connection, parts, *position, |entry| entry.outcome = Some(outcome.clone()))?;
+        }
+        Write::ExpiryDone(position) => {
+            run("DELETE FROM expiry WHERE position = ?1", &[&sql(position.0)])?;
         }
         Write::Address { id, address } => {
             // Two accounts can make the same outside address known in one batch; it has one id all the same.
@@ -248,6 +281,7 @@ fn apply(
                 "DELETE FROM client_id WHERE account = ?1",
                 "DELETE FROM credential WHERE account = ?1",
                 "DELETE FROM file WHERE account = ?1",
+                "DELETE FROM mark WHERE account = ?1",
                 "UPDATE address SET retired = 1 WHERE id = ?1",
                 "INSERT OR IGNORE INTO unswept (account) VALUES (?1)",
             ] {
@@ -299,7 +333,7 @@ fn apply(
         Write::ClearSide { position, side } => clear_side(connection, parts, *position, *side)?,
         Write::Relayed { position, outcome } => {
             run("DELETE FROM outbox WHERE position = ?1", &[&sql(position.0)])?;
-            set_outcome(connection, parts, *position, outcome)?;
+            rewrite(connection, parts, *position, |entry| entry.outcome = Some(outcome.clone()))?;
             clear_side(connection, parts, *position, Side::Recipient)?;
         }
         Write::Delivery { origin, recipient, delivery_id, time } => {
@@ -348,14 +382,14 @@ fn note_sent(connection: &Connection, position: Position) -> Result<(), StoreErr
     Ok(())
 }
 
-/// What became of a message that a relay carried, into its row.
-fn set_outcome(
+/// Changes what a row says, if it is there still.
+fn rewrite(
     connection: &Connection,
     parts: &Parts,
     position: Position,
-    outcome: &Outcome,
+    change: impl FnOnce(&mut Entry),
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::of("settling a row", e);
+    let failed = |e| StoreError::of("changing a row", e);
     let found = connection
         .prepare_cached("SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1")
         .and_then(|mut s| s.query_row([sql(position.0)], row_of).optional())
@@ -365,7 +399,7 @@ fn set_outcome(
         path: parts.path.display().to_string(),
         what: format!("at {} in the log: {what}", position.0),
     })?;
-    row.entry.outcome = Some(outcome.clone());
+    change(&mut row.entry);
     connection
         .prepare_cached("UPDATE log SET body = ?2 WHERE position = ?1")
         .and_then(|mut s| s.execute(params![sql(position.0), encode_row(position, &row.entry)]))

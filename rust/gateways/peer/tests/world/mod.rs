@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use rosterkit::{
-    Address, Body, ChatState, Content, Contents, Domain, MessageId, Notice, Op, Parcel, Presence,
+    Address, Amends, Body, ChatState, Content, Contents, Domain, MessageId, Notice, Op, Parcel, Presence,
     RelayedMessage, RosterSignal, Settlement, State, Timestamp,
 };
 use rosterkit_peer::{FileMark, Hello, Incoming, Protocol};
@@ -53,13 +53,8 @@ pub fn address(text: &str) -> Address {
 }
 
 pub fn text(text: &str) -> Parcel {
-    let message = RelayedMessage {
-        delivery_id: Some(text.into()),
-        id: None,
-        instance: None,
-        time: None,
-        content: Content::text(text),
-    };
+    let message =
+        RelayedMessage { delivery_id: Some(text.into()), ..RelayedMessage::new(Content::text(text)) };
     Parcel {
         sender: address("alice@here.example"),
         recipient: address("bob@there.example"),
@@ -88,15 +83,25 @@ fn any_body() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn any_id() -> impl Strategy<Value = MessageId> {
+    any::<[u8; 16]>().prop_map(|bytes| MessageId(uuid::Uuid::from_bytes(bytes)))
+}
+
 fn any_message() -> impl Strategy<Value = RelayedMessage> {
     let ids = (of("[ -~]{1,256}"), of(any::<[u8; 16]>()), of("[a-zA-Z0-9]{1,20}"), of(any::<i64>()));
-    (ids, any_body(), vec(any::<u8>(), 0..50)).prop_map(
-        |((delivery_id, id, instance, time), body, extensions)| RelayedMessage {
+    let amends = proptest::option::of(
+        any_id().prop_flat_map(|id| proptest::sample::select(vec![Amends::Edit(id), Amends::Retract(id)])),
+    );
+    let content = (any_body(), vec(any::<u8>(), 0..50), proptest::option::of(any_id()));
+    (ids, content, amends, of(any::<i64>())).prop_map(
+        |((delivery_id, id, instance, time), (body, extensions, reply_to), amends, expires)| RelayedMessage {
             delivery_id: delivery_id.map(Into::into),
             id: id.map(|bytes| MessageId(uuid::Uuid::from_bytes(bytes))),
             instance: instance.map(Into::into),
             time: time.map(Timestamp),
-            content: Content { body, extensions: extensions.into() },
+            content: Content { body, extensions: extensions.into(), reply_to },
+            amends,
+            expires: expires.map(Timestamp),
         },
     )
 }

@@ -1,0 +1,87 @@
+//! Edits, retractions and expiry across a relay.
+
+use crate::world::messages;
+use crate::{Side, alice, bob, carry, history, outcomes, sides};
+use rosterkit::{
+    Amend, Amendment, Amends, Content, Contents, EventBody, MessageId, Outcome, Outgoing, Parcel,
+    RelayedMessage, Send, Session, Settlement, Timestamp,
+};
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn amend(session: &Session, message_id: MessageId, amendment: Amendment) {
+    let amend = Amend { recipient: bob(), message_id, amendment, client_id: None };
+    session.amend(amend).unwrap();
+}
+
+fn texts(session: &Session) -> Vec<String> {
+    history(session).iter().map(|m| m.content.as_text().unwrap().to_owned()).collect()
+}
+
+// behaviour: amend.relay
+#[test]
+fn amendments_and_replies_cross_a_relay_in_order_also_with_the_message_itself() {
+    let (a, b) = sides();
+    let (at_a, at_b) = (a.session(&alice()), b.session(&bob()));
+    let first = at_a.send(&bob(), "helo").unwrap();
+    let second = at_a.send(&bob(), "delete me").unwrap();
+    // None of it has left yet.
+    amend(&at_a, first.id, Amendment::Edit(Content::text("hello")));
+    let reply = Content { reply_to: Some(first.id), ..Content::text("anybody?") };
+    at_a.send_message(Send { content: reply, ..Send::text(&bob(), "") }).unwrap();
+    amend(&at_a, second.id, Amendment::Retract);
+    carry(&a, &b);
+    for session in [&at_a, &at_b] {
+        assert_eq!(texts(session), ["hello", "", "anybody?"]);
+    }
+    let there = b.drain(&at_b);
+    assert_eq!(messages(&there)[2].content.reply_to, Some(first.id));
+    let amended = there.iter().filter_map(|e| match &e.body {
+        EventBody::Amended(amended) => Some((amended.message_id, amended.sender.bare())),
+        _ => None,
+    });
+    assert_eq!(amended.collect::<Vec<_>>(), [(first.id, alice()), (second.id, alice())]);
+    assert_eq!(outcomes(&a.drain(&at_a)), vec![Outcome::Relayed; 5]);
+}
+
+// behaviour: amend.relay
+#[test]
+fn the_other_side_amends_what_its_account_sent_and_nothing_else() {
+    let b = Side::new(crate::NET, crate::ORG);
+    let at_b = b.session(&bob());
+    let bobs = at_b.send(&bob(), "a note to myself").unwrap();
+    for (amends, nobodys) in [
+        (Amends::Edit(bobs.id), false),
+        (Amends::Retract(bobs.id), false),
+        (Amends::Edit(MessageId(Default::default())), true),
+    ] {
+        let message =
+            RelayedMessage { amends: Some(amends), ..RelayedMessage::new(Content::text("mine now")) };
+        let parcel =
+            Parcel { sender: alice(), recipient: bob(), contents: Contents::Messages(vec![message]) };
+        let settled = b.relay.receive(parcel).unwrap();
+        assert!(matches!(&settled[..], [Settlement::Failed { .. }]), "{nobodys} {settled:?}");
+    }
+    assert_eq!(texts(&at_b), ["a note to myself"]);
+}
+
+// behaviour: expiry.relay
+#[test]
+fn what_waits_for_a_relay_expires_there() {
+    let (a, b) = sides();
+    let (at_a, at_b) = (a.session(&alice()), b.session(&bob()));
+    let expires = Some(Timestamp(NOW + 60_000));
+    let send = |text: &str| {
+        at_a.send_message(Send { expires, ..Send::text(&bob(), text) }).unwrap();
+    };
+    send("in time");
+    carry(&a, &b);
+    a.relay.disconnect();
+    send("too late");
+    a.world.engine.advance(61_000).unwrap();
+    assert_eq!(outcomes(&a.drain(&at_a)), [Outcome::Relayed, Outcome::Expired]);
+    a.relay.connect();
+    assert!(a.outgoing().iter().all(|out| !matches!(out, Outgoing::Parcel(_))));
+    let there = messages(&b.drain(&at_b));
+    assert_eq!(there.iter().map(|m| m.expires).collect::<Vec<_>>(), [expires]);
+}

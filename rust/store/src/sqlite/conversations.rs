@@ -1,0 +1,91 @@
+//! What is read of an account's conversations, and of rows whose time will be up.
+
+use super::reader::SqliteReader;
+use super::{bits, sql};
+use crate::{Expiring, StoreError};
+use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::row::Side;
+use rosterkit_core::time::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeMap;
+
+/// Goes from peer to peer by the index: as many steps as there are peers, however many rows.
+const PEERS: &str = "WITH RECURSIVE peers (peer) AS (
+    SELECT min(peer) FROM log_by_peer WHERE account = ?1
+    UNION ALL
+    SELECT (SELECT min(peer) FROM log_by_peer WHERE account = ?1 AND peer > peers.peer) FROM peers
+    WHERE peers.peer IS NOT NULL
+) SELECT peer, (SELECT max(position) FROM log_by_peer WHERE account = ?1 AND peer = peers.peer)
+  FROM peers WHERE peer IS NOT NULL";
+
+impl SqliteReader {
+    /// See [`Reader::latest_of_peers`](crate::Reader::latest_of_peers).
+    pub(super) fn latest_rows(
+        &mut self,
+        account: AddressId,
+        before: Position,
+    ) -> Result<Vec<(AddressId, Position)>, StoreError> {
+        let in_tail = self.tail_of(account, |row| {
+            let sent = row.sender == account && row.sides.needed_by(Side::Sender);
+            let received = row.recipient == account && row.sides.needed_by(Side::Recipient);
+            let peer = if row.sender == account { row.recipient } else { row.sender };
+            Some((sent || received).then_some((peer, row.position)))
+        });
+        let indexed = self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(PEERS)?;
+            let rows = select.query_map([sql(account.to_bits())], |row| {
+                Ok((AddressId::from_bits(bits(row.get(0)?)), Position(bits(row.get(1)?))))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let mut latest = BTreeMap::new();
+        for (peer, position) in in_tail.into_iter().flatten().chain(indexed) {
+            let newest = latest.entry(peer).or_insert(position);
+            *newest = position.max(*newest);
+        }
+        let mut latest: Vec<_> = latest.into_iter().filter(|(_, position)| *position < before).collect();
+        latest.sort_unstable_by_key(|(_, position)| std::cmp::Reverse(*position));
+        Ok(latest)
+    }
+
+    /// See [`Reader::marks`](crate::Reader::marks).
+    pub(super) fn marks_of(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
+        let marks = self.read(|reader| {
+            reader
+                .connection
+                .prepare_cached(
+                    "SELECT read, delivered, displayed FROM mark WHERE account = ?1 AND peer = ?2",
+                )?
+                .query_row([sql(account.to_bits()), sql(peer.to_bits())], |row| {
+                    let position = |column| Ok::<_, rusqlite::Error>(Position(bits(row.get(column)?)));
+                    Ok(Marks { read: position(0)?, delivered: position(1)?, displayed: position(2)? })
+                })
+                .optional()
+        })?;
+        Ok(marks.unwrap_or_default())
+    }
+
+    /// See [`Reader::expiring`](crate::Reader::expiring).
+    pub(super) fn expiring_rows(
+        &mut self,
+        upto: Timestamp,
+        of: &dyn Fn(AddressId) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Expiring>, StoreError> {
+        self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(
+                "SELECT time, position, recipient FROM expiry WHERE time <= ?1 ORDER BY time, position",
+            )?;
+            let rows = select.query_map(params![upto.0], |row| {
+                Ok(Expiring {
+                    time: Timestamp(row.get(0)?),
+                    position: Position(bits(row.get(1)?)),
+                    recipient: AddressId::from_bits(bits(row.get(2)?)),
+                })
+            })?;
+            let theirs = rows.filter(|row| row.as_ref().map_or(true, |row| of(row.recipient)));
+            theirs.take(limit).collect()
+        })
+    }
+}
