@@ -624,9 +624,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy() != 12991:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_conversations() != 30966:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_decline_buddy() != 59522:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -638,6 +642,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677:
@@ -647,6 +653,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() != 30875:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_retract_message() != 26547:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -853,12 +861,18 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_blocked.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_conversations.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_conversations.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_decline_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_decline_buddy.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_devices.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_devices.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.restype = ctypes.c_uint16
@@ -874,6 +888,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_mark_read.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_mark_read.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_next_events.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_next_events.restype = ctypes.c_uint16
@@ -889,6 +906,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy.restype = c
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retract_message.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retract_message.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.restype = ctypes.c_uint16
@@ -1228,6 +1248,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_confirm_buddy.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_confirm_buddy.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_conversations.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int32,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_conversations.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_decline_buddy.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1239,6 +1266,15 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_fail.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1265,6 +1301,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_mark_read.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_mark_read.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_next_events.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int32,
@@ -1295,6 +1338,14 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retire_device.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retire_device.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1520,6 +1571,66 @@ class _UniffiFfiConverterInt64(_UniffiConverterPrimitiveInt):
     @staticmethod
     def write(value, buf):
         buf.write_i64(value)
+
+class _UniffiFfiConverterBoolean:
+    @classmethod
+    def check_lower(cls, value):
+        return not not value
+
+    @classmethod
+    def lower(cls, value):
+        return 1 if value else 0
+
+    @staticmethod
+    def lift(value):
+        return value != 0
+
+    @classmethod
+    def read(cls, buf):
+        return cls.lift(buf.read_u8())
+
+    @classmethod
+    def write(cls, value, buf):
+        buf.write_u8(value)
+
+@dataclass
+class Amended:
+    """
+    When the author of a message last changed it.
+"""
+    def __init__(self, *, time_ms:int, is_retracted:bool):
+        self.time_ms = time_ms
+        self.is_retracted = is_retracted
+        
+        
+
+    
+    def __str__(self):
+        return "Amended(time_ms={}, is_retracted={})".format(self.time_ms, self.is_retracted)
+    def __eq__(self, other):
+        if self.time_ms != other.time_ms:
+            return False
+        if self.is_retracted != other.is_retracted:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAmended(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Amended(
+            time_ms=_UniffiFfiConverterInt64.read(buf),
+            is_retracted=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterInt64.check_lower(value.time_ms)
+        _UniffiFfiConverterBoolean.check_lower(value.is_retracted)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterInt64.write(value.time_ms, buf)
+        _UniffiFfiConverterBoolean.write(value.is_retracted, buf)
 
 class _UniffiFfiConverterString:
     @staticmethod
@@ -1757,27 +1868,6 @@ class _UniffiFfiConverterTypeBuddyStatus(_UniffiConverterRustBuffer):
             buf.write_i32(4)
 
 
-
-class _UniffiFfiConverterBoolean:
-    @classmethod
-    def check_lower(cls, value):
-        return not not value
-
-    @classmethod
-    def lower(cls, value):
-        return 1 if value else 0
-
-    @staticmethod
-    def lift(value):
-        return value != 0
-
-    @classmethod
-    def read(cls, buf):
-        return cls.lift(buf.read_u8())
-
-    @classmethod
-    def write(cls, value, buf):
-        buf.write_u8(value)
 
 @dataclass
 class Buddy:
@@ -2289,12 +2379,12 @@ class _UniffiFfiConverterTypeMessageBody(_UniffiConverterRustBuffer):
 
 
 
-class RelayOutcome:
+class FinalOutcome:
     """
-    What became of a message in a relay's hands.
+    What became of a message after it was accepted.
 """
     def __init__(self):
-        raise RuntimeError("RelayOutcome cannot be instantiated directly")
+        raise RuntimeError("FinalOutcome cannot be instantiated directly")
 
     # Each enum variant is a nested class of the enum itself.
     @dataclass
@@ -2311,9 +2401,9 @@ class RelayOutcome:
             
     
         def __str__(self):
-            return "RelayOutcome.RELAYED()".format()
+            return "FinalOutcome.RELAYED()".format()
         def __eq__(self, other):
-            if not isinstance(other, RelayOutcome):
+            if not isinstance(other, FinalOutcome):
                 return NotImplemented
             if not other.is_RELAYED():
                 return False
@@ -2339,13 +2429,35 @@ class RelayOutcome:
             
     
         def __str__(self):
-            return "RelayOutcome.FAILED(reason={})".format(self.reason)
+            return "FinalOutcome.FAILED(reason={})".format(self.reason)
         def __eq__(self, other):
-            if not isinstance(other, RelayOutcome):
+            if not isinstance(other, FinalOutcome):
                 return NotImplemented
             if not other.is_FAILED():
                 return False
             if self.reason != other.reason:
+                return False
+            return True
+
+    @dataclass
+    class EXPIRED:
+        """
+        Nobody is known to have taken it in time.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "FinalOutcome.EXPIRED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, FinalOutcome):
+                return NotImplemented
+            if not other.is_EXPIRED():
                 return False
             return True
 
@@ -2354,34 +2466,42 @@ class RelayOutcome:
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
     # whether an instance is that variant.
     def is_RELAYED(self) -> bool:
-        return isinstance(self, RelayOutcome.RELAYED)
+        return isinstance(self, FinalOutcome.RELAYED)
     def is_relayed(self) -> bool:
-        return isinstance(self, RelayOutcome.RELAYED)
+        return isinstance(self, FinalOutcome.RELAYED)
     def is_FAILED(self) -> bool:
-        return isinstance(self, RelayOutcome.FAILED)
+        return isinstance(self, FinalOutcome.FAILED)
     def is_failed(self) -> bool:
-        return isinstance(self, RelayOutcome.FAILED)
+        return isinstance(self, FinalOutcome.FAILED)
+    def is_EXPIRED(self) -> bool:
+        return isinstance(self, FinalOutcome.EXPIRED)
+    def is_expired(self) -> bool:
+        return isinstance(self, FinalOutcome.EXPIRED)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
 # enum class, so that method calls and instance checks etc will work intuitively.
 # We might be able to do this a little more neatly with a metaclass, but this'll do.
-RelayOutcome.RELAYED = type("RelayOutcome.RELAYED", (RelayOutcome.RELAYED, RelayOutcome,), {})  # type: ignore
-RelayOutcome.FAILED = type("RelayOutcome.FAILED", (RelayOutcome.FAILED, RelayOutcome,), {})  # type: ignore
+FinalOutcome.RELAYED = type("FinalOutcome.RELAYED", (FinalOutcome.RELAYED, FinalOutcome,), {})  # type: ignore
+FinalOutcome.FAILED = type("FinalOutcome.FAILED", (FinalOutcome.FAILED, FinalOutcome,), {})  # type: ignore
+FinalOutcome.EXPIRED = type("FinalOutcome.EXPIRED", (FinalOutcome.EXPIRED, FinalOutcome,), {})  # type: ignore
 
 
 
 
-class _UniffiFfiConverterTypeRelayOutcome(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterTypeFinalOutcome(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
         variant = buf.read_i32()
         if variant == 1:
-            return RelayOutcome.RELAYED(
+            return FinalOutcome.RELAYED(
             )
         if variant == 2:
-            return RelayOutcome.FAILED(
+            return FinalOutcome.FAILED(
                 _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 3:
+            return FinalOutcome.EXPIRED(
             )
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -2392,6 +2512,8 @@ class _UniffiFfiConverterTypeRelayOutcome(_UniffiConverterRustBuffer):
         if value.is_FAILED():
             _UniffiFfiConverterString.check_lower(value.reason)
             return
+        if value.is_EXPIRED():
+            return
         raise ValueError(value)
 
     @staticmethod
@@ -2401,14 +2523,16 @@ class _UniffiFfiConverterTypeRelayOutcome(_UniffiConverterRustBuffer):
         if value.is_FAILED():
             buf.write_i32(2)
             _UniffiFfiConverterString.write(value.reason, buf)
+        if value.is_EXPIRED():
+            buf.write_i32(3)
 
 
 
-class _UniffiFfiConverterOptionalTypeRelayOutcome(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterOptionalTypeFinalOutcome(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
         if value is not None:
-            _UniffiFfiConverterTypeRelayOutcome.check_lower(value)
+            _UniffiFfiConverterTypeFinalOutcome.check_lower(value)
 
     @classmethod
     def write(cls, value, buf):
@@ -2417,7 +2541,7 @@ class _UniffiFfiConverterOptionalTypeRelayOutcome(_UniffiConverterRustBuffer):
             return
 
         buf.write_u8(1)
-        _UniffiFfiConverterTypeRelayOutcome.write(value, buf)
+        _UniffiFfiConverterTypeFinalOutcome.write(value, buf)
 
     @classmethod
     def read(cls, buf):
@@ -2425,7 +2549,131 @@ class _UniffiFfiConverterOptionalTypeRelayOutcome(_UniffiConverterRustBuffer):
         if flag == 0:
             return None
         elif flag == 1:
-            return _UniffiFfiConverterTypeRelayOutcome.read(buf)
+            return _UniffiFfiConverterTypeFinalOutcome.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalTypeAmended(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeAmended.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeAmended.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeAmended.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterInt64.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+
+
+
+
+class ReceiptState(enum.Enum):
+    """
+    What is known of the recipient of a message.
+"""
+    
+    DELIVERED = 0
+    """
+    A client of theirs took it.
+"""
+    
+    DISPLAYED = 1
+    """
+    A person has read it.
+"""
+    
+
+
+class _UniffiFfiConverterTypeReceiptState(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return ReceiptState.DELIVERED
+        if variant == 2:
+            return ReceiptState.DISPLAYED
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == ReceiptState.DELIVERED:
+            return
+        if value == ReceiptState.DISPLAYED:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == ReceiptState.DELIVERED:
+            buf.write_i32(1)
+        if value == ReceiptState.DISPLAYED:
+            buf.write_i32(2)
+
+
+
+class _UniffiFfiConverterOptionalTypeReceiptState(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeReceiptState.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeReceiptState.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeReceiptState.read(buf)
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
@@ -2434,7 +2682,7 @@ class Message:
     """
     A message as a session sees it.
 """
-    def __init__(self, *, position:int, id:str, sender:str, recipient:str, time_ms:int, is_copy:bool, body:MessageBody, extensions:bytes, outcome:typing.Optional[RelayOutcome]):
+    def __init__(self, *, position:int, id:str, sender:str, recipient:str, time_ms:int, is_copy:bool, body:MessageBody, extensions:bytes, outcome:typing.Optional[FinalOutcome], reply_to:typing.Optional[str], amended:typing.Optional[Amended], expires_ms:typing.Optional[int], receipt:typing.Optional[ReceiptState]):
         self.position = position
         self.id = id
         self.sender = sender
@@ -2444,12 +2692,16 @@ class Message:
         self.body = body
         self.extensions = extensions
         self.outcome = outcome
+        self.reply_to = reply_to
+        self.amended = amended
+        self.expires_ms = expires_ms
+        self.receipt = receipt
         
         
 
     
     def __str__(self):
-        return "Message(position={}, id={}, sender={}, recipient={}, time_ms={}, is_copy={}, body={}, extensions={}, outcome={})".format(self.position, self.id, self.sender, self.recipient, self.time_ms, self.is_copy, self.body, self.extensions, self.outcome)
+        return "Message(position={}, id={}, sender={}, recipient={}, time_ms={}, is_copy={}, body={}, extensions={}, outcome={}, reply_to={}, amended={}, expires_ms={}, receipt={})".format(self.position, self.id, self.sender, self.recipient, self.time_ms, self.is_copy, self.body, self.extensions, self.outcome, self.reply_to, self.amended, self.expires_ms, self.receipt)
     def __eq__(self, other):
         if self.position != other.position:
             return False
@@ -2469,6 +2721,14 @@ class Message:
             return False
         if self.outcome != other.outcome:
             return False
+        if self.reply_to != other.reply_to:
+            return False
+        if self.amended != other.amended:
+            return False
+        if self.expires_ms != other.expires_ms:
+            return False
+        if self.receipt != other.receipt:
+            return False
         return True
 
 class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
@@ -2483,7 +2743,11 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
             is_copy=_UniffiFfiConverterBoolean.read(buf),
             body=_UniffiFfiConverterTypeMessageBody.read(buf),
             extensions=_UniffiFfiConverterBytes.read(buf),
-            outcome=_UniffiFfiConverterOptionalTypeRelayOutcome.read(buf),
+            outcome=_UniffiFfiConverterOptionalTypeFinalOutcome.read(buf),
+            reply_to=_UniffiFfiConverterOptionalString.read(buf),
+            amended=_UniffiFfiConverterOptionalTypeAmended.read(buf),
+            expires_ms=_UniffiFfiConverterOptionalInt64.read(buf),
+            receipt=_UniffiFfiConverterOptionalTypeReceiptState.read(buf),
         )
 
     @staticmethod
@@ -2496,7 +2760,11 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.is_copy)
         _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
         _UniffiFfiConverterBytes.check_lower(value.extensions)
-        _UniffiFfiConverterOptionalTypeRelayOutcome.check_lower(value.outcome)
+        _UniffiFfiConverterOptionalTypeFinalOutcome.check_lower(value.outcome)
+        _UniffiFfiConverterOptionalString.check_lower(value.reply_to)
+        _UniffiFfiConverterOptionalTypeAmended.check_lower(value.amended)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.expires_ms)
+        _UniffiFfiConverterOptionalTypeReceiptState.check_lower(value.receipt)
 
     @staticmethod
     def write(value, buf):
@@ -2508,7 +2776,11 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.is_copy, buf)
         _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
         _UniffiFfiConverterBytes.write(value.extensions, buf)
-        _UniffiFfiConverterOptionalTypeRelayOutcome.write(value.outcome, buf)
+        _UniffiFfiConverterOptionalTypeFinalOutcome.write(value.outcome, buf)
+        _UniffiFfiConverterOptionalString.write(value.reply_to, buf)
+        _UniffiFfiConverterOptionalTypeAmended.write(value.amended, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.expires_ms, buf)
+        _UniffiFfiConverterOptionalTypeReceiptState.write(value.receipt, buf)
 
 class _UniffiFfiConverterSequenceTypeMessage(_UniffiConverterRustBuffer):
     @classmethod
@@ -2570,6 +2842,183 @@ class _UniffiFfiConverterTypeHistoryPage(_UniffiConverterRustBuffer):
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterSequenceTypeMessage.write(value.messages, buf)
+        _UniffiFfiConverterBoolean.write(value.complete, buf)
+
+class _UniffiFfiConverterInt32(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "i32"
+    VALUE_MIN = -2**31
+    VALUE_MAX = 2**31
+
+    @staticmethod
+    def read(buf):
+        return buf.read_i32()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_i32(value)
+
+@dataclass
+class Marks:
+    """
+    How far an account and a peer are with what one sent to the other. Positions; 0 is before everything.
+"""
+    def __init__(self, *, read:int, delivered:int, displayed:int):
+        self.read = read
+        self.delivered = delivered
+        self.displayed = displayed
+        
+        
+
+    
+    def __str__(self):
+        return "Marks(read={}, delivered={}, displayed={})".format(self.read, self.delivered, self.displayed)
+    def __eq__(self, other):
+        if self.read != other.read:
+            return False
+        if self.delivered != other.delivered:
+            return False
+        if self.displayed != other.displayed:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeMarks(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Marks(
+            read=_UniffiFfiConverterInt64.read(buf),
+            delivered=_UniffiFfiConverterInt64.read(buf),
+            displayed=_UniffiFfiConverterInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterInt64.check_lower(value.read)
+        _UniffiFfiConverterInt64.check_lower(value.delivered)
+        _UniffiFfiConverterInt64.check_lower(value.displayed)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterInt64.write(value.read, buf)
+        _UniffiFfiConverterInt64.write(value.delivered, buf)
+        _UniffiFfiConverterInt64.write(value.displayed, buf)
+
+@dataclass
+class Conversation:
+    """
+    What went between the account and a peer, in short.
+"""
+    def __init__(self, *, peer:str, position:int, latest:Message, unread:int, marks:Marks):
+        self.peer = peer
+        self.position = position
+        self.latest = latest
+        self.unread = unread
+        self.marks = marks
+        
+        
+
+    
+    def __str__(self):
+        return "Conversation(peer={}, position={}, latest={}, unread={}, marks={})".format(self.peer, self.position, self.latest, self.unread, self.marks)
+    def __eq__(self, other):
+        if self.peer != other.peer:
+            return False
+        if self.position != other.position:
+            return False
+        if self.latest != other.latest:
+            return False
+        if self.unread != other.unread:
+            return False
+        if self.marks != other.marks:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeConversation(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Conversation(
+            peer=_UniffiFfiConverterString.read(buf),
+            position=_UniffiFfiConverterInt64.read(buf),
+            latest=_UniffiFfiConverterTypeMessage.read(buf),
+            unread=_UniffiFfiConverterInt32.read(buf),
+            marks=_UniffiFfiConverterTypeMarks.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.peer)
+        _UniffiFfiConverterInt64.check_lower(value.position)
+        _UniffiFfiConverterTypeMessage.check_lower(value.latest)
+        _UniffiFfiConverterInt32.check_lower(value.unread)
+        _UniffiFfiConverterTypeMarks.check_lower(value.marks)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.peer, buf)
+        _UniffiFfiConverterInt64.write(value.position, buf)
+        _UniffiFfiConverterTypeMessage.write(value.latest, buf)
+        _UniffiFfiConverterInt32.write(value.unread, buf)
+        _UniffiFfiConverterTypeMarks.write(value.marks, buf)
+
+class _UniffiFfiConverterSequenceTypeConversation(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeConversation.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeConversation.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeConversation.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class ConversationsPage:
+    """
+    A page of conversations.
+"""
+    def __init__(self, *, conversations:typing.List[Conversation], complete:bool):
+        self.conversations = conversations
+        self.complete = complete
+        
+        
+
+    
+    def __str__(self):
+        return "ConversationsPage(conversations={}, complete={})".format(self.conversations, self.complete)
+    def __eq__(self, other):
+        if self.conversations != other.conversations:
+            return False
+        if self.complete != other.complete:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeConversationsPage(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return ConversationsPage(
+            conversations=_UniffiFfiConverterSequenceTypeConversation.read(buf),
+            complete=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceTypeConversation.check_lower(value.conversations)
+        _UniffiFfiConverterBoolean.check_lower(value.complete)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceTypeConversation.write(value.conversations, buf)
         _UniffiFfiConverterBoolean.write(value.complete, buf)
 
 
@@ -2643,23 +3092,84 @@ class _UniffiFfiConverterTypeAcceptedSenders(_UniffiConverterRustBuffer):
 
 
 
+
+
+
+
+
+class Receipts(enum.Enum):
+    """
+    What an account lets those know who write to it.
+"""
+    
+    ALL = 0
+    """
+    That a client took their messages, if they may see that one is there, and that a person has read them.
+"""
+    
+    DELIVERED = 1
+    """
+    The former only.
+"""
+    
+    NOTHING = 2
+    """
+    Neither.
+"""
+    
+
+
+class _UniffiFfiConverterTypeReceipts(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Receipts.ALL
+        if variant == 2:
+            return Receipts.DELIVERED
+        if variant == 3:
+            return Receipts.NOTHING
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Receipts.ALL:
+            return
+        if value == Receipts.DELIVERED:
+            return
+        if value == Receipts.NOTHING:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Receipts.ALL:
+            buf.write_i32(1)
+        if value == Receipts.DELIVERED:
+            buf.write_i32(2)
+        if value == Receipts.NOTHING:
+            buf.write_i32(3)
+
+
+
 @dataclass
 class Preferences:
     """
     What is in force for an account.
 """
-    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int):
+    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
         self.deliver_to_devices = deliver_to_devices
         self.max_roster_items = max_roster_items
+        self.receipts = receipts
         
         
 
     
     def __str__(self):
-        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items)
+        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -2670,6 +3180,8 @@ class Preferences:
         if self.deliver_to_devices != other.deliver_to_devices:
             return False
         if self.max_roster_items != other.max_roster_items:
+            return False
+        if self.receipts != other.receipts:
             return False
         return True
 
@@ -2682,6 +3194,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
             keep_history=_UniffiFfiConverterBoolean.read(buf),
             deliver_to_devices=_UniffiFfiConverterBoolean.read(buf),
             max_roster_items=_UniffiFfiConverterInt64.read(buf),
+            receipts=_UniffiFfiConverterTypeReceipts.read(buf),
         )
 
     @staticmethod
@@ -2691,6 +3204,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.keep_history)
         _UniffiFfiConverterBoolean.check_lower(value.deliver_to_devices)
         _UniffiFfiConverterInt64.check_lower(value.max_roster_items)
+        _UniffiFfiConverterTypeReceipts.check_lower(value.receipts)
 
     @staticmethod
     def write(value, buf):
@@ -2699,31 +3213,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.keep_history, buf)
         _UniffiFfiConverterBoolean.write(value.deliver_to_devices, buf)
         _UniffiFfiConverterInt64.write(value.max_roster_items, buf)
-
-class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterInt64.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterInt64.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterInt64.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
+        _UniffiFfiConverterTypeReceipts.write(value.receipts, buf)
 
 
 
@@ -3169,6 +3659,36 @@ class Answer:
             return True
 
     @dataclass
+    class CONVERSATIONS_READ:
+        """
+        Conversations.
+"""
+        
+        def __init__(self, page:ConversationsPage):
+            self.page = page
+            
+            """
+        A page of them.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.CONVERSATIONS_READ(page={})".format(self.page)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_CONVERSATIONS_READ():
+                return False
+            if self.page != other.page:
+                return False
+            return True
+
+    @dataclass
     class BLOCKED_READ:
         """
         Who is blocked.
@@ -3312,6 +3832,10 @@ class Answer:
         return isinstance(self, Answer.HISTORY_READ)
     def is_history_read(self) -> bool:
         return isinstance(self, Answer.HISTORY_READ)
+    def is_CONVERSATIONS_READ(self) -> bool:
+        return isinstance(self, Answer.CONVERSATIONS_READ)
+    def is_conversations_read(self) -> bool:
+        return isinstance(self, Answer.CONVERSATIONS_READ)
     def is_BLOCKED_READ(self) -> bool:
         return isinstance(self, Answer.BLOCKED_READ)
     def is_blocked_read(self) -> bool:
@@ -3338,6 +3862,7 @@ Answer.SENT = type("Answer.SENT", (Answer.SENT, Answer,), {})  # type: ignore
 Answer.ROSTER_READ = type("Answer.ROSTER_READ", (Answer.ROSTER_READ, Answer,), {})  # type: ignore
 Answer.PRESENCE_READ = type("Answer.PRESENCE_READ", (Answer.PRESENCE_READ, Answer,), {})  # type: ignore
 Answer.HISTORY_READ = type("Answer.HISTORY_READ", (Answer.HISTORY_READ, Answer,), {})  # type: ignore
+Answer.CONVERSATIONS_READ = type("Answer.CONVERSATIONS_READ", (Answer.CONVERSATIONS_READ, Answer,), {})  # type: ignore
 Answer.BLOCKED_READ = type("Answer.BLOCKED_READ", (Answer.BLOCKED_READ, Answer,), {})  # type: ignore
 Answer.PREFERENCES_READ = type("Answer.PREFERENCES_READ", (Answer.PREFERENCES_READ, Answer,), {})  # type: ignore
 Answer.DEVICES_READ = type("Answer.DEVICES_READ", (Answer.DEVICES_READ, Answer,), {})  # type: ignore
@@ -3370,18 +3895,22 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterTypeHistoryPage.read(buf),
             )
         if variant == 6:
+            return Answer.CONVERSATIONS_READ(
+                _UniffiFfiConverterTypeConversationsPage.read(buf),
+            )
+        if variant == 7:
             return Answer.BLOCKED_READ(
                 _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 7:
+        if variant == 8:
             return Answer.PREFERENCES_READ(
                 _UniffiFfiConverterTypePreferences.read(buf),
             )
-        if variant == 8:
+        if variant == 9:
             return Answer.DEVICES_READ(
                 _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 9:
+        if variant == 10:
             return Answer.FAILED(
                 _UniffiFfiConverterTypeRosterKitError.read(buf),
             )
@@ -3402,6 +3931,9 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return
         if value.is_HISTORY_READ():
             _UniffiFfiConverterTypeHistoryPage.check_lower(value.page)
+            return
+        if value.is_CONVERSATIONS_READ():
+            _UniffiFfiConverterTypeConversationsPage.check_lower(value.page)
             return
         if value.is_BLOCKED_READ():
             _UniffiFfiConverterSequenceString.check_lower(value.addresses)
@@ -3433,17 +3965,20 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         if value.is_HISTORY_READ():
             buf.write_i32(5)
             _UniffiFfiConverterTypeHistoryPage.write(value.page, buf)
-        if value.is_BLOCKED_READ():
+        if value.is_CONVERSATIONS_READ():
             buf.write_i32(6)
+            _UniffiFfiConverterTypeConversationsPage.write(value.page, buf)
+        if value.is_BLOCKED_READ():
+            buf.write_i32(7)
             _UniffiFfiConverterSequenceString.write(value.addresses, buf)
         if value.is_PREFERENCES_READ():
-            buf.write_i32(7)
+            buf.write_i32(8)
             _UniffiFfiConverterTypePreferences.write(value.preferences, buf)
         if value.is_DEVICES_READ():
-            buf.write_i32(8)
+            buf.write_i32(9)
             _UniffiFfiConverterSequenceString.write(value.devices, buf)
         if value.is_FAILED():
-            buf.write_i32(9)
+            buf.write_i32(10)
             _UniffiFfiConverterTypeRosterKitError.write(value.error, buf)
 
 
@@ -3486,19 +4021,6 @@ class _UniffiFfiConverterTypeAnswered(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterInt64.write(value.ticket, buf)
         _UniffiFfiConverterTypeAnswer.write(value.answer, buf)
-
-class _UniffiFfiConverterInt32(_UniffiConverterPrimitiveInt):
-    CLASS_NAME = "i32"
-    VALUE_MIN = -2**31
-    VALUE_MAX = 2**31
-
-    @staticmethod
-    def read(buf):
-        return buf.read_i32()
-
-    @staticmethod
-    def write(value, buf):
-        buf.write_i32(value)
 
 class _UniffiFfiConverterOptionalInt32(_UniffiConverterRustBuffer):
     @classmethod
@@ -3575,23 +4097,49 @@ class _UniffiFfiConverterOptionalBoolean(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterOptionalTypeReceipts(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeReceipts.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeReceipts.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeReceipts.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class PreferenceOverrides:
     """
     What is set on one level. What is left out falls through to the level below.
 """
-    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None):
+    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
         self.deliver_to_devices = deliver_to_devices
         self.max_roster_items = max_roster_items
+        self.receipts = receipts
         
         
 
     
     def __str__(self):
-        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items)
+        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -3602,6 +4150,8 @@ class PreferenceOverrides:
         if self.deliver_to_devices != other.deliver_to_devices:
             return False
         if self.max_roster_items != other.max_roster_items:
+            return False
+        if self.receipts != other.receipts:
             return False
         return True
 
@@ -3614,6 +4164,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
             keep_history=_UniffiFfiConverterOptionalBoolean.read(buf),
             deliver_to_devices=_UniffiFfiConverterOptionalBoolean.read(buf),
             max_roster_items=_UniffiFfiConverterOptionalInt64.read(buf),
+            receipts=_UniffiFfiConverterOptionalTypeReceipts.read(buf),
         )
 
     @staticmethod
@@ -3623,6 +4174,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.check_lower(value.keep_history)
         _UniffiFfiConverterOptionalBoolean.check_lower(value.deliver_to_devices)
         _UniffiFfiConverterOptionalInt64.check_lower(value.max_roster_items)
+        _UniffiFfiConverterOptionalTypeReceipts.check_lower(value.receipts)
 
     @staticmethod
     def write(value, buf):
@@ -3631,6 +4183,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.write(value.keep_history, buf)
         _UniffiFfiConverterOptionalBoolean.write(value.deliver_to_devices, buf)
         _UniffiFfiConverterOptionalInt64.write(value.max_roster_items, buf)
+        _UniffiFfiConverterOptionalTypeReceipts.write(value.receipts, buf)
 
 class _UniffiFfiConverterOptionalTypePreferenceOverrides(_UniffiConverterRustBuffer):
     @classmethod
@@ -3897,6 +4450,126 @@ class _UniffiFfiConverterTypeEngineOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt32.write(value.max_in_flight, buf)
         _UniffiFfiConverterOptionalInt64.write(value.max_in_flight_bytes, buf)
         _UniffiFfiConverterOptionalInt32.write(value.max_listeners, buf)
+
+
+
+
+
+
+class MessageChange:
+    """
+    What the author of a message did to it.
+"""
+    def __init__(self):
+        raise RuntimeError("MessageChange cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class EDITED:
+        """
+        It says something else from now on.
+"""
+        
+        def __init__(self, body:MessageBody):
+            self.body = body
+            
+            """
+        What.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "MessageChange.EDITED(body={})".format(self.body)
+        def __eq__(self, other):
+            if not isinstance(other, MessageChange):
+                return NotImplemented
+            if not other.is_EDITED():
+                return False
+            if self.body != other.body:
+                return False
+            return True
+
+    @dataclass
+    class RETRACTED:
+        """
+        It says nothing any more.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "MessageChange.RETRACTED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, MessageChange):
+                return NotImplemented
+            if not other.is_RETRACTED():
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_EDITED(self) -> bool:
+        return isinstance(self, MessageChange.EDITED)
+    def is_edited(self) -> bool:
+        return isinstance(self, MessageChange.EDITED)
+    def is_RETRACTED(self) -> bool:
+        return isinstance(self, MessageChange.RETRACTED)
+    def is_retracted(self) -> bool:
+        return isinstance(self, MessageChange.RETRACTED)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+MessageChange.EDITED = type("MessageChange.EDITED", (MessageChange.EDITED, MessageChange,), {})  # type: ignore
+MessageChange.RETRACTED = type("MessageChange.RETRACTED", (MessageChange.RETRACTED, MessageChange,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeMessageChange(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return MessageChange.EDITED(
+                _UniffiFfiConverterTypeMessageBody.read(buf),
+            )
+        if variant == 2:
+            return MessageChange.RETRACTED(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_EDITED():
+            _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
+            return
+        if value.is_RETRACTED():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_EDITED():
+            buf.write_i32(1)
+            _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
+        if value.is_RETRACTED():
+            buf.write_i32(2)
+
+
 
 
 
@@ -4404,11 +5077,11 @@ class EventBody:
     @dataclass
     class OUTCOME_TOLD:
         """
-        What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
-        each device; in the history it stands with the message.
+        What became of a message: the relay's last word, when it was answered with `Queued`, or that its time is up. Comes
+        until acknowledged, once to each device; in the history it stands with the message.
 """
         
-        def __init__(self, position:int, message_id:str, recipient:str, outcome:RelayOutcome):
+        def __init__(self, position:int, message_id:str, recipient:str, outcome:FinalOutcome):
             self.position = position
             
             """
@@ -4453,6 +5126,206 @@ class EventBody:
             if self.recipient != other.recipient:
                 return False
             if self.outcome != other.outcome:
+                return False
+            return True
+
+    @dataclass
+    class MESSAGE_AMENDED:
+        """
+        The author of a message changed it, or took it back. Comes until acknowledged, to whoever gets messages.
+"""
+        
+        def __init__(self, position:int, message_position:int, message_id:str, sender:str, recipient:str, time_ms:int, is_copy:bool, change:MessageChange):
+            self.position = position
+            
+            """
+        The place of this change in the log.
+"""
+        
+            self.message_position = message_position
+            
+            """
+        The message's place.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        The message's id.
+"""
+        
+            self.sender = sender
+            
+            """
+        Whose message it is.
+"""
+        
+            self.recipient = recipient
+            
+            """
+        Whom it was sent to.
+"""
+        
+            self.time_ms = time_ms
+            
+            """
+        When, in Unix milliseconds.
+"""
+        
+            self.is_copy = is_copy
+            
+            """
+        Whether another session of the account's own did it.
+"""
+        
+            self.change = change
+            
+            """
+        What was done.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.MESSAGE_AMENDED(position={}, message_position={}, message_id={}, sender={}, recipient={}, time_ms={}, is_copy={}, change={})".format(self.position, self.message_position, self.message_id, self.sender, self.recipient, self.time_ms, self.is_copy, self.change)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_MESSAGE_AMENDED():
+                return False
+            if self.position != other.position:
+                return False
+            if self.message_position != other.message_position:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            if self.is_copy != other.is_copy:
+                return False
+            if self.change != other.change:
+                return False
+            return True
+
+    @dataclass
+    class MESSAGES_DELIVERED:
+        """
+        What the account sent to this peer was taken by a client of theirs, all of it up to there.
+"""
+        
+        def __init__(self, peer:str, upto:int):
+            self.peer = peer
+            
+            """
+        Who has it.
+"""
+        
+            self.upto = upto
+            
+            """
+        The latest.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.MESSAGES_DELIVERED(peer={}, upto={})".format(self.peer, self.upto)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_MESSAGES_DELIVERED():
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.upto != other.upto:
+                return False
+            return True
+
+    @dataclass
+    class MESSAGES_DISPLAYED:
+        """
+        What the account sent to this peer was read by a person, all of it up to there.
+"""
+        
+        def __init__(self, peer:str, upto:int):
+            self.peer = peer
+            
+            """
+        Who has read it.
+"""
+        
+            self.upto = upto
+            
+            """
+        The latest.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.MESSAGES_DISPLAYED(peer={}, upto={})".format(self.peer, self.upto)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_MESSAGES_DISPLAYED():
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.upto != other.upto:
+                return False
+            return True
+
+    @dataclass
+    class MESSAGES_READ:
+        """
+        What this peer sent was read in another session of the account's, all of it up to there.
+"""
+        
+        def __init__(self, peer:str, upto:int):
+            self.peer = peer
+            
+            """
+        Who sent it.
+"""
+        
+            self.upto = upto
+            
+            """
+        The latest.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.MESSAGES_READ(peer={}, upto={})".format(self.peer, self.upto)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_MESSAGES_READ():
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.upto != other.upto:
                 return False
             return True
 
@@ -4720,6 +5593,22 @@ class EventBody:
         return isinstance(self, EventBody.OUTCOME_TOLD)
     def is_outcome_told(self) -> bool:
         return isinstance(self, EventBody.OUTCOME_TOLD)
+    def is_MESSAGE_AMENDED(self) -> bool:
+        return isinstance(self, EventBody.MESSAGE_AMENDED)
+    def is_message_amended(self) -> bool:
+        return isinstance(self, EventBody.MESSAGE_AMENDED)
+    def is_MESSAGES_DELIVERED(self) -> bool:
+        return isinstance(self, EventBody.MESSAGES_DELIVERED)
+    def is_messages_delivered(self) -> bool:
+        return isinstance(self, EventBody.MESSAGES_DELIVERED)
+    def is_MESSAGES_DISPLAYED(self) -> bool:
+        return isinstance(self, EventBody.MESSAGES_DISPLAYED)
+    def is_messages_displayed(self) -> bool:
+        return isinstance(self, EventBody.MESSAGES_DISPLAYED)
+    def is_MESSAGES_READ(self) -> bool:
+        return isinstance(self, EventBody.MESSAGES_READ)
+    def is_messages_read(self) -> bool:
+        return isinstance(self, EventBody.MESSAGES_READ)
     def is_PRESENCE_CHANGED(self) -> bool:
         return isinstance(self, EventBody.PRESENCE_CHANGED)
     def is_presence_changed(self) -> bool:
@@ -4760,6 +5649,10 @@ class EventBody:
 EventBody.MESSAGE_RECEIVED = type("EventBody.MESSAGE_RECEIVED", (EventBody.MESSAGE_RECEIVED, EventBody,), {})  # type: ignore
 EventBody.BUDDY_REQUESTED = type("EventBody.BUDDY_REQUESTED", (EventBody.BUDDY_REQUESTED, EventBody,), {})  # type: ignore
 EventBody.OUTCOME_TOLD = type("EventBody.OUTCOME_TOLD", (EventBody.OUTCOME_TOLD, EventBody,), {})  # type: ignore
+EventBody.MESSAGE_AMENDED = type("EventBody.MESSAGE_AMENDED", (EventBody.MESSAGE_AMENDED, EventBody,), {})  # type: ignore
+EventBody.MESSAGES_DELIVERED = type("EventBody.MESSAGES_DELIVERED", (EventBody.MESSAGES_DELIVERED, EventBody,), {})  # type: ignore
+EventBody.MESSAGES_DISPLAYED = type("EventBody.MESSAGES_DISPLAYED", (EventBody.MESSAGES_DISPLAYED, EventBody,), {})  # type: ignore
+EventBody.MESSAGES_READ = type("EventBody.MESSAGES_READ", (EventBody.MESSAGES_READ, EventBody,), {})  # type: ignore
 EventBody.PRESENCE_CHANGED = type("EventBody.PRESENCE_CHANGED", (EventBody.PRESENCE_CHANGED, EventBody,), {})  # type: ignore
 EventBody.SNAPSHOT_ENDED = type("EventBody.SNAPSHOT_ENDED", (EventBody.SNAPSHOT_ENDED, EventBody,), {})  # type: ignore
 EventBody.ROSTER_CHANGED = type("EventBody.ROSTER_CHANGED", (EventBody.ROSTER_CHANGED, EventBody,), {})  # type: ignore
@@ -4792,37 +5685,63 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
-                _UniffiFfiConverterTypeRelayOutcome.read(buf),
+                _UniffiFfiConverterTypeFinalOutcome.read(buf),
             )
         if variant == 4:
+            return EventBody.MESSAGE_AMENDED(
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+                _UniffiFfiConverterTypeMessageChange.read(buf),
+            )
+        if variant == 5:
+            return EventBody.MESSAGES_DELIVERED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 6:
+            return EventBody.MESSAGES_DISPLAYED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 7:
+            return EventBody.MESSAGES_READ(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 8:
             return EventBody.PRESENCE_CHANGED(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypePresence.read(buf),
             )
-        if variant == 5:
+        if variant == 9:
             return EventBody.SNAPSHOT_ENDED(
             )
-        if variant == 6:
+        if variant == 10:
             return EventBody.ROSTER_CHANGED(
                 _UniffiFfiConverterTypeBuddy.read(buf),
             )
-        if variant == 7:
+        if variant == 11:
             return EventBody.TYPING_CHANGED(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeChatState.read(buf),
             )
-        if variant == 8:
+        if variant == 12:
             return EventBody.MESSAGE_PARKED(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 9:
+        if variant == 13:
             return EventBody.RESYNC_NEEDED(
             )
-        if variant == 10:
+        if variant == 14:
             return EventBody.SESSION_ENDED(
                 _UniffiFfiConverterTypeEndReason.read(buf),
             )
-        if variant == 11:
+        if variant == 15:
             return EventBody.OTHER(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -4844,7 +5763,29 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             _UniffiFfiConverterInt64.check_lower(value.position)
             _UniffiFfiConverterString.check_lower(value.message_id)
             _UniffiFfiConverterString.check_lower(value.recipient)
-            _UniffiFfiConverterTypeRelayOutcome.check_lower(value.outcome)
+            _UniffiFfiConverterTypeFinalOutcome.check_lower(value.outcome)
+            return
+        if value.is_MESSAGE_AMENDED():
+            _UniffiFfiConverterInt64.check_lower(value.position)
+            _UniffiFfiConverterInt64.check_lower(value.message_position)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterInt64.check_lower(value.time_ms)
+            _UniffiFfiConverterBoolean.check_lower(value.is_copy)
+            _UniffiFfiConverterTypeMessageChange.check_lower(value.change)
+            return
+        if value.is_MESSAGES_DELIVERED():
+            _UniffiFfiConverterString.check_lower(value.peer)
+            _UniffiFfiConverterInt64.check_lower(value.upto)
+            return
+        if value.is_MESSAGES_DISPLAYED():
+            _UniffiFfiConverterString.check_lower(value.peer)
+            _UniffiFfiConverterInt64.check_lower(value.upto)
+            return
+        if value.is_MESSAGES_READ():
+            _UniffiFfiConverterString.check_lower(value.peer)
+            _UniffiFfiConverterInt64.check_lower(value.upto)
             return
         if value.is_PRESENCE_CHANGED():
             _UniffiFfiConverterString.check_lower(value.subject)
@@ -4889,30 +5830,52 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             _UniffiFfiConverterInt64.write(value.position, buf)
             _UniffiFfiConverterString.write(value.message_id, buf)
             _UniffiFfiConverterString.write(value.recipient, buf)
-            _UniffiFfiConverterTypeRelayOutcome.write(value.outcome, buf)
-        if value.is_PRESENCE_CHANGED():
+            _UniffiFfiConverterTypeFinalOutcome.write(value.outcome, buf)
+        if value.is_MESSAGE_AMENDED():
             buf.write_i32(4)
+            _UniffiFfiConverterInt64.write(value.position, buf)
+            _UniffiFfiConverterInt64.write(value.message_position, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterInt64.write(value.time_ms, buf)
+            _UniffiFfiConverterBoolean.write(value.is_copy, buf)
+            _UniffiFfiConverterTypeMessageChange.write(value.change, buf)
+        if value.is_MESSAGES_DELIVERED():
+            buf.write_i32(5)
+            _UniffiFfiConverterString.write(value.peer, buf)
+            _UniffiFfiConverterInt64.write(value.upto, buf)
+        if value.is_MESSAGES_DISPLAYED():
+            buf.write_i32(6)
+            _UniffiFfiConverterString.write(value.peer, buf)
+            _UniffiFfiConverterInt64.write(value.upto, buf)
+        if value.is_MESSAGES_READ():
+            buf.write_i32(7)
+            _UniffiFfiConverterString.write(value.peer, buf)
+            _UniffiFfiConverterInt64.write(value.upto, buf)
+        if value.is_PRESENCE_CHANGED():
+            buf.write_i32(8)
             _UniffiFfiConverterString.write(value.subject, buf)
             _UniffiFfiConverterTypePresence.write(value.presence, buf)
         if value.is_SNAPSHOT_ENDED():
-            buf.write_i32(5)
+            buf.write_i32(9)
         if value.is_ROSTER_CHANGED():
-            buf.write_i32(6)
+            buf.write_i32(10)
             _UniffiFfiConverterTypeBuddy.write(value.buddy, buf)
         if value.is_TYPING_CHANGED():
-            buf.write_i32(7)
+            buf.write_i32(11)
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterTypeChatState.write(value.state, buf)
         if value.is_MESSAGE_PARKED():
-            buf.write_i32(8)
+            buf.write_i32(12)
             _UniffiFfiConverterString.write(value.message_id, buf)
         if value.is_RESYNC_NEEDED():
-            buf.write_i32(9)
+            buf.write_i32(13)
         if value.is_SESSION_ENDED():
-            buf.write_i32(10)
+            buf.write_i32(14)
             _UniffiFfiConverterTypeEndReason.write(value.reason, buf)
         if value.is_OTHER():
-            buf.write_i32(11)
+            buf.write_i32(15)
             _UniffiFfiConverterString.write(value.kind, buf)
             _UniffiFfiConverterString.write(value.json, buf)
 
@@ -5380,19 +6343,23 @@ class RelayedMessage:
     """
     A message on its way between two systems.
 """
-    def __init__(self, *, delivery_id:typing.Optional[str] = None, message_id:typing.Optional[str] = None, instance:typing.Optional[str] = None, time_ms:typing.Optional[int] = None, body:MessageBody, extensions:typing.Optional[bytes] = None):
+    def __init__(self, *, delivery_id:typing.Optional[str] = None, message_id:typing.Optional[str] = None, instance:typing.Optional[str] = None, time_ms:typing.Optional[int] = None, body:MessageBody, extensions:typing.Optional[bytes] = None, reply_to:typing.Optional[str] = None, edits:typing.Optional[str] = None, retracts:typing.Optional[str] = None, expires_ms:typing.Optional[int] = None):
         self.delivery_id = delivery_id
         self.message_id = message_id
         self.instance = instance
         self.time_ms = time_ms
         self.body = body
         self.extensions = extensions
+        self.reply_to = reply_to
+        self.edits = edits
+        self.retracts = retracts
+        self.expires_ms = expires_ms
         
         
 
     
     def __str__(self):
-        return "RelayedMessage(delivery_id={}, message_id={}, instance={}, time_ms={}, body={}, extensions={})".format(self.delivery_id, self.message_id, self.instance, self.time_ms, self.body, self.extensions)
+        return "RelayedMessage(delivery_id={}, message_id={}, instance={}, time_ms={}, body={}, extensions={}, reply_to={}, edits={}, retracts={}, expires_ms={})".format(self.delivery_id, self.message_id, self.instance, self.time_ms, self.body, self.extensions, self.reply_to, self.edits, self.retracts, self.expires_ms)
     def __eq__(self, other):
         if self.delivery_id != other.delivery_id:
             return False
@@ -5406,6 +6373,14 @@ class RelayedMessage:
             return False
         if self.extensions != other.extensions:
             return False
+        if self.reply_to != other.reply_to:
+            return False
+        if self.edits != other.edits:
+            return False
+        if self.retracts != other.retracts:
+            return False
+        if self.expires_ms != other.expires_ms:
+            return False
         return True
 
 class _UniffiFfiConverterTypeRelayedMessage(_UniffiConverterRustBuffer):
@@ -5418,6 +6393,10 @@ class _UniffiFfiConverterTypeRelayedMessage(_UniffiConverterRustBuffer):
             time_ms=_UniffiFfiConverterOptionalInt64.read(buf),
             body=_UniffiFfiConverterTypeMessageBody.read(buf),
             extensions=_UniffiFfiConverterOptionalBytes.read(buf),
+            reply_to=_UniffiFfiConverterOptionalString.read(buf),
+            edits=_UniffiFfiConverterOptionalString.read(buf),
+            retracts=_UniffiFfiConverterOptionalString.read(buf),
+            expires_ms=_UniffiFfiConverterOptionalInt64.read(buf),
         )
 
     @staticmethod
@@ -5428,6 +6407,10 @@ class _UniffiFfiConverterTypeRelayedMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.check_lower(value.time_ms)
         _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
         _UniffiFfiConverterOptionalBytes.check_lower(value.extensions)
+        _UniffiFfiConverterOptionalString.check_lower(value.reply_to)
+        _UniffiFfiConverterOptionalString.check_lower(value.edits)
+        _UniffiFfiConverterOptionalString.check_lower(value.retracts)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.expires_ms)
 
     @staticmethod
     def write(value, buf):
@@ -5437,6 +6420,10 @@ class _UniffiFfiConverterTypeRelayedMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.write(value.time_ms, buf)
         _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
         _UniffiFfiConverterOptionalBytes.write(value.extensions, buf)
+        _UniffiFfiConverterOptionalString.write(value.reply_to, buf)
+        _UniffiFfiConverterOptionalString.write(value.edits, buf)
+        _UniffiFfiConverterOptionalString.write(value.retracts, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.expires_ms, buf)
 
 class _UniffiFfiConverterSequenceTypeRelayedMessage(_UniffiConverterRustBuffer):
     @classmethod
@@ -5825,19 +6812,25 @@ class SendOptions:
     """
     How a message is sent.
 """
-    def __init__(self, *, client_id:typing.Optional[str] = None, extensions:typing.Optional[bytes] = None):
+    def __init__(self, *, client_id:typing.Optional[str] = None, extensions:typing.Optional[bytes] = None, reply_to:typing.Optional[str] = None, expires_ms:typing.Optional[int] = None):
         self.client_id = client_id
         self.extensions = extensions
+        self.reply_to = reply_to
+        self.expires_ms = expires_ms
         
         
 
     
     def __str__(self):
-        return "SendOptions(client_id={}, extensions={})".format(self.client_id, self.extensions)
+        return "SendOptions(client_id={}, extensions={}, reply_to={}, expires_ms={})".format(self.client_id, self.extensions, self.reply_to, self.expires_ms)
     def __eq__(self, other):
         if self.client_id != other.client_id:
             return False
         if self.extensions != other.extensions:
+            return False
+        if self.reply_to != other.reply_to:
+            return False
+        if self.expires_ms != other.expires_ms:
             return False
         return True
 
@@ -5847,17 +6840,23 @@ class _UniffiFfiConverterTypeSendOptions(_UniffiConverterRustBuffer):
         return SendOptions(
             client_id=_UniffiFfiConverterOptionalString.read(buf),
             extensions=_UniffiFfiConverterOptionalBytes.read(buf),
+            reply_to=_UniffiFfiConverterOptionalString.read(buf),
+            expires_ms=_UniffiFfiConverterOptionalInt64.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterOptionalString.check_lower(value.client_id)
         _UniffiFfiConverterOptionalBytes.check_lower(value.extensions)
+        _UniffiFfiConverterOptionalString.check_lower(value.reply_to)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.expires_ms)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterOptionalString.write(value.client_id, buf)
         _UniffiFfiConverterOptionalBytes.write(value.extensions, buf)
+        _UniffiFfiConverterOptionalString.write(value.reply_to, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.expires_ms, buf)
 
 @dataclass
 class SessionOptions:
@@ -6155,6 +7154,182 @@ class Command:
             if self.bytes != other.bytes:
                 return False
             if self.options != other.options:
+                return False
+            return True
+
+    @dataclass
+    class EDIT_MESSAGE:
+        """
+        Answered by `Sent`.
+"""
+        
+        def __init__(self, recipient:str, message_id:str, text:str, client_id:typing.Optional[str]):
+            self.recipient = recipient
+            
+            """
+        Whom it was sent to.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        Which.
+"""
+        
+            self.text = text
+            
+            """
+        What it says from then on.
+"""
+        
+            self.client_id = client_id
+            
+            """
+        A name of the client's own, as with a send.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.EDIT_MESSAGE(recipient={}, message_id={}, text={}, client_id={})".format(self.recipient, self.message_id, self.text, self.client_id)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_EDIT_MESSAGE():
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            if self.text != other.text:
+                return False
+            if self.client_id != other.client_id:
+                return False
+            return True
+
+    @dataclass
+    class RETRACT_MESSAGE:
+        """
+        Answered by `Sent`.
+"""
+        
+        def __init__(self, recipient:str, message_id:str, client_id:typing.Optional[str]):
+            self.recipient = recipient
+            
+            """
+        Whom it was sent to.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        Which.
+"""
+        
+            self.client_id = client_id
+            
+            """
+        A name of the client's own, as with a send.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.RETRACT_MESSAGE(recipient={}, message_id={}, client_id={})".format(self.recipient, self.message_id, self.client_id)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_RETRACT_MESSAGE():
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            if self.client_id != other.client_id:
+                return False
+            return True
+
+    @dataclass
+    class MARK_READ:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, peer:str, upto:int):
+            self.peer = peer
+            
+            """
+        Who sent it.
+"""
+        
+            self.upto = upto
+            
+            """
+        The position of the latest that was read.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.MARK_READ(peer={}, upto={})".format(self.peer, self.upto)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_MARK_READ():
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.upto != other.upto:
+                return False
+            return True
+
+    @dataclass
+    class READ_CONVERSATIONS:
+        """
+        Answered by `ConversationsRead`.
+"""
+        
+        def __init__(self, before:typing.Optional[int], limit:int):
+            self.before = before
+            
+            """
+        Behind this one.
+"""
+        
+            self.limit = limit
+            
+            """
+        How many.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.READ_CONVERSATIONS(before={}, limit={})".format(self.before, self.limit)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_READ_CONVERSATIONS():
+                return False
+            if self.before != other.before:
+                return False
+            if self.limit != other.limit:
                 return False
             return True
 
@@ -6682,6 +7857,22 @@ class Command:
         return isinstance(self, Command.SEND_DATA)
     def is_send_data(self) -> bool:
         return isinstance(self, Command.SEND_DATA)
+    def is_EDIT_MESSAGE(self) -> bool:
+        return isinstance(self, Command.EDIT_MESSAGE)
+    def is_edit_message(self) -> bool:
+        return isinstance(self, Command.EDIT_MESSAGE)
+    def is_RETRACT_MESSAGE(self) -> bool:
+        return isinstance(self, Command.RETRACT_MESSAGE)
+    def is_retract_message(self) -> bool:
+        return isinstance(self, Command.RETRACT_MESSAGE)
+    def is_MARK_READ(self) -> bool:
+        return isinstance(self, Command.MARK_READ)
+    def is_mark_read(self) -> bool:
+        return isinstance(self, Command.MARK_READ)
+    def is_READ_CONVERSATIONS(self) -> bool:
+        return isinstance(self, Command.READ_CONVERSATIONS)
+    def is_read_conversations(self) -> bool:
+        return isinstance(self, Command.READ_CONVERSATIONS)
     def is_TELL_TYPING(self) -> bool:
         return isinstance(self, Command.TELL_TYPING)
     def is_tell_typing(self) -> bool:
@@ -6755,6 +7946,10 @@ Command.CREATE_ACCOUNT = type("Command.CREATE_ACCOUNT", (Command.CREATE_ACCOUNT,
 Command.DELETE_ACCOUNT = type("Command.DELETE_ACCOUNT", (Command.DELETE_ACCOUNT, Command,), {})  # type: ignore
 Command.SEND_TEXT = type("Command.SEND_TEXT", (Command.SEND_TEXT, Command,), {})  # type: ignore
 Command.SEND_DATA = type("Command.SEND_DATA", (Command.SEND_DATA, Command,), {})  # type: ignore
+Command.EDIT_MESSAGE = type("Command.EDIT_MESSAGE", (Command.EDIT_MESSAGE, Command,), {})  # type: ignore
+Command.RETRACT_MESSAGE = type("Command.RETRACT_MESSAGE", (Command.RETRACT_MESSAGE, Command,), {})  # type: ignore
+Command.MARK_READ = type("Command.MARK_READ", (Command.MARK_READ, Command,), {})  # type: ignore
+Command.READ_CONVERSATIONS = type("Command.READ_CONVERSATIONS", (Command.READ_CONVERSATIONS, Command,), {})  # type: ignore
 Command.TELL_TYPING = type("Command.TELL_TYPING", (Command.TELL_TYPING, Command,), {})  # type: ignore
 Command.SET_PRESENCE = type("Command.SET_PRESENCE", (Command.SET_PRESENCE, Command,), {})  # type: ignore
 Command.GO_OFFLINE = type("Command.GO_OFFLINE", (Command.GO_OFFLINE, Command,), {})  # type: ignore
@@ -6799,70 +7994,93 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterTypeSendOptions.read(buf),
             )
         if variant == 5:
+            return Command.EDIT_MESSAGE(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
+        if variant == 6:
+            return Command.RETRACT_MESSAGE(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
+        if variant == 7:
+            return Command.MARK_READ(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 8:
+            return Command.READ_CONVERSATIONS(
+                _UniffiFfiConverterOptionalInt64.read(buf),
+                _UniffiFfiConverterInt32.read(buf),
+            )
+        if variant == 9:
             return Command.TELL_TYPING(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeChatState.read(buf),
             )
-        if variant == 6:
+        if variant == 10:
             return Command.SET_PRESENCE(
                 _UniffiFfiConverterTypePresenceUpdate.read(buf),
             )
-        if variant == 7:
+        if variant == 11:
             return Command.GO_OFFLINE(
             )
-        if variant == 8:
+        if variant == 12:
             return Command.SET_ACTIVITY(
                 _UniffiFfiConverterTypeActivity.read(buf),
             )
-        if variant == 9:
+        if variant == 13:
             return Command.ADD_BUDDY(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterOptionalString.read(buf),
                 _UniffiFfiConverterOptionalSequenceString.read(buf),
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 10:
+        if variant == 14:
             return Command.REMOVE_BUDDY(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 11:
+        if variant == 15:
             return Command.UPDATE_BUDDY(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterOptionalString.read(buf),
                 _UniffiFfiConverterOptionalSequenceString.read(buf),
             )
-        if variant == 12:
+        if variant == 16:
             return Command.READ_ROSTER(
                 _UniffiFfiConverterOptionalInt64.read(buf),
             )
-        if variant == 13:
+        if variant == 17:
             return Command.READ_PRESENCE(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 14:
+        if variant == 18:
             return Command.READ_HISTORY(
                 _UniffiFfiConverterTypeHistoryRequest.read(buf),
             )
-        if variant == 15:
+        if variant == 19:
             return Command.BLOCK(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterBoolean.read(buf),
             )
-        if variant == 16:
+        if variant == 20:
             return Command.READ_BLOCKED(
             )
-        if variant == 17:
+        if variant == 21:
             return Command.SET_PREFERENCES(
                 _UniffiFfiConverterTypePreferenceOverrides.read(buf),
             )
-        if variant == 18:
+        if variant == 22:
             return Command.READ_PREFERENCES(
             )
-        if variant == 19:
+        if variant == 23:
             return Command.RETIRE_DEVICE(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 20:
+        if variant == 24:
             return Command.READ_DEVICES(
             )
         raise InternalError("Raw enum value doesn't match any cases")
@@ -6883,6 +8101,25 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.media_type)
             _UniffiFfiConverterBytes.check_lower(value.bytes)
             _UniffiFfiConverterTypeSendOptions.check_lower(value.options)
+            return
+        if value.is_EDIT_MESSAGE():
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            _UniffiFfiConverterString.check_lower(value.text)
+            _UniffiFfiConverterOptionalString.check_lower(value.client_id)
+            return
+        if value.is_RETRACT_MESSAGE():
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            _UniffiFfiConverterOptionalString.check_lower(value.client_id)
+            return
+        if value.is_MARK_READ():
+            _UniffiFfiConverterString.check_lower(value.peer)
+            _UniffiFfiConverterInt64.check_lower(value.upto)
+            return
+        if value.is_READ_CONVERSATIONS():
+            _UniffiFfiConverterOptionalInt64.check_lower(value.before)
+            _UniffiFfiConverterInt32.check_lower(value.limit)
             return
         if value.is_TELL_TYPING():
             _UniffiFfiConverterString.check_lower(value.recipient)
@@ -6954,57 +8191,76 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.media_type, buf)
             _UniffiFfiConverterBytes.write(value.bytes, buf)
             _UniffiFfiConverterTypeSendOptions.write(value.options, buf)
-        if value.is_TELL_TYPING():
+        if value.is_EDIT_MESSAGE():
             buf.write_i32(5)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+            _UniffiFfiConverterString.write(value.text, buf)
+            _UniffiFfiConverterOptionalString.write(value.client_id, buf)
+        if value.is_RETRACT_MESSAGE():
+            buf.write_i32(6)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+            _UniffiFfiConverterOptionalString.write(value.client_id, buf)
+        if value.is_MARK_READ():
+            buf.write_i32(7)
+            _UniffiFfiConverterString.write(value.peer, buf)
+            _UniffiFfiConverterInt64.write(value.upto, buf)
+        if value.is_READ_CONVERSATIONS():
+            buf.write_i32(8)
+            _UniffiFfiConverterOptionalInt64.write(value.before, buf)
+            _UniffiFfiConverterInt32.write(value.limit, buf)
+        if value.is_TELL_TYPING():
+            buf.write_i32(9)
             _UniffiFfiConverterString.write(value.recipient, buf)
             _UniffiFfiConverterTypeChatState.write(value.state, buf)
         if value.is_SET_PRESENCE():
-            buf.write_i32(6)
+            buf.write_i32(10)
             _UniffiFfiConverterTypePresenceUpdate.write(value.presence, buf)
         if value.is_GO_OFFLINE():
-            buf.write_i32(7)
+            buf.write_i32(11)
         if value.is_SET_ACTIVITY():
-            buf.write_i32(8)
+            buf.write_i32(12)
             _UniffiFfiConverterTypeActivity.write(value.activity, buf)
         if value.is_ADD_BUDDY():
-            buf.write_i32(9)
+            buf.write_i32(13)
             _UniffiFfiConverterString.write(value.peer, buf)
             _UniffiFfiConverterOptionalString.write(value.name, buf)
             _UniffiFfiConverterOptionalSequenceString.write(value.groups, buf)
             _UniffiFfiConverterString.write(value.note, buf)
         if value.is_REMOVE_BUDDY():
-            buf.write_i32(10)
+            buf.write_i32(14)
             _UniffiFfiConverterString.write(value.peer, buf)
         if value.is_UPDATE_BUDDY():
-            buf.write_i32(11)
+            buf.write_i32(15)
             _UniffiFfiConverterString.write(value.peer, buf)
             _UniffiFfiConverterOptionalString.write(value.name, buf)
             _UniffiFfiConverterOptionalSequenceString.write(value.groups, buf)
         if value.is_READ_ROSTER():
-            buf.write_i32(12)
+            buf.write_i32(16)
             _UniffiFfiConverterOptionalInt64.write(value.since, buf)
         if value.is_READ_PRESENCE():
-            buf.write_i32(13)
+            buf.write_i32(17)
             _UniffiFfiConverterString.write(value.buddy, buf)
         if value.is_READ_HISTORY():
-            buf.write_i32(14)
+            buf.write_i32(18)
             _UniffiFfiConverterTypeHistoryRequest.write(value.request, buf)
         if value.is_BLOCK():
-            buf.write_i32(15)
+            buf.write_i32(19)
             _UniffiFfiConverterString.write(value.peer, buf)
             _UniffiFfiConverterBoolean.write(value.blocked, buf)
         if value.is_READ_BLOCKED():
-            buf.write_i32(16)
+            buf.write_i32(20)
         if value.is_SET_PREFERENCES():
-            buf.write_i32(17)
+            buf.write_i32(21)
             _UniffiFfiConverterTypePreferenceOverrides.write(value.overrides, buf)
         if value.is_READ_PREFERENCES():
-            buf.write_i32(18)
+            buf.write_i32(22)
         if value.is_RETIRE_DEVICE():
-            buf.write_i32(19)
+            buf.write_i32(23)
             _UniffiFfiConverterString.write(value.device, buf)
         if value.is_READ_DEVICES():
-            buf.write_i32(20)
+            buf.write_i32(24)
 
 
 
@@ -8621,6 +9877,11 @@ class SessionProtocol(typing.Protocol):
         Confirms who asked.
 """
         raise NotImplementedError
+    def conversations(self, before: typing.Union[object, typing.Optional[int]] = _DEFAULT,limit: int = 50) -> ConversationsPage:
+        """
+        A page of the account's conversations, the latest first: those behind this position.
+"""
+        raise NotImplementedError
     def decline_buddy(self, peer: str) -> None:
         """
         Declines who asked: both directions end.
@@ -8629,6 +9890,12 @@ class SessionProtocol(typing.Protocol):
     def devices(self, ) -> typing.List[str]:
         """
         The account's named devices.
+"""
+        raise NotImplementedError
+    def edit_message(self, recipient: str,message_id: str,text: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
+        """
+        Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+        everybody who has the message. Returns when it is on disk.
 """
         raise NotImplementedError
     def fail(self, ) -> None:
@@ -8659,6 +9926,12 @@ class SessionProtocol(typing.Protocol):
         waits, the next wait ends at once.
 """
         raise NotImplementedError
+    def mark_read(self, peer: str,upto: int) -> None:
+        """
+        The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+        it as the account's preferences say.
+"""
+        raise NotImplementedError
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
         Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
@@ -8683,6 +9956,11 @@ class SessionProtocol(typing.Protocol):
     def retire_device(self, device: str) -> None:
         """
         Forgets a named device.
+"""
+        raise NotImplementedError
+    def retract_message(self, recipient: str,message_id: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
+        """
+        Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
 """
         raise NotImplementedError
     def roster(self, since: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Roster:
@@ -8895,6 +10173,29 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def conversations(self, before: typing.Union[object, typing.Optional[int]] = _DEFAULT,limit: int = 50) -> ConversationsPage:
+        """
+        A page of the account's conversations, the latest first: those behind this position.
+"""
+        
+        if before is _DEFAULT:
+            before = None
+        _UniffiFfiConverterOptionalInt64.check_lower(before)
+
+        _UniffiFfiConverterInt32.check_lower(limit)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalInt64.lower(before),
+            _UniffiFfiConverterInt32.lower(limit),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeConversationsPage.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_conversations,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def decline_buddy(self, peer: str) -> None:
         """
         Declines who asked: both directions end.
@@ -8925,6 +10226,36 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def edit_message(self, recipient: str,message_id: str,text: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
+        """
+        Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+        everybody who has the message. Returns when it is on disk.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterString.check_lower(message_id)
+
+        _UniffiFfiConverterString.check_lower(text)
+
+        if client_id is _DEFAULT:
+            client_id = None
+        _UniffiFfiConverterOptionalString.check_lower(client_id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterString.lower(message_id),
+            _UniffiFfiConverterString.lower(text),
+            _UniffiFfiConverterOptionalString.lower(client_id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeReceipt.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -9006,6 +10337,28 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def mark_read(self, peer: str,upto: int) -> None:
+        """
+        The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+        it as the account's preferences say.
+"""
+        
+        _UniffiFfiConverterString.check_lower(peer)
+
+        _UniffiFfiConverterInt64.check_lower(upto)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(peer),
+            _UniffiFfiConverterInt64.lower(upto),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_mark_read,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -9097,6 +10450,32 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retire_device,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def retract_message(self, recipient: str,message_id: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
+        """
+        Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterString.check_lower(message_id)
+
+        if client_id is _DEFAULT:
+            client_id = None
+        _UniffiFfiConverterOptionalString.check_lower(client_id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterString.lower(message_id),
+            _UniffiFfiConverterOptionalString.lower(client_id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeReceipt.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -10310,10 +11689,13 @@ __all__ = [
     "BuddyStatus",
     "PresenceState",
     "MessageBody",
-    "RelayOutcome",
+    "FinalOutcome",
+    "ReceiptState",
     "AcceptedSenders",
+    "Receipts",
     "RosterKitError",
     "Answer",
+    "MessageChange",
     "ChatState",
     "EndReason",
     "EventBody",
@@ -10326,12 +11708,16 @@ __all__ = [
     "Notice",
     "Outgoing",
     "Settlement",
+    "Amended",
     "Receipt",
     "Buddy",
     "Roster",
     "Presence",
     "Message",
     "HistoryPage",
+    "Marks",
+    "Conversation",
+    "ConversationsPage",
     "Preferences",
     "Answered",
     "PreferenceOverrides",

@@ -611,6 +611,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_blocked(uint64_t ptr, RustCall
 void uniffi_rosterkit_ffi_fn_method_session_confirm_buddy(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_CONVERSATIONS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_CONVERSATIONS
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_conversations(uint64_t ptr, RustBuffer before, int32_t limit, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DECLINE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DECLINE_BUDDY
 void uniffi_rosterkit_ffi_fn_method_session_decline_buddy(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
@@ -619,6 +624,11 @@ void uniffi_rosterkit_ffi_fn_method_session_decline_buddy(uint64_t ptr, RustBuff
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DEVICES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DEVICES
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_devices(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EDIT_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EDIT_MESSAGE
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_edit_message(uint64_t ptr, RustBuffer recipient, RustBuffer message_id, RustBuffer text, RustBuffer client_id, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FAIL
@@ -646,6 +656,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_history(uint64_t ptr, RustBuff
 void uniffi_rosterkit_ffi_fn_method_session_interrupt(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_MARK_READ
+void uniffi_rosterkit_ffi_fn_method_session_mark_read(uint64_t ptr, RustBuffer peer, int64_t upto, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_NEXT_EVENTS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_NEXT_EVENTS
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_next_events(uint64_t ptr, int32_t max, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
@@ -669,6 +684,11 @@ void uniffi_rosterkit_ffi_fn_method_session_remove_buddy(uint64_t ptr, RustBuffe
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETIRE_DEVICE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETIRE_DEVICE
 void uniffi_rosterkit_ffi_fn_method_session_retire_device(uint64_t ptr, RustBuffer device, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETRACT_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETRACT_MESSAGE
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_retract_message(uint64_t ptr, RustBuffer recipient, RustBuffer message_id, RustBuffer client_id, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ROSTER
@@ -1301,6 +1321,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_CONVERSATIONS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_CONVERSATIONS
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_conversations(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DECLINE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DECLINE_BUDDY
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_decline_buddy(void
@@ -1310,6 +1336,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_decline_buddy(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DEVICES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DEVICES
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_devices(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EDIT_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EDIT_MESSAGE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_edit_message(void
     
 );
 #endif
@@ -1343,6 +1375,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_interrupt(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_MARK_READ
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_mark_read(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_NEXT_EVENTS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_NEXT_EVENTS
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_next_events(void
@@ -1370,6 +1408,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_remove_buddy(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RETIRE_DEVICE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RETIRE_DEVICE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_retire_device(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RETRACT_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RETRACT_MESSAGE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_retract_message(void
     
 );
 #endif

@@ -2091,6 +2091,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func confirmBuddy(peer: String) throws 
     
     /**
+     * A page of the account's conversations, the latest first: those behind this position.
+     */
+    func conversations(before: Int64?, limit: Int32) throws  -> ConversationsPage
+    
+    /**
      * Declines who asked: both directions end.
      */
     func declineBuddy(peer: String) throws 
@@ -2099,6 +2104,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * The account's named devices.
      */
     func devices() throws  -> [String]
+    
+    /**
+     * Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+     * everybody who has the message. Returns when it is on disk.
+     */
+    func editMessage(recipient: String, messageId: String, text: String, clientId: String?) throws  -> Receipt
     
     /**
      * The consumer could not deal with what it was handed: it comes again one by one, and a message that fails three
@@ -2129,6 +2140,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func interrupt() throws 
     
     /**
+     * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+     * it as the account's preferences say.
+     */
+    func markRead(peer: String, upto: Int64) throws 
+    
+    /**
      * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
      * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
@@ -2153,6 +2170,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * Forgets a named device.
      */
     func retireDevice(device: String) throws 
+    
+    /**
+     * Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+     */
+    func retractMessage(recipient: String, messageId: String, clientId: String?) throws  -> Receipt
     
     /**
      * The roster; or what changed in it since a version.
@@ -2350,6 +2372,20 @@ open func confirmBuddy(peer: String)throws   {try rustCallWithError(FfiConverter
 }
     
     /**
+     * A page of the account's conversations, the latest first: those behind this position.
+     */
+open func conversations(before: Int64? = nil, limit: Int32 = 50)throws  -> ConversationsPage  {
+    return try  FfiConverterTypeConversationsPage_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_conversations(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionInt64.lower(before),
+        FfiConverterInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Declines who asked: both directions end.
      */
 open func declineBuddy(peer: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -2369,6 +2405,23 @@ open func devices()throws  -> [String]  {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_devices(
             self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+     * everybody who has the message. Returns when it is on disk.
+     */
+open func editMessage(recipient: String, messageId: String, text: String, clientId: String? = nil)throws  -> Receipt  {
+    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_edit_message(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(recipient),
+        FfiConverterString.lower(messageId),
+        FfiConverterString.lower(text),
+        FfiConverterOptionString.lower(clientId),uniffiCallStatus
     )
 })
 }
@@ -2429,6 +2482,20 @@ open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitEr
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_session_interrupt(
             self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+     * it as the account's preferences say.
+     */
+open func markRead(peer: String, upto: Int64)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_mark_read(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(peer),
+        FfiConverterInt64.lower(upto),uniffiCallStatus
     )
 }
 }
@@ -2495,6 +2562,21 @@ open func retireDevice(device: String)throws   {try rustCallWithError(FfiConvert
         FfiConverterString.lower(device),uniffiCallStatus
     )
 }
+}
+    
+    /**
+     * Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+     */
+open func retractMessage(recipient: String, messageId: String, clientId: String? = nil)throws  -> Receipt  {
+    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_retract_message(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(recipient),
+        FfiConverterString.lower(messageId),
+        FfiConverterOptionString.lower(clientId),uniffiCallStatus
+    )
+})
 }
     
     /**
@@ -2919,6 +3001,75 @@ public func FfiConverterTypeSessionListener_lower(_ value: SessionListener) -> U
 
 
 /**
+ * When the author of a message last changed it.
+ */
+public struct Amended: Equatable, Hashable {
+    /**
+     * In Unix milliseconds.
+     */
+    public var timeMs: Int64
+    /**
+     * Whether it was taken back: its content is gone then.
+     */
+    public var isRetracted: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * In Unix milliseconds.
+         */timeMs: Int64, 
+        /**
+         * Whether it was taken back: its content is gone then.
+         */isRetracted: Bool) {
+        self.timeMs = timeMs
+        self.isRetracted = isRetracted
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Amended: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAmended: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Amended {
+        return
+            try Amended(
+                timeMs: FfiConverterInt64.read(from: &buf), 
+                isRetracted: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Amended, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.timeMs, into: &buf)
+        FfiConverterBool.write(value.isRetracted, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAmended_lift(_ buf: RustBuffer) throws -> Amended {
+    return try FfiConverterTypeAmended.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAmended_lower(_ value: Amended) -> RustBuffer {
+    return FfiConverterTypeAmended.lower(value)
+}
+
+
+/**
  * The answer to a submitted command.
  */
 public struct Answered: Equatable, Hashable {
@@ -3103,6 +3254,174 @@ public func FfiConverterTypeBuddy_lift(_ buf: RustBuffer) throws -> Buddy {
 #endif
 public func FfiConverterTypeBuddy_lower(_ value: Buddy) -> RustBuffer {
     return FfiConverterTypeBuddy.lower(value)
+}
+
+
+/**
+ * What went between the account and a peer, in short.
+ */
+public struct Conversation: Equatable, Hashable {
+    /**
+     * Who.
+     */
+    public var peer: String
+    /**
+     * Its place among the others.
+     */
+    public var position: Int64
+    /**
+     * The latest message.
+     */
+    public var latest: Message
+    /**
+     * How many messages of the peer's are unread; at most 1,000 are counted.
+     */
+    public var unread: Int32
+    /**
+     * How far both are.
+     */
+    public var marks: Marks
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Who.
+         */peer: String, 
+        /**
+         * Its place among the others.
+         */position: Int64, 
+        /**
+         * The latest message.
+         */latest: Message, 
+        /**
+         * How many messages of the peer's are unread; at most 1,000 are counted.
+         */unread: Int32, 
+        /**
+         * How far both are.
+         */marks: Marks) {
+        self.peer = peer
+        self.position = position
+        self.latest = latest
+        self.unread = unread
+        self.marks = marks
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Conversation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConversation: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Conversation {
+        return
+            try Conversation(
+                peer: FfiConverterString.read(from: &buf), 
+                position: FfiConverterInt64.read(from: &buf), 
+                latest: FfiConverterTypeMessage.read(from: &buf), 
+                unread: FfiConverterInt32.read(from: &buf), 
+                marks: FfiConverterTypeMarks.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Conversation, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.peer, into: &buf)
+        FfiConverterInt64.write(value.position, into: &buf)
+        FfiConverterTypeMessage.write(value.latest, into: &buf)
+        FfiConverterInt32.write(value.unread, into: &buf)
+        FfiConverterTypeMarks.write(value.marks, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConversation_lift(_ buf: RustBuffer) throws -> Conversation {
+    return try FfiConverterTypeConversation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConversation_lower(_ value: Conversation) -> RustBuffer {
+    return FfiConverterTypeConversation.lower(value)
+}
+
+
+/**
+ * A page of conversations.
+ */
+public struct ConversationsPage: Equatable, Hashable {
+    /**
+     * The latest first.
+     */
+    public var conversations: [Conversation]
+    /**
+     * Whether there are no more.
+     */
+    public var complete: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The latest first.
+         */conversations: [Conversation], 
+        /**
+         * Whether there are no more.
+         */complete: Bool) {
+        self.conversations = conversations
+        self.complete = complete
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension ConversationsPage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConversationsPage: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ConversationsPage {
+        return
+            try ConversationsPage(
+                conversations: FfiConverterSequenceTypeConversation.read(from: &buf), 
+                complete: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ConversationsPage, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeConversation.write(value.conversations, into: &buf)
+        FfiConverterBool.write(value.complete, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConversationsPage_lift(_ buf: RustBuffer) throws -> ConversationsPage {
+    return try FfiConverterTypeConversationsPage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConversationsPage_lower(_ value: ConversationsPage) -> RustBuffer {
+    return FfiConverterTypeConversationsPage.lower(value)
 }
 
 
@@ -4039,6 +4358,85 @@ public func FfiConverterTypeLogRecord_lower(_ value: LogRecord) -> RustBuffer {
 
 
 /**
+ * How far an account and a peer are with what one sent to the other. Positions; 0 is before everything.
+ */
+public struct Marks: Equatable, Hashable {
+    /**
+     * The account's people have read what the peer sent, up to here.
+     */
+    public var read: Int64
+    /**
+     * The peer's clients have taken what the account sent, up to here.
+     */
+    public var delivered: Int64
+    /**
+     * The peer's people have read what the account sent, up to here.
+     */
+    public var displayed: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The account's people have read what the peer sent, up to here.
+         */read: Int64, 
+        /**
+         * The peer's clients have taken what the account sent, up to here.
+         */delivered: Int64, 
+        /**
+         * The peer's people have read what the account sent, up to here.
+         */displayed: Int64) {
+        self.read = read
+        self.delivered = delivered
+        self.displayed = displayed
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Marks: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMarks: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Marks {
+        return
+            try Marks(
+                read: FfiConverterInt64.read(from: &buf), 
+                delivered: FfiConverterInt64.read(from: &buf), 
+                displayed: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Marks, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.read, into: &buf)
+        FfiConverterInt64.write(value.delivered, into: &buf)
+        FfiConverterInt64.write(value.displayed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMarks_lift(_ buf: RustBuffer) throws -> Marks {
+    return try FfiConverterTypeMarks.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMarks_lower(_ value: Marks) -> RustBuffer {
+    return FfiConverterTypeMarks.lower(value)
+}
+
+
+/**
  * A message as a session sees it.
  */
 public struct Message: Equatable, Hashable {
@@ -4075,9 +4473,25 @@ public struct Message: Equatable, Hashable {
      */
     public var extensions: Data
     /**
-     * Of a message that a relay carries: what became of it. None while it is under way, and for all others.
+     * What became of it, when it was given to a relay or could expire. None until that is known, and for all others.
      */
-    public var outcome: RelayOutcome?
+    public var outcome: FinalOutcome?
+    /**
+     * The message that it answers.
+     */
+    public var replyTo: String?
+    /**
+     * When its author last changed it; the body is what it says since.
+     */
+    public var amended: Amended?
+    /**
+     * When it is of no use any more to who has not taken it, in Unix milliseconds.
+     */
+    public var expiresMs: Int64?
+    /**
+     * In the history, of one's own message: what is known of its recipient. None as long as nothing is.
+     */
+    public var receipt: ReceiptState?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4107,8 +4521,20 @@ public struct Message: Equatable, Hashable {
          * An opaque payload of the host's or a gateway's. Empty when there is none.
          */extensions: Data, 
         /**
-         * Of a message that a relay carries: what became of it. None while it is under way, and for all others.
-         */outcome: RelayOutcome?) {
+         * What became of it, when it was given to a relay or could expire. None until that is known, and for all others.
+         */outcome: FinalOutcome?, 
+        /**
+         * The message that it answers.
+         */replyTo: String?, 
+        /**
+         * When its author last changed it; the body is what it says since.
+         */amended: Amended?, 
+        /**
+         * When it is of no use any more to who has not taken it, in Unix milliseconds.
+         */expiresMs: Int64?, 
+        /**
+         * In the history, of one's own message: what is known of its recipient. None as long as nothing is.
+         */receipt: ReceiptState?) {
         self.position = position
         self.id = id
         self.sender = sender
@@ -4118,6 +4544,10 @@ public struct Message: Equatable, Hashable {
         self.body = body
         self.extensions = extensions
         self.outcome = outcome
+        self.replyTo = replyTo
+        self.amended = amended
+        self.expiresMs = expiresMs
+        self.receipt = receipt
     }
 
     
@@ -4144,7 +4574,11 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
                 isCopy: FfiConverterBool.read(from: &buf), 
                 body: FfiConverterTypeMessageBody.read(from: &buf), 
                 extensions: FfiConverterData.read(from: &buf), 
-                outcome: FfiConverterOptionTypeRelayOutcome.read(from: &buf)
+                outcome: FfiConverterOptionTypeFinalOutcome.read(from: &buf), 
+                replyTo: FfiConverterOptionString.read(from: &buf), 
+                amended: FfiConverterOptionTypeAmended.read(from: &buf), 
+                expiresMs: FfiConverterOptionInt64.read(from: &buf), 
+                receipt: FfiConverterOptionTypeReceiptState.read(from: &buf)
         )
     }
 
@@ -4157,7 +4591,11 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
         FfiConverterBool.write(value.isCopy, into: &buf)
         FfiConverterTypeMessageBody.write(value.body, into: &buf)
         FfiConverterData.write(value.extensions, into: &buf)
-        FfiConverterOptionTypeRelayOutcome.write(value.outcome, into: &buf)
+        FfiConverterOptionTypeFinalOutcome.write(value.outcome, into: &buf)
+        FfiConverterOptionString.write(value.replyTo, into: &buf)
+        FfiConverterOptionTypeAmended.write(value.amended, into: &buf)
+        FfiConverterOptionInt64.write(value.expiresMs, into: &buf)
+        FfiConverterOptionTypeReceiptState.write(value.receipt, into: &buf)
     }
 }
 
@@ -4280,6 +4718,10 @@ public struct PreferenceOverrides: Equatable, Hashable {
      * How many buddies a roster may hold.
      */
     public var maxRosterItems: Int64?
+    /**
+     * What senders learn of their messages.
+     */
+    public var receipts: Receipts?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4298,12 +4740,16 @@ public struct PreferenceOverrides: Equatable, Hashable {
          */deliverToDevices: Bool? = nil, 
         /**
          * How many buddies a roster may hold.
-         */maxRosterItems: Int64? = nil) {
+         */maxRosterItems: Int64? = nil, 
+        /**
+         * What senders learn of their messages.
+         */receipts: Receipts? = nil) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
         self.deliverToDevices = deliverToDevices
         self.maxRosterItems = maxRosterItems
+        self.receipts = receipts
     }
 
     
@@ -4326,7 +4772,8 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
                 offlineStorage: FfiConverterOptionBool.read(from: &buf), 
                 keepHistory: FfiConverterOptionBool.read(from: &buf), 
                 deliverToDevices: FfiConverterOptionBool.read(from: &buf), 
-                maxRosterItems: FfiConverterOptionInt64.read(from: &buf)
+                maxRosterItems: FfiConverterOptionInt64.read(from: &buf), 
+                receipts: FfiConverterOptionTypeReceipts.read(from: &buf)
         )
     }
 
@@ -4336,6 +4783,7 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.keepHistory, into: &buf)
         FfiConverterOptionBool.write(value.deliverToDevices, into: &buf)
         FfiConverterOptionInt64.write(value.maxRosterItems, into: &buf)
+        FfiConverterOptionTypeReceipts.write(value.receipts, into: &buf)
     }
 }
 
@@ -4379,6 +4827,10 @@ public struct Preferences: Equatable, Hashable {
      * How many buddies a roster may hold.
      */
     public var maxRosterItems: Int64
+    /**
+     * What senders learn of their messages.
+     */
+    public var receipts: Receipts
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4397,12 +4849,16 @@ public struct Preferences: Equatable, Hashable {
          */deliverToDevices: Bool, 
         /**
          * How many buddies a roster may hold.
-         */maxRosterItems: Int64) {
+         */maxRosterItems: Int64, 
+        /**
+         * What senders learn of their messages.
+         */receipts: Receipts) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
         self.deliverToDevices = deliverToDevices
         self.maxRosterItems = maxRosterItems
+        self.receipts = receipts
     }
 
     
@@ -4425,7 +4881,8 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
                 offlineStorage: FfiConverterBool.read(from: &buf), 
                 keepHistory: FfiConverterBool.read(from: &buf), 
                 deliverToDevices: FfiConverterBool.read(from: &buf), 
-                maxRosterItems: FfiConverterInt64.read(from: &buf)
+                maxRosterItems: FfiConverterInt64.read(from: &buf), 
+                receipts: FfiConverterTypeReceipts.read(from: &buf)
         )
     }
 
@@ -4435,6 +4892,7 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
         FfiConverterBool.write(value.keepHistory, into: &buf)
         FfiConverterBool.write(value.deliverToDevices, into: &buf)
         FfiConverterInt64.write(value.maxRosterItems, into: &buf)
+        FfiConverterTypeReceipts.write(value.receipts, into: &buf)
     }
 }
 
@@ -4740,6 +5198,22 @@ public struct RelayedMessage: Equatable, Hashable {
      * An opaque payload.
      */
     public var extensions: Data?
+    /**
+     * The id of the message that this one answers.
+     */
+    public var replyTo: String?
+    /**
+     * The id of the same sender's earlier message that has this one's body from now on.
+     */
+    public var edits: String?
+    /**
+     * The id of the same sender's earlier message that has no content any more. This one has none.
+     */
+    public var retracts: String?
+    /**
+     * When it is of no use any more, in Unix milliseconds.
+     */
+    public var expiresMs: Int64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4762,13 +5236,29 @@ public struct RelayedMessage: Equatable, Hashable {
          */body: MessageBody, 
         /**
          * An opaque payload.
-         */extensions: Data? = nil) {
+         */extensions: Data? = nil, 
+        /**
+         * The id of the message that this one answers.
+         */replyTo: String? = nil, 
+        /**
+         * The id of the same sender's earlier message that has this one's body from now on.
+         */edits: String? = nil, 
+        /**
+         * The id of the same sender's earlier message that has no content any more. This one has none.
+         */retracts: String? = nil, 
+        /**
+         * When it is of no use any more, in Unix milliseconds.
+         */expiresMs: Int64? = nil) {
         self.deliveryId = deliveryId
         self.messageId = messageId
         self.instance = instance
         self.timeMs = timeMs
         self.body = body
         self.extensions = extensions
+        self.replyTo = replyTo
+        self.edits = edits
+        self.retracts = retracts
+        self.expiresMs = expiresMs
     }
 
     
@@ -4792,7 +5282,11 @@ public struct FfiConverterTypeRelayedMessage: FfiConverterRustBuffer {
                 instance: FfiConverterOptionString.read(from: &buf), 
                 timeMs: FfiConverterOptionInt64.read(from: &buf), 
                 body: FfiConverterTypeMessageBody.read(from: &buf), 
-                extensions: FfiConverterOptionData.read(from: &buf)
+                extensions: FfiConverterOptionData.read(from: &buf), 
+                replyTo: FfiConverterOptionString.read(from: &buf), 
+                edits: FfiConverterOptionString.read(from: &buf), 
+                retracts: FfiConverterOptionString.read(from: &buf), 
+                expiresMs: FfiConverterOptionInt64.read(from: &buf)
         )
     }
 
@@ -4803,6 +5297,10 @@ public struct FfiConverterTypeRelayedMessage: FfiConverterRustBuffer {
         FfiConverterOptionInt64.write(value.timeMs, into: &buf)
         FfiConverterTypeMessageBody.write(value.body, into: &buf)
         FfiConverterOptionData.write(value.extensions, into: &buf)
+        FfiConverterOptionString.write(value.replyTo, into: &buf)
+        FfiConverterOptionString.write(value.edits, into: &buf)
+        FfiConverterOptionString.write(value.retracts, into: &buf)
+        FfiConverterOptionInt64.write(value.expiresMs, into: &buf)
     }
 }
 
@@ -4903,6 +5401,14 @@ public struct SendOptions: Equatable, Hashable {
      * An opaque payload, stored and forwarded unread.
      */
     public var extensions: Data?
+    /**
+     * The id of the message that this one answers.
+     */
+    public var replyTo: String?
+    /**
+     * When it is of no use any more, in Unix milliseconds: who has not taken it by then does not get it.
+     */
+    public var expiresMs: Int64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4912,9 +5418,17 @@ public struct SendOptions: Equatable, Hashable {
          */clientId: String? = nil, 
         /**
          * An opaque payload, stored and forwarded unread.
-         */extensions: Data? = nil) {
+         */extensions: Data? = nil, 
+        /**
+         * The id of the message that this one answers.
+         */replyTo: String? = nil, 
+        /**
+         * When it is of no use any more, in Unix milliseconds: who has not taken it by then does not get it.
+         */expiresMs: Int64? = nil) {
         self.clientId = clientId
         self.extensions = extensions
+        self.replyTo = replyTo
+        self.expiresMs = expiresMs
     }
 
     
@@ -4934,13 +5448,17 @@ public struct FfiConverterTypeSendOptions: FfiConverterRustBuffer {
         return
             try SendOptions(
                 clientId: FfiConverterOptionString.read(from: &buf), 
-                extensions: FfiConverterOptionData.read(from: &buf)
+                extensions: FfiConverterOptionData.read(from: &buf), 
+                replyTo: FfiConverterOptionString.read(from: &buf), 
+                expiresMs: FfiConverterOptionInt64.read(from: &buf)
         )
     }
 
     public static func write(_ value: SendOptions, into buf: inout [UInt8]) {
         FfiConverterOptionString.write(value.clientId, into: &buf)
         FfiConverterOptionData.write(value.extensions, into: &buf)
+        FfiConverterOptionString.write(value.replyTo, into: &buf)
+        FfiConverterOptionInt64.write(value.expiresMs, into: &buf)
     }
 }
 
@@ -5361,6 +5879,14 @@ public enum Answer: Equatable, Hashable {
          */page: HistoryPage
     )
     /**
+     * Conversations.
+     */
+    case conversationsRead(
+        /**
+         * A page of them.
+         */page: ConversationsPage
+    )
+    /**
      * Who is blocked.
      */
     case blockedRead(
@@ -5427,16 +5953,19 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         case 5: return .historyRead(page: try FfiConverterTypeHistoryPage.read(from: &buf)
         )
         
-        case 6: return .blockedRead(addresses: try FfiConverterSequenceString.read(from: &buf)
+        case 6: return .conversationsRead(page: try FfiConverterTypeConversationsPage.read(from: &buf)
         )
         
-        case 7: return .preferencesRead(preferences: try FfiConverterTypePreferences.read(from: &buf)
+        case 7: return .blockedRead(addresses: try FfiConverterSequenceString.read(from: &buf)
         )
         
-        case 8: return .devicesRead(devices: try FfiConverterSequenceString.read(from: &buf)
+        case 8: return .preferencesRead(preferences: try FfiConverterTypePreferences.read(from: &buf)
         )
         
-        case 9: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
+        case 9: return .devicesRead(devices: try FfiConverterSequenceString.read(from: &buf)
+        )
+        
+        case 10: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -5471,23 +6000,28 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
             FfiConverterTypeHistoryPage.write(page, into: &buf)
             
         
-        case let .blockedRead(addresses):
+        case let .conversationsRead(page):
             writeInt(&buf, Int32(6))
+            FfiConverterTypeConversationsPage.write(page, into: &buf)
+            
+        
+        case let .blockedRead(addresses):
+            writeInt(&buf, Int32(7))
             FfiConverterSequenceString.write(addresses, into: &buf)
             
         
         case let .preferencesRead(preferences):
-            writeInt(&buf, Int32(7))
+            writeInt(&buf, Int32(8))
             FfiConverterTypePreferences.write(preferences, into: &buf)
             
         
         case let .devicesRead(devices):
-            writeInt(&buf, Int32(8))
+            writeInt(&buf, Int32(9))
             FfiConverterSequenceString.write(devices, into: &buf)
             
         
         case let .failed(error):
-            writeInt(&buf, Int32(9))
+            writeInt(&buf, Int32(10))
             FfiConverterTypeRosterKitError.write(error, into: &buf)
             
         }
@@ -5837,6 +6371,59 @@ public enum Command: Equatable, Hashable {
          */options: SendOptions
     )
     /**
+     * Answered by `Sent`.
+     */
+    case editMessage(
+        /**
+         * Whom it was sent to.
+         */recipient: String, 
+        /**
+         * Which.
+         */messageId: String, 
+        /**
+         * What it says from then on.
+         */text: String, 
+        /**
+         * A name of the client's own, as with a send.
+         */clientId: String?
+    )
+    /**
+     * Answered by `Sent`.
+     */
+    case retractMessage(
+        /**
+         * Whom it was sent to.
+         */recipient: String, 
+        /**
+         * Which.
+         */messageId: String, 
+        /**
+         * A name of the client's own, as with a send.
+         */clientId: String?
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case markRead(
+        /**
+         * Who sent it.
+         */peer: String, 
+        /**
+         * The position of the latest that was read.
+         */upto: Int64
+    )
+    /**
+     * Answered by `ConversationsRead`.
+     */
+    case readConversations(
+        /**
+         * Behind this one.
+         */before: Int64?, 
+        /**
+         * How many.
+         */limit: Int32
+    )
+    /**
      * Answered by `Done`.
      */
     case tellTyping(
@@ -6000,49 +6587,61 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case 4: return .sendData(recipient: try FfiConverterString.read(from: &buf), mediaType: try FfiConverterString.read(from: &buf), bytes: try FfiConverterData.read(from: &buf), options: try FfiConverterTypeSendOptions.read(from: &buf)
         )
         
-        case 5: return .tellTyping(recipient: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
+        case 5: return .editMessage(recipient: try FfiConverterString.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), clientId: try FfiConverterOptionString.read(from: &buf)
         )
         
-        case 6: return .setPresence(presence: try FfiConverterTypePresenceUpdate.read(from: &buf)
+        case 6: return .retractMessage(recipient: try FfiConverterString.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), clientId: try FfiConverterOptionString.read(from: &buf)
         )
         
-        case 7: return .goOffline
-        
-        case 8: return .setActivity(activity: try FfiConverterTypeActivity.read(from: &buf)
+        case 7: return .markRead(peer: try FfiConverterString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 9: return .addBuddy(peer: try FfiConverterString.read(from: &buf), name: try FfiConverterOptionString.read(from: &buf), groups: try FfiConverterOptionSequenceString.read(from: &buf), note: try FfiConverterString.read(from: &buf)
+        case 8: return .readConversations(before: try FfiConverterOptionInt64.read(from: &buf), limit: try FfiConverterInt32.read(from: &buf)
         )
         
-        case 10: return .removeBuddy(peer: try FfiConverterString.read(from: &buf)
+        case 9: return .tellTyping(recipient: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
         )
         
-        case 11: return .updateBuddy(peer: try FfiConverterString.read(from: &buf), name: try FfiConverterOptionString.read(from: &buf), groups: try FfiConverterOptionSequenceString.read(from: &buf)
+        case 10: return .setPresence(presence: try FfiConverterTypePresenceUpdate.read(from: &buf)
         )
         
-        case 12: return .readRoster(since: try FfiConverterOptionInt64.read(from: &buf)
+        case 11: return .goOffline
+        
+        case 12: return .setActivity(activity: try FfiConverterTypeActivity.read(from: &buf)
         )
         
-        case 13: return .readPresence(buddy: try FfiConverterString.read(from: &buf)
+        case 13: return .addBuddy(peer: try FfiConverterString.read(from: &buf), name: try FfiConverterOptionString.read(from: &buf), groups: try FfiConverterOptionSequenceString.read(from: &buf), note: try FfiConverterString.read(from: &buf)
         )
         
-        case 14: return .readHistory(request: try FfiConverterTypeHistoryRequest.read(from: &buf)
+        case 14: return .removeBuddy(peer: try FfiConverterString.read(from: &buf)
         )
         
-        case 15: return .block(peer: try FfiConverterString.read(from: &buf), blocked: try FfiConverterBool.read(from: &buf)
+        case 15: return .updateBuddy(peer: try FfiConverterString.read(from: &buf), name: try FfiConverterOptionString.read(from: &buf), groups: try FfiConverterOptionSequenceString.read(from: &buf)
         )
         
-        case 16: return .readBlocked
-        
-        case 17: return .setPreferences(overrides: try FfiConverterTypePreferenceOverrides.read(from: &buf)
+        case 16: return .readRoster(since: try FfiConverterOptionInt64.read(from: &buf)
         )
         
-        case 18: return .readPreferences
-        
-        case 19: return .retireDevice(device: try FfiConverterString.read(from: &buf)
+        case 17: return .readPresence(buddy: try FfiConverterString.read(from: &buf)
         )
         
-        case 20: return .readDevices
+        case 18: return .readHistory(request: try FfiConverterTypeHistoryRequest.read(from: &buf)
+        )
+        
+        case 19: return .block(peer: try FfiConverterString.read(from: &buf), blocked: try FfiConverterBool.read(from: &buf)
+        )
+        
+        case 20: return .readBlocked
+        
+        case 21: return .setPreferences(overrides: try FfiConverterTypePreferenceOverrides.read(from: &buf)
+        )
+        
+        case 22: return .readPreferences
+        
+        case 23: return .retireDevice(device: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 24: return .readDevices
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -6075,28 +6674,55 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
             FfiConverterTypeSendOptions.write(options, into: &buf)
             
         
-        case let .tellTyping(recipient,state):
+        case let .editMessage(recipient,messageId,text,clientId):
             writeInt(&buf, Int32(5))
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            FfiConverterString.write(text, into: &buf)
+            FfiConverterOptionString.write(clientId, into: &buf)
+            
+        
+        case let .retractMessage(recipient,messageId,clientId):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            FfiConverterOptionString.write(clientId, into: &buf)
+            
+        
+        case let .markRead(peer,upto):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterInt64.write(upto, into: &buf)
+            
+        
+        case let .readConversations(before,limit):
+            writeInt(&buf, Int32(8))
+            FfiConverterOptionInt64.write(before, into: &buf)
+            FfiConverterInt32.write(limit, into: &buf)
+            
+        
+        case let .tellTyping(recipient,state):
+            writeInt(&buf, Int32(9))
             FfiConverterString.write(recipient, into: &buf)
             FfiConverterTypeChatState.write(state, into: &buf)
             
         
         case let .setPresence(presence):
-            writeInt(&buf, Int32(6))
+            writeInt(&buf, Int32(10))
             FfiConverterTypePresenceUpdate.write(presence, into: &buf)
             
         
         case .goOffline:
-            writeInt(&buf, Int32(7))
+            writeInt(&buf, Int32(11))
         
         
         case let .setActivity(activity):
-            writeInt(&buf, Int32(8))
+            writeInt(&buf, Int32(12))
             FfiConverterTypeActivity.write(activity, into: &buf)
             
         
         case let .addBuddy(peer,name,groups,note):
-            writeInt(&buf, Int32(9))
+            writeInt(&buf, Int32(13))
             FfiConverterString.write(peer, into: &buf)
             FfiConverterOptionString.write(name, into: &buf)
             FfiConverterOptionSequenceString.write(groups, into: &buf)
@@ -6104,58 +6730,58 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
             
         
         case let .removeBuddy(peer):
-            writeInt(&buf, Int32(10))
+            writeInt(&buf, Int32(14))
             FfiConverterString.write(peer, into: &buf)
             
         
         case let .updateBuddy(peer,name,groups):
-            writeInt(&buf, Int32(11))
+            writeInt(&buf, Int32(15))
             FfiConverterString.write(peer, into: &buf)
             FfiConverterOptionString.write(name, into: &buf)
             FfiConverterOptionSequenceString.write(groups, into: &buf)
             
         
         case let .readRoster(since):
-            writeInt(&buf, Int32(12))
+            writeInt(&buf, Int32(16))
             FfiConverterOptionInt64.write(since, into: &buf)
             
         
         case let .readPresence(buddy):
-            writeInt(&buf, Int32(13))
+            writeInt(&buf, Int32(17))
             FfiConverterString.write(buddy, into: &buf)
             
         
         case let .readHistory(request):
-            writeInt(&buf, Int32(14))
+            writeInt(&buf, Int32(18))
             FfiConverterTypeHistoryRequest.write(request, into: &buf)
             
         
         case let .block(peer,blocked):
-            writeInt(&buf, Int32(15))
+            writeInt(&buf, Int32(19))
             FfiConverterString.write(peer, into: &buf)
             FfiConverterBool.write(blocked, into: &buf)
             
         
         case .readBlocked:
-            writeInt(&buf, Int32(16))
+            writeInt(&buf, Int32(20))
         
         
         case let .setPreferences(overrides):
-            writeInt(&buf, Int32(17))
+            writeInt(&buf, Int32(21))
             FfiConverterTypePreferenceOverrides.write(overrides, into: &buf)
             
         
         case .readPreferences:
-            writeInt(&buf, Int32(18))
+            writeInt(&buf, Int32(22))
         
         
         case let .retireDevice(device):
-            writeInt(&buf, Int32(19))
+            writeInt(&buf, Int32(23))
             FfiConverterString.write(device, into: &buf)
             
         
         case .readDevices:
-            writeInt(&buf, Int32(20))
+            writeInt(&buf, Int32(24))
         
         }
     }
@@ -6351,8 +6977,8 @@ public enum EventBody: Equatable, Hashable {
          */timeMs: Int64
     )
     /**
-     * What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
-     * each device; in the history it stands with the message.
+     * What became of a message: the relay's last word, when it was answered with `Queued`, or that its time is up. Comes
+     * until acknowledged, once to each device; in the history it stands with the message.
      */
     case outcomeTold(
         /**
@@ -6366,7 +6992,69 @@ public enum EventBody: Equatable, Hashable {
          */recipient: String, 
         /**
          * What became of it.
-         */outcome: RelayOutcome
+         */outcome: FinalOutcome
+    )
+    /**
+     * The author of a message changed it, or took it back. Comes until acknowledged, to whoever gets messages.
+     */
+    case messageAmended(
+        /**
+         * The place of this change in the log.
+         */position: Int64, 
+        /**
+         * The message's place.
+         */messagePosition: Int64, 
+        /**
+         * The message's id.
+         */messageId: String, 
+        /**
+         * Whose message it is.
+         */sender: String, 
+        /**
+         * Whom it was sent to.
+         */recipient: String, 
+        /**
+         * When, in Unix milliseconds.
+         */timeMs: Int64, 
+        /**
+         * Whether another session of the account's own did it.
+         */isCopy: Bool, 
+        /**
+         * What was done.
+         */change: MessageChange
+    )
+    /**
+     * What the account sent to this peer was taken by a client of theirs, all of it up to there.
+     */
+    case messagesDelivered(
+        /**
+         * Who has it.
+         */peer: String, 
+        /**
+         * The latest.
+         */upto: Int64
+    )
+    /**
+     * What the account sent to this peer was read by a person, all of it up to there.
+     */
+    case messagesDisplayed(
+        /**
+         * Who has read it.
+         */peer: String, 
+        /**
+         * The latest.
+         */upto: Int64
+    )
+    /**
+     * What this peer sent was read in another session of the account's, all of it up to there.
+     */
+    case messagesRead(
+        /**
+         * Who sent it.
+         */peer: String, 
+        /**
+         * The latest.
+         */upto: Int64
     )
     /**
      * A buddy's presence, or the account's own as others see it.
@@ -6460,29 +7148,41 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
         case 2: return .buddyRequested(position: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), note: try FfiConverterString.read(from: &buf), timeMs: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 3: return .outcomeTold(position: try FfiConverterInt64.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), outcome: try FfiConverterTypeRelayOutcome.read(from: &buf)
+        case 3: return .outcomeTold(position: try FfiConverterInt64.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), outcome: try FfiConverterTypeFinalOutcome.read(from: &buf)
         )
         
-        case 4: return .presenceChanged(subject: try FfiConverterString.read(from: &buf), presence: try FfiConverterTypePresence.read(from: &buf)
+        case 4: return .messageAmended(position: try FfiConverterInt64.read(from: &buf), messagePosition: try FfiConverterInt64.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), sender: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), timeMs: try FfiConverterInt64.read(from: &buf), isCopy: try FfiConverterBool.read(from: &buf), change: try FfiConverterTypeMessageChange.read(from: &buf)
         )
         
-        case 5: return .snapshotEnded
-        
-        case 6: return .rosterChanged(buddy: try FfiConverterTypeBuddy.read(from: &buf)
+        case 5: return .messagesDelivered(peer: try FfiConverterString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 7: return .typingChanged(sender: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
+        case 6: return .messagesDisplayed(peer: try FfiConverterString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 8: return .messageParked(messageId: try FfiConverterString.read(from: &buf)
+        case 7: return .messagesRead(peer: try FfiConverterString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 9: return .resyncNeeded
-        
-        case 10: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        case 8: return .presenceChanged(subject: try FfiConverterString.read(from: &buf), presence: try FfiConverterTypePresence.read(from: &buf)
         )
         
-        case 11: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
+        case 9: return .snapshotEnded
+        
+        case 10: return .rosterChanged(buddy: try FfiConverterTypeBuddy.read(from: &buf)
+        )
+        
+        case 11: return .typingChanged(sender: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeChatState.read(from: &buf)
+        )
+        
+        case 12: return .messageParked(messageId: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 13: return .resyncNeeded
+        
+        case 14: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        )
+        
+        case 15: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6511,46 +7211,76 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
             FfiConverterInt64.write(position, into: &buf)
             FfiConverterString.write(messageId, into: &buf)
             FfiConverterString.write(recipient, into: &buf)
-            FfiConverterTypeRelayOutcome.write(outcome, into: &buf)
+            FfiConverterTypeFinalOutcome.write(outcome, into: &buf)
+            
+        
+        case let .messageAmended(position,messagePosition,messageId,sender,recipient,timeMs,isCopy,change):
+            writeInt(&buf, Int32(4))
+            FfiConverterInt64.write(position, into: &buf)
+            FfiConverterInt64.write(messagePosition, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterInt64.write(timeMs, into: &buf)
+            FfiConverterBool.write(isCopy, into: &buf)
+            FfiConverterTypeMessageChange.write(change, into: &buf)
+            
+        
+        case let .messagesDelivered(peer,upto):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterInt64.write(upto, into: &buf)
+            
+        
+        case let .messagesDisplayed(peer,upto):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterInt64.write(upto, into: &buf)
+            
+        
+        case let .messagesRead(peer,upto):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterInt64.write(upto, into: &buf)
             
         
         case let .presenceChanged(subject,presence):
-            writeInt(&buf, Int32(4))
+            writeInt(&buf, Int32(8))
             FfiConverterString.write(subject, into: &buf)
             FfiConverterTypePresence.write(presence, into: &buf)
             
         
         case .snapshotEnded:
-            writeInt(&buf, Int32(5))
+            writeInt(&buf, Int32(9))
         
         
         case let .rosterChanged(buddy):
-            writeInt(&buf, Int32(6))
+            writeInt(&buf, Int32(10))
             FfiConverterTypeBuddy.write(buddy, into: &buf)
             
         
         case let .typingChanged(sender,state):
-            writeInt(&buf, Int32(7))
+            writeInt(&buf, Int32(11))
             FfiConverterString.write(sender, into: &buf)
             FfiConverterTypeChatState.write(state, into: &buf)
             
         
         case let .messageParked(messageId):
-            writeInt(&buf, Int32(8))
+            writeInt(&buf, Int32(12))
             FfiConverterString.write(messageId, into: &buf)
             
         
         case .resyncNeeded:
-            writeInt(&buf, Int32(9))
+            writeInt(&buf, Int32(13))
         
         
         case let .sessionEnded(reason):
-            writeInt(&buf, Int32(10))
+            writeInt(&buf, Int32(14))
             FfiConverterTypeEndReason.write(reason, into: &buf)
             
         
         case let .other(kind,json):
-            writeInt(&buf, Int32(11))
+            writeInt(&buf, Int32(15))
             FfiConverterString.write(kind, into: &buf)
             FfiConverterString.write(json, into: &buf)
             
@@ -6571,6 +7301,97 @@ public func FfiConverterTypeEventBody_lift(_ buf: RustBuffer) throws -> EventBod
 #endif
 public func FfiConverterTypeEventBody_lower(_ value: EventBody) -> RustBuffer {
     return FfiConverterTypeEventBody.lower(value)
+}
+
+
+
+/**
+ * What became of a message after it was accepted.
+ */
+
+public enum FinalOutcome: Equatable, Hashable {
+    
+    /**
+     * The other system has taken it.
+     */
+    case relayed
+    /**
+     * It never will.
+     */
+    case failed(
+        /**
+         * For the sender to read.
+         */reason: String
+    )
+    /**
+     * Nobody is known to have taken it in time.
+     */
+    case expired
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FinalOutcome: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFinalOutcome: FfiConverterRustBuffer {
+    typealias SwiftType = FinalOutcome
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FinalOutcome {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .relayed
+        
+        case 2: return .failed(reason: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 3: return .expired
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: FinalOutcome, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .relayed:
+            writeInt(&buf, Int32(1))
+        
+        
+        case let .failed(reason):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(reason, into: &buf)
+            
+        
+        case .expired:
+            writeInt(&buf, Int32(3))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFinalOutcome_lift(_ buf: RustBuffer) throws -> FinalOutcome {
+    return try FfiConverterTypeFinalOutcome.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFinalOutcome_lower(_ value: FinalOutcome) -> RustBuffer {
+    return FfiConverterTypeFinalOutcome.lower(value)
 }
 
 
@@ -6882,6 +7703,87 @@ public func FfiConverterTypeMessageBody_lift(_ buf: RustBuffer) throws -> Messag
 #endif
 public func FfiConverterTypeMessageBody_lower(_ value: MessageBody) -> RustBuffer {
     return FfiConverterTypeMessageBody.lower(value)
+}
+
+
+
+/**
+ * What the author of a message did to it.
+ */
+
+public enum MessageChange: Equatable, Hashable {
+    
+    /**
+     * It says something else from now on.
+     */
+    case edited(
+        /**
+         * What.
+         */body: MessageBody
+    )
+    /**
+     * It says nothing any more.
+     */
+    case retracted
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MessageChange: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMessageChange: FfiConverterRustBuffer {
+    typealias SwiftType = MessageChange
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MessageChange {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .edited(body: try FfiConverterTypeMessageBody.read(from: &buf)
+        )
+        
+        case 2: return .retracted
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MessageChange, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .edited(body):
+            writeInt(&buf, Int32(1))
+            FfiConverterTypeMessageBody.write(body, into: &buf)
+            
+        
+        case .retracted:
+            writeInt(&buf, Int32(2))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMessageChange_lift(_ buf: RustBuffer) throws -> MessageChange {
+    return try FfiConverterTypeMessageChange.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMessageChange_lower(_ value: MessageChange) -> RustBuffer {
+    return FfiConverterTypeMessageChange.lower(value)
 }
 
 
@@ -7361,23 +8263,19 @@ public func FfiConverterTypePresenceState_lower(_ value: PresenceState) -> RustB
 
 
 /**
- * What became of a message in a relay's hands.
+ * What is known of the recipient of a message.
  */
 
-public enum RelayOutcome: Equatable, Hashable {
+public enum ReceiptState: Equatable, Hashable {
     
     /**
-     * The other system has taken it.
+     * A client of theirs took it.
      */
-    case relayed
+    case delivered
     /**
-     * It never will.
+     * A person has read it.
      */
-    case failed(
-        /**
-         * For the sender to read.
-         */reason: String
-    )
+    case displayed
 
 
 
@@ -7386,40 +8284,38 @@ public enum RelayOutcome: Equatable, Hashable {
 }
 
 #if compiler(>=6)
-extension RelayOutcome: Sendable {}
+extension ReceiptState: Sendable {}
 #endif
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeRelayOutcome: FfiConverterRustBuffer {
-    typealias SwiftType = RelayOutcome
+public struct FfiConverterTypeReceiptState: FfiConverterRustBuffer {
+    typealias SwiftType = ReceiptState
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayOutcome {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReceiptState {
         let variant: Int32 = try readInt(&buf)
         switch variant {
         
-        case 1: return .relayed
+        case 1: return .delivered
         
-        case 2: return .failed(reason: try FfiConverterString.read(from: &buf)
-        )
+        case 2: return .displayed
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
 
-    public static func write(_ value: RelayOutcome, into buf: inout [UInt8]) {
+    public static func write(_ value: ReceiptState, into buf: inout [UInt8]) {
         switch value {
         
         
-        case .relayed:
+        case .delivered:
             writeInt(&buf, Int32(1))
         
         
-        case let .failed(reason):
+        case .displayed:
             writeInt(&buf, Int32(2))
-            FfiConverterString.write(reason, into: &buf)
-            
+        
         }
     }
 }
@@ -7428,15 +8324,100 @@ public struct FfiConverterTypeRelayOutcome: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRelayOutcome_lift(_ buf: RustBuffer) throws -> RelayOutcome {
-    return try FfiConverterTypeRelayOutcome.lift(buf)
+public func FfiConverterTypeReceiptState_lift(_ buf: RustBuffer) throws -> ReceiptState {
+    return try FfiConverterTypeReceiptState.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRelayOutcome_lower(_ value: RelayOutcome) -> RustBuffer {
-    return FfiConverterTypeRelayOutcome.lower(value)
+public func FfiConverterTypeReceiptState_lower(_ value: ReceiptState) -> RustBuffer {
+    return FfiConverterTypeReceiptState.lower(value)
+}
+
+
+
+/**
+ * What an account lets those know who write to it.
+ */
+
+public enum Receipts: Equatable, Hashable {
+    
+    /**
+     * That a client took their messages, if they may see that one is there, and that a person has read them.
+     */
+    case all
+    /**
+     * The former only.
+     */
+    case delivered
+    /**
+     * Neither.
+     */
+    case nothing
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Receipts: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReceipts: FfiConverterRustBuffer {
+    typealias SwiftType = Receipts
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Receipts {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .all
+        
+        case 2: return .delivered
+        
+        case 3: return .nothing
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Receipts, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .all:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .delivered:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .nothing:
+            writeInt(&buf, Int32(3))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReceipts_lift(_ buf: RustBuffer) throws -> Receipts {
+    return try FfiConverterTypeReceipts.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReceipts_lower(_ value: Receipts) -> RustBuffer {
+    return FfiConverterTypeReceipts.lower(value)
 }
 
 
@@ -8037,6 +9018,30 @@ fileprivate struct FfiConverterOptionTypeSessionListener: FfiConverterRustBuffer
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeAmended: FfiConverterRustBuffer {
+    typealias SwiftType = Amended?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeAmended.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeAmended.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeLimitOptions: FfiConverterRustBuffer {
     typealias SwiftType = LimitOptions?
 
@@ -8109,8 +9114,8 @@ fileprivate struct FfiConverterOptionTypeAcceptedSenders: FfiConverterRustBuffer
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeRelayOutcome: FfiConverterRustBuffer {
-    typealias SwiftType = RelayOutcome?
+fileprivate struct FfiConverterOptionTypeFinalOutcome: FfiConverterRustBuffer {
+    typealias SwiftType = FinalOutcome?
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
         guard let value = value else {
@@ -8118,13 +9123,61 @@ fileprivate struct FfiConverterOptionTypeRelayOutcome: FfiConverterRustBuffer {
             return
         }
         writeInt(&buf, Int8(1))
-        FfiConverterTypeRelayOutcome.write(value, into: &buf)
+        FfiConverterTypeFinalOutcome.write(value, into: &buf)
     }
 
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
-        case 1: return try FfiConverterTypeRelayOutcome.read(from: &buf)
+        case 1: return try FfiConverterTypeFinalOutcome.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeReceiptState: FfiConverterRustBuffer {
+    typealias SwiftType = ReceiptState?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeReceiptState.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeReceiptState.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeReceipts: FfiConverterRustBuffer {
+    typealias SwiftType = Receipts?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeReceipts.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeReceipts.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -8273,6 +9326,31 @@ fileprivate struct FfiConverterSequenceTypeBuddy: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeBuddy.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeConversation: FfiConverterRustBuffer {
+    typealias SwiftType = [Conversation]
+
+    public static func write(_ value: [Conversation], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeConversation.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Conversation] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Conversation]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeConversation.read(from: &buf))
         }
         return seq
     }
@@ -8708,10 +9786,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy() != 12991) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_conversations() != 30966) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_decline_buddy() != 59522) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161) {
@@ -8729,6 +9813,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -8742,6 +9829,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_retract_message() != 26547) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041) {

@@ -104,6 +104,6 @@ def described(event: rosterkit.Event) -> str:
     if isinstance(event, rosterkit.TypingChanged):
         return f"{name(event.sender)} is {event.state.value}"
     if isinstance(event, rosterkit.OutcomeTold):
-        word = "relayed" if isinstance(event.outcome, rosterkit.Relayed) else event.outcome.reason
+        word = event.outcome.reason if isinstance(event.outcome, rosterkit.Failed) else type(event.outcome).__name__.lower()
         return f"is told: to {name(event.recipient)}, {word}"
     return type(event).__name__

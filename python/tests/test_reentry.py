@@ -64,6 +64,7 @@ PARCEL = native.Parcel(
         messages=[native.RelayedMessage(body=native.MessageBody.TEXT(text="from outside"))]
     ),
 )
+NOBODYS = "00000000-0000-0000-0000-000000000000"
 NOTICE = native.Notice.PRESENCE_ASKED(watcher="eve@relay.example", subject=BOB)
 SEND = native.SendOptions()
 NOTHING = native.PreferenceOverrides()
@@ -117,6 +118,10 @@ CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
     "Session.send": (lambda i: i.session.send(CAROL, "hello", SEND), None),
     "Session.send_data": (lambda i: i.session.send_data(CAROL, "text/csv", b"1,2", SEND), None),
     "Session.tell_typing": (lambda i: i.session.tell_typing(CAROL, native.ChatState.COMPOSING), None),
+    "Session.edit_message": (lambda i: i.session.edit_message(CAROL, NOBODYS, "x", None), "NotFound"),
+    "Session.retract_message": (lambda i: i.session.retract_message(CAROL, NOBODYS, None), "NotFound"),
+    "Session.mark_read": (lambda i: i.session.mark_read(CAROL, 1), None),
+    "Session.conversations": (lambda i: i.session.conversations(None, 10), None),
     "Session.history": (lambda i: i.session.history(native.HistoryRequest()), None),
     "Session.add_buddy": (lambda i: i.session.add_buddy(CAROL, "Carol", None, None), None),
     "Session.update_buddy": (lambda i: i.session.update_buddy(CAROL, None, ["Friends"]), None),

@@ -55,7 +55,7 @@ class Two:
             carry(self.back, self.out)
 
 
-def told(events: list[rosterkit.Event]) -> list[Union[rosterkit.Relayed, rosterkit.Failed]]:
+def told(events: list[rosterkit.Event]) -> list[rosterkit.FinalOutcome]:
     return [event.outcome for event in events if isinstance(event, rosterkit.OutcomeTold)]
 
 

@@ -34,6 +34,7 @@ _NATIVE_NAMES: dict[type[enum.Enum], str] = {
     model.ChatState: "ChatState",
     model.Activity: "Activity",
     model.AcceptedSenders: "AcceptedSenders",
+    model.Receipts: "Receipts",
 }
 
 
@@ -78,7 +79,7 @@ def _made(kind: type[D], **fields: Any) -> D:
 
 
 def message(given: Any) -> model.Message:
-    body = given.body
+    amended = given.amended
     return _made(
         model.Message,
         position=given.position,
@@ -87,14 +88,48 @@ def message(given: Any) -> model.Message:
         recipient=given.recipient,
         time_ms=given.time_ms,
         is_copy=given.is_copy,
-        body=body.text if body.is_TEXT() else model.Data(body.media_type, body.bytes),
+        body=body(given.body),
         extensions=given.extensions,
         outcome=None if given.outcome is None else outcome(given.outcome),
+        reply_to=given.reply_to,
+        amended=None if amended is None else model.Amended(amended.time_ms, amended.is_retracted),
+        expires_ms=given.expires_ms,
+        receipt=None if given.receipt is None else model.ReceiptState[given.receipt.name],
     )
 
 
-def outcome(given: Any) -> Union[model.Relayed, model.Failed]:
-    return model.Relayed() if given.is_RELAYED() else model.Failed(given.reason)
+def body(given: Any) -> Union[str, model.Data]:
+    return given.text if given.is_TEXT() else model.Data(given.media_type, given.bytes)
+
+
+def outcome(given: Any) -> model.FinalOutcome:
+    if given.is_RELAYED():
+        return model.Relayed()
+    return model.Expired() if given.is_EXPIRED() else model.Failed(given.reason)
+
+
+def conversations(given: Any) -> model.ConversationsPage:
+    all_of_them = (
+        model.Conversation(
+            c.peer, c.position, message(c.latest), c.unread, c.marks.read, c.marks.delivered, c.marks.displayed
+        )
+        for c in given.conversations
+    )
+    return model.ConversationsPage(tuple(all_of_them), given.complete)
+
+
+def _amended(seq: int, given: Any) -> model.MessageAmended:
+    return model.MessageAmended(
+        seq,
+        given.position,
+        given.message_position,
+        given.message_id,
+        given.sender,
+        given.recipient,
+        given.time_ms,
+        given.is_copy,
+        body(given.change.body) if given.change.is_EDITED() else None,
+    )
 
 
 def page(given: Any) -> model.HistoryPage:
@@ -108,6 +143,7 @@ def preferences(given: Any) -> model.Preferences:
         given.keep_history,
         given.deliver_to_devices,
         given.max_roster_items,
+        model.Receipts[given.receipts.name],
     )
 
 
@@ -119,6 +155,7 @@ def overrides(given: Any) -> model.PreferenceOverrides:
         given.keep_history,
         given.deliver_to_devices,
         given.max_roster_items,
+        None if given.receipts is None else model.Receipts[given.receipts.name],
     )
 
 
@@ -130,6 +167,7 @@ def lowered_overrides(given: model.PreferenceOverrides) -> Any:
         keep_history=given.keep_history,
         deliver_to_devices=given.deliver_to_devices,
         max_roster_items=given.max_roster_items,
+        receipts=None if given.receipts is None else lowered(choice(model.Receipts, given.receipts)),
     )
 
 
@@ -153,8 +191,15 @@ def history_request(
     )
 
 
-def send_options(client_id: Optional[str], extensions: bytes) -> Any:
-    return native.SendOptions(client_id=client_id, extensions=extensions or None)
+def send_options(
+    client_id: Optional[str],
+    extensions: bytes = b"",
+    reply_to: Optional[str] = None,
+    expires_ms: Optional[int] = None,
+) -> Any:
+    return native.SendOptions(
+        client_id=client_id, extensions=extensions or None, reply_to=reply_to, expires_ms=expires_ms
+    )
 
 
 def _word(given: Any) -> str:
@@ -171,6 +216,10 @@ _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
     "MESSAGE_RECEIVED": lambda seq, b: _made(model.MessageReceived, seq=seq, message=message(b.message)),
     "BUDDY_REQUESTED": lambda seq, b: model.BuddyRequested(seq, b.position, b.sender, b.note, b.time_ms),
     "OUTCOME_TOLD": lambda seq, b: model.OutcomeTold(seq, b.position, b.message_id, b.recipient, outcome(b.outcome)),
+    "MESSAGE_AMENDED": _amended,
+    "MESSAGES_DELIVERED": lambda seq, b: model.MessagesDelivered(seq, b.peer, b.upto),
+    "MESSAGES_DISPLAYED": lambda seq, b: model.MessagesDisplayed(seq, b.peer, b.upto),
+    "MESSAGES_READ": lambda seq, b: model.MessagesRead(seq, b.peer, b.upto),
     "PRESENCE_CHANGED": lambda seq, b: model.PresenceChanged(seq, b.subject, presence(b.presence)),
     "SNAPSHOT_ENDED": lambda seq, b: model.SnapshotEnded(seq),
     "ROSTER_CHANGED": lambda seq, b: model.RosterChanged(seq, buddy(b.buddy)),
@@ -216,6 +265,7 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "ROSTER_READ": lambda a: roster(a.roster),
     "PRESENCE_READ": lambda a: presence(a.presence),
     "HISTORY_READ": lambda a: page(a.page),
+    "CONVERSATIONS_READ": lambda a: conversations(a.page),
     "BLOCKED_READ": lambda a: list(a.addresses),
     "PREFERENCES_READ": lambda a: preferences(a.preferences),
     "DEVICES_READ": lambda a: list(a.devices),

@@ -245,10 +245,43 @@ class Session:
         *,
         client_id: Optional[str] = None,
         extensions: bytes = b"",
+        reply_to: Optional[str] = None,
+        expires_ms: Optional[int] = None,
     ) -> model.Receipt:
         """Sends a text, or data. Returns when it is on disk, and raises what refuses it."""
-        receipt: model.Receipt = await self.ask(commands.send_command(recipient, body, client_id, extensions))
+        options = _convert.send_options(client_id, extensions, reply_to, expires_ms)
+        receipt: model.Receipt = await self.ask(commands.send_command(recipient, body, options))
         return receipt
+
+    async def edit_message(
+        self, recipient: str, message_id: str, text: str, *, client_id: Optional[str] = None
+    ) -> model.Receipt:
+        """Changes what a message says that the account sent to this peer."""
+        edit = native.Command.EDIT_MESSAGE(
+            recipient=recipient, message_id=message_id, text=text, client_id=client_id
+        )
+        receipt: model.Receipt = await self.ask(edit)
+        return receipt
+
+    async def retract_message(
+        self, recipient: str, message_id: str, *, client_id: Optional[str] = None
+    ) -> model.Receipt:
+        """Takes back a message that the account sent to this peer."""
+        retract = native.Command.RETRACT_MESSAGE(
+            recipient=recipient, message_id=message_id, client_id=client_id
+        )
+        receipt: model.Receipt = await self.ask(retract)
+        return receipt
+
+    async def mark_read(self, peer: str, upto: int) -> None:
+        """The account's people have read what this peer sent, up to that position."""
+        await self.ask(native.Command.MARK_READ(peer=peer, upto=upto))
+
+    async def conversations(self, before: Optional[int] = None, *, limit: int = 50) -> model.ConversationsPage:
+        """A page of the account's conversations, the latest first."""
+        read = native.Command.READ_CONVERSATIONS(before=before, limit=limit)
+        page: model.ConversationsPage = await self.ask(read)
+        return page
 
     async def typing(
         self, recipient: str, state: Union[model.ChatState, str] = model.ChatState.COMPOSING

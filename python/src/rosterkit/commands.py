@@ -71,21 +71,49 @@ def send(
     *,
     client_id: Optional[str] = None,
     extensions: bytes = b"",
+    reply_to: Optional[str] = None,
+    expires_ms: Optional[int] = None,
 ) -> Command:
     """Answered by a `Receipt`."""
-    return _of(actor, send_command(recipient, body, client_id, extensions))
+    options = _convert.send_options(client_id, extensions, reply_to, expires_ms)
+    return _of(actor, send_command(recipient, body, options))
 
 
-def send_command(
-    recipient: str, body: Union[str, model.Data], client_id: Optional[str], extensions: bytes
-) -> Any:
+def send_command(recipient: str, body: Union[str, model.Data], options: Any) -> Any:
     """A send as the library has it."""
-    options = _convert.send_options(client_id, extensions)
     if isinstance(body, str):
         return native.Command.SEND_TEXT(recipient=recipient, text=body, options=options)
     return native.Command.SEND_DATA(
         recipient=recipient, media_type=body.media_type, bytes=body.content, options=options
     )
+
+
+def edit_message(
+    actor: Actor, recipient: str, message_id: str, text: str, *, client_id: Optional[str] = None
+) -> Command:
+    """Answered by a `Receipt`."""
+    edit = native.Command.EDIT_MESSAGE(
+        recipient=recipient, message_id=message_id, text=text, client_id=client_id
+    )
+    return _of(actor, edit)
+
+
+def retract_message(
+    actor: Actor, recipient: str, message_id: str, *, client_id: Optional[str] = None
+) -> Command:
+    """Answered by a `Receipt`."""
+    retract = native.Command.RETRACT_MESSAGE(recipient=recipient, message_id=message_id, client_id=client_id)
+    return _of(actor, retract)
+
+
+def mark_read(actor: Actor, peer: str, upto: int) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.MARK_READ(peer=peer, upto=upto))
+
+
+def read_conversations(actor: Actor, before: Optional[int] = None, *, limit: int = 50) -> Command:
+    """Answered by a `ConversationsPage`."""
+    return _of(actor, native.Command.READ_CONVERSATIONS(before=before, limit=limit))
 
 
 def add_buddy(

@@ -151,7 +151,7 @@ class Engine(Owner):
         self, sender: str, recipient: str, text: str, *, client_id: Optional[str] = None
     ) -> model.Receipt:
         """Sends a text for an account that has no session open."""
-        options = _convert.send_options(client_id, b"")
+        options = _convert.send_options(client_id)
         return _convert.receipt(self._call(self._handle.send, sender, recipient, text, options))
 
     # ---- to other systems ----

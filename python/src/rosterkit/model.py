@@ -68,6 +68,21 @@ class AcceptedSenders(str, enum.Enum):
     NOBODY = "nobody"
 
 
+class Receipts(str, enum.Enum):
+    """What an account lets those know who write to it: that a client took it and a person has read it, the former, neither."""
+
+    ALL = "all"
+    DELIVERED = "delivered"
+    NOTHING = "nothing"
+
+
+class ReceiptState(str, enum.Enum):
+    """What is known of the recipient of a message: a client of theirs took it, or a person has read it."""
+
+    DELIVERED = "delivered"
+    DISPLAYED = "displayed"
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What became of a send."""
@@ -91,6 +106,23 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Expired:
+    """Nobody is known to have taken it in time."""
+
+
+#: What became of a message after it was accepted.
+FinalOutcome = Union[Relayed, Failed, Expired]
+
+
+@dataclass(frozen=True)
+class Amended:
+    """When the author of a message last changed it; one that is retracted has no content any more."""
+
+    time_ms: int
+    is_retracted: bool
+
+
+@dataclass(frozen=True)
 class Data:
     """Data with its media type, as the body of a message."""
 
@@ -102,7 +134,8 @@ class Data:
 class Message:
     """A message as a session sees it. `id` is the same each time it comes; positions are opaque and only rise.
 
-    `outcome` is there with one that a relay has carried, and tells what became of it.
+    `outcome` tells what became of one that a relay has carried, or whose time is up. `receipt` is there in the history,
+    with one's own messages, as soon as something is known of their recipient.
     """
 
     position: int
@@ -113,7 +146,11 @@ class Message:
     is_copy: bool
     body: Union[str, Data]
     extensions: bytes = b""
-    outcome: Union[Relayed, Failed, None] = None
+    outcome: Optional[FinalOutcome] = None
+    reply_to: Optional[str] = None
+    amended: Optional[Amended] = None
+    expires_ms: Optional[int] = None
+    receipt: Optional[ReceiptState] = None
 
     @property
     def text(self) -> Optional[str]:
@@ -126,6 +163,31 @@ class HistoryPage:
     """A page of history, oldest first; `complete` when there is nothing further in the direction asked for."""
 
     messages: tuple[Message, ...]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What went between an account and a peer, in short.
+
+    `position` is its place among the others. The account's people have read what the peer sent up to `read`; of what the
+    account sent the peer's clients have taken everything up to `delivered`, and people have read up to `displayed`.
+    """
+
+    peer: str
+    position: int
+    latest: Message
+    unread: int
+    read: int
+    delivered: int
+    displayed: int
+
+
+@dataclass(frozen=True)
+class ConversationsPage:
+    """A page of conversations, the latest first; `complete` when there are no more."""
+
+    conversations: tuple[Conversation, ...]
     complete: bool
 
 
@@ -167,6 +229,7 @@ class PreferenceOverrides:
     keep_history: Optional[bool] = None
     deliver_to_devices: Optional[bool] = None
     max_roster_items: Optional[int] = None
+    receipts: Optional[Receipts] = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +241,7 @@ class Preferences:
     keep_history: bool
     deliver_to_devices: bool
     max_roster_items: int
+    receipts: Receipts
 
 
 @dataclass(frozen=True)
@@ -230,12 +294,53 @@ class BuddyRequested(Event):
 
 @dataclass(frozen=True)
 class OutcomeTold(Event):
-    """What became of a message that was answered with `Outcome.QUEUED`: the relay's last word."""
+    """What became of a message: the relay's last word, when it was answered with `Outcome.QUEUED`, or that its time is up."""
 
     position: int
     message_id: str
     recipient: str
-    outcome: Union[Relayed, Failed]
+    outcome: FinalOutcome
+
+
+@dataclass(frozen=True)
+class MessageAmended(Event):
+    """The author of a message changed it, or took it back: then there is no `body`.
+
+    `position` is this change's place, `message_position` the message's.
+    """
+
+    position: int
+    message_position: int
+    message_id: str
+    sender: str
+    recipient: str
+    time_ms: int
+    is_copy: bool
+    body: Union[str, Data, None]
+
+
+@dataclass(frozen=True)
+class MessagesDelivered(Event):
+    """What the account sent to this peer was taken by a client of theirs, all of it up to that position."""
+
+    peer: str
+    upto: int
+
+
+@dataclass(frozen=True)
+class MessagesDisplayed(Event):
+    """What the account sent to this peer was read by a person, all of it up to that position."""
+
+    peer: str
+    upto: int
+
+
+@dataclass(frozen=True)
+class MessagesRead(Event):
+    """What this peer sent was read in another session of the account's, all of it up to that position."""
+
+    peer: str
+    upto: int
 
 
 @dataclass(frozen=True)

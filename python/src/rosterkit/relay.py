@@ -19,7 +19,8 @@ class RelayedMessage:
     """A message on its way between two systems.
 
     `delivery_id` is what this delivery is called, the same each time it is tried: one that comes in again within 48 h is not
-    accepted again. `message_id` is the id it has where it was accepted, a UUID; `time_ms` when that was.
+    accepted again. `message_id` is the id it has where it was accepted, a UUID; `time_ms` when that was. `edits` is the id of
+    the same sender's earlier message that has this one's body from now on, `retracts` of the one that has none any more.
     """
 
     body: Union[str, model.Data]
@@ -28,6 +29,10 @@ class RelayedMessage:
     instance: Optional[str] = None
     time_ms: Optional[int] = None
     extensions: bytes = b""
+    reply_to: Optional[str] = None
+    edits: Optional[str] = None
+    retracts: Optional[str] = None
+    expires_ms: Optional[int] = None
 
 
 class HandshakeStep(Enum):
@@ -188,14 +193,17 @@ def _parcel(given: Any) -> Parcel:
 
 
 def _message(given: Any) -> RelayedMessage:
-    body = given.body
     return RelayedMessage(
-        body.text if body.is_TEXT() else model.Data(body.media_type, body.bytes),
+        _convert.body(given.body),
         given.delivery_id,
         given.message_id,
         given.instance,
         given.time_ms,
         given.extensions or b"",
+        given.reply_to,
+        given.edits,
+        given.retracts,
+        given.expires_ms,
     )
 
 
@@ -227,6 +235,10 @@ def _lowered_messages(given: Sequence[RelayedMessage]) -> list[Any]:
             time_ms=message.time_ms,
             body=what,
             extensions=message.extensions or None,
+            reply_to=message.reply_to,
+            edits=message.edits,
+            retracts=message.retracts,
+            expires_ms=message.expires_ms,
         )
 
     return [lowered(message) for message in given]

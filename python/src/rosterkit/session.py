@@ -62,17 +62,44 @@ class Session(Owner):
         *,
         client_id: Optional[str] = None,
         extensions: bytes = b"",
+        reply_to: Optional[str] = None,
+        expires_ms: Optional[int] = None,
     ) -> model.Receipt:
         """Sends a text, or data. Returns when it is on disk, and raises what refuses it.
 
-        Repeating a send with the same `client_id` sends nothing twice.
+        Repeating a send with the same `client_id` sends nothing twice. `reply_to` is the id of the message that this one
+        answers. Who has not taken it at `expires_ms` (Unix milliseconds) does not get it any more.
         """
-        options = _convert.send_options(client_id, extensions)
+        options = _convert.send_options(client_id, extensions, reply_to, expires_ms)
         if isinstance(body, str):
             given = self._call(self._handle.send, recipient, body, options)
         else:
             given = self._call(self._handle.send_data, recipient, body.media_type, body.content, options)
         return _convert.receipt(given)
+
+    def edit_message(
+        self, recipient: str, message_id: str, text: str, *, client_id: Optional[str] = None
+    ) -> model.Receipt:
+        """Changes what a message says that the account sent to this peer, one of the latest 1,000 between them.
+
+        It comes to everybody who has the message. Returns when it is on disk.
+        """
+        given = self._call(self._handle.edit_message, recipient, message_id, text, client_id)
+        return _convert.receipt(given)
+
+    def retract_message(
+        self, recipient: str, message_id: str, *, client_id: Optional[str] = None
+    ) -> model.Receipt:
+        """Takes back a message that the account sent to this peer: its content is gone everywhere."""
+        return _convert.receipt(self._call(self._handle.retract_message, recipient, message_id, client_id))
+
+    def mark_read(self, peer: str, upto: int) -> None:
+        """The account's people have read what this peer sent, up to that position. Returns when it is on disk."""
+        self._call(self._handle.mark_read, peer, upto)
+
+    def conversations(self, before: Optional[int] = None, *, limit: int = 50) -> model.ConversationsPage:
+        """A page of the account's conversations, the latest first: those behind the one at this position."""
+        return _convert.conversations(self._call(self._handle.conversations, before, limit))
 
     def typing(self, recipient: str, state: Union[model.ChatState, str] = model.ChatState.COMPOSING) -> None:
         """Tells somebody what the person does in the conversation. Goes to sessions that are there now."""

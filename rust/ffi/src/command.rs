@@ -1,5 +1,6 @@
 //! Commands as values: `submit` takes them in batches, and their answers come by ticket.
 
+use crate::conversation::{ConversationsPage, amend, page};
 use crate::convert::{account, address, position, session, signed};
 use crate::error::RosterKitError;
 use crate::options::{PreferenceOverrides, Preferences};
@@ -47,6 +48,40 @@ pub enum Command {
         bytes: Vec<u8>,
         /// How.
         options: SendOptions,
+    },
+    /// Answered by `Sent`.
+    EditMessage {
+        /// Whom it was sent to.
+        recipient: String,
+        /// Which.
+        message_id: String,
+        /// What it says from then on.
+        text: String,
+        /// A name of the client's own, as with a send.
+        client_id: Option<String>,
+    },
+    /// Answered by `Sent`.
+    RetractMessage {
+        /// Whom it was sent to.
+        recipient: String,
+        /// Which.
+        message_id: String,
+        /// A name of the client's own, as with a send.
+        client_id: Option<String>,
+    },
+    /// Answered by `Done`.
+    MarkRead {
+        /// Who sent it.
+        peer: String,
+        /// The position of the latest that was read.
+        upto: i64,
+    },
+    /// Answered by `ConversationsRead`.
+    ReadConversations {
+        /// Behind this one.
+        before: Option<i64>,
+        /// How many.
+        limit: i32,
     },
     /// Answered by `Done`.
     TellTyping {
@@ -166,6 +201,11 @@ pub enum Answer {
         /// A page of it.
         page: HistoryPage,
     },
+    /// Conversations.
+    ConversationsRead {
+        /// A page of them.
+        page: ConversationsPage,
+    },
     /// Who is blocked.
     BlockedRead {
         /// Addresses and domains.
@@ -212,6 +252,16 @@ impl TryFrom<Command> for rosterkit::Command {
                 let body = Body::Data { media_type: media_type.into(), bytes: bytes.into() };
                 Engine::Send(message(&recipient, body, options)?)
             }
+            Command::EditMessage { recipient, message_id, text, client_id } => {
+                Engine::Amend(amend(&recipient, &message_id, Some(text), client_id)?)
+            }
+            Command::RetractMessage { recipient, message_id, client_id } => {
+                Engine::Amend(amend(&recipient, &message_id, None, client_id)?)
+            }
+            Command::MarkRead { peer, upto } => {
+                Engine::MarkRead { peer: address(&peer)?, upto: position(upto)? }
+            }
+            Command::ReadConversations { before, limit } => Engine::ReadConversations(page(before, limit)?),
             Command::TellTyping { recipient, state } => {
                 Engine::Typing { recipient: address(&recipient)?, state: state.into() }
             }
@@ -247,6 +297,7 @@ impl From<rosterkit::Answered> for Answered {
             Ok(Engine::Roster(roster)) => Answer::RosterRead { roster: roster.into() },
             Ok(Engine::Presence(presence)) => Answer::PresenceRead { presence: (&presence).into() },
             Ok(Engine::History(history)) => Answer::HistoryRead { page: history.into() },
+            Ok(Engine::Conversations(page)) => Answer::ConversationsRead { page: page.into() },
             Ok(Engine::Blocked(all)) => {
                 Answer::BlockedRead { addresses: all.iter().map(ToString::to_string).collect() }
             }

@@ -1,5 +1,6 @@
 //! What a session is told.
 
+use crate::conversation::{Amended, MessageChange, ReceiptState};
 use crate::convert::signed;
 use crate::roster::{Buddy, Presence};
 use crate::session::ChatState;
@@ -42,8 +43,8 @@ pub enum EventBody {
         /// When, in Unix milliseconds.
         time_ms: i64,
     },
-    /// What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
-    /// each device; in the history it stands with the message.
+    /// What became of a message: the relay's last word, when it was answered with `Queued`, or that its time is up. Comes
+    /// until acknowledged, once to each device; in the history it stands with the message.
     OutcomeTold {
         /// The message's place.
         position: i64,
@@ -52,7 +53,47 @@ pub enum EventBody {
         /// Whom it was sent to.
         recipient: String,
         /// What became of it.
-        outcome: RelayOutcome,
+        outcome: FinalOutcome,
+    },
+    /// The author of a message changed it, or took it back. Comes until acknowledged, to whoever gets messages.
+    MessageAmended {
+        /// The place of this change in the log.
+        position: i64,
+        /// The message's place.
+        message_position: i64,
+        /// The message's id.
+        message_id: String,
+        /// Whose message it is.
+        sender: String,
+        /// Whom it was sent to.
+        recipient: String,
+        /// When, in Unix milliseconds.
+        time_ms: i64,
+        /// Whether another session of the account's own did it.
+        is_copy: bool,
+        /// What was done.
+        change: MessageChange,
+    },
+    /// What the account sent to this peer was taken by a client of theirs, all of it up to there.
+    MessagesDelivered {
+        /// Who has it.
+        peer: String,
+        /// The latest.
+        upto: i64,
+    },
+    /// What the account sent to this peer was read by a person, all of it up to there.
+    MessagesDisplayed {
+        /// Who has read it.
+        peer: String,
+        /// The latest.
+        upto: i64,
+    },
+    /// What this peer sent was read in another session of the account's, all of it up to there.
+    MessagesRead {
+        /// Who sent it.
+        peer: String,
+        /// The latest.
+        upto: i64,
     },
     /// A buddy's presence, or the account's own as others see it.
     PresenceChanged {
@@ -115,13 +156,21 @@ pub struct Message {
     pub body: MessageBody,
     /// An opaque payload of the host's or a gateway's. Empty when there is none.
     pub extensions: Vec<u8>,
-    /// Of a message that a relay carries: what became of it. None while it is under way, and for all others.
-    pub outcome: Option<RelayOutcome>,
+    /// What became of it, when it was given to a relay or could expire. None until that is known, and for all others.
+    pub outcome: Option<FinalOutcome>,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
+    /// When its author last changed it; the body is what it says since.
+    pub amended: Option<Amended>,
+    /// When it is of no use any more to who has not taken it, in Unix milliseconds.
+    pub expires_ms: Option<i64>,
+    /// In the history, of one's own message: what is known of its recipient. None as long as nothing is.
+    pub receipt: Option<ReceiptState>,
 }
 
-/// What became of a message in a relay's hands.
+/// What became of a message after it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum RelayOutcome {
+pub enum FinalOutcome {
     /// The other system has taken it.
     Relayed,
     /// It never will.
@@ -129,6 +178,8 @@ pub enum RelayOutcome {
         /// For the sender to read.
         reason: String,
     },
+    /// Nobody is known to have taken it in time.
+    Expired,
 }
 
 /// What a message says.
@@ -201,6 +252,25 @@ impl From<&rosterkit::EventBody> for EventBody {
                 recipient: recipient.to_string(),
                 outcome: outcome.into(),
             },
+            Body::Amended(amended) => EventBody::MessageAmended {
+                position: signed(amended.position.0),
+                message_position: signed(amended.message_position.0),
+                message_id: amended.message_id.to_string(),
+                sender: amended.sender.to_string(),
+                recipient: amended.recipient.to_string(),
+                time_ms: amended.time.0,
+                is_copy: amended.copy,
+                change: (&amended.amendment).into(),
+            },
+            Body::Delivered { peer, upto } => {
+                EventBody::MessagesDelivered { peer: peer.to_string(), upto: signed(upto.0) }
+            }
+            Body::Displayed { peer, upto } => {
+                EventBody::MessagesDisplayed { peer: peer.to_string(), upto: signed(upto.0) }
+            }
+            Body::Read { peer, upto } => {
+                EventBody::MessagesRead { peer: peer.to_string(), upto: signed(upto.0) }
+            }
             Body::Presence { subject, presence } => {
                 EventBody::PresenceChanged { subject: subject.to_string(), presence: presence.into() }
             }
@@ -229,7 +299,11 @@ impl From<&rosterkit::Message> for Message {
             is_copy: message.copy,
             body: (&message.content.body).into(),
             extensions: message.content.extensions.to_vec(),
-            outcome: message.outcome.as_ref().map(RelayOutcome::from),
+            outcome: message.outcome.as_ref().map(FinalOutcome::from),
+            reply_to: message.content.reply_to.map(|id| id.to_string()),
+            amended: message.amended.map(Amended::from),
+            expires_ms: message.expires.map(|time| time.0),
+            receipt: message.receipt.map(ReceiptState::from),
         }
     }
 }
@@ -245,11 +319,12 @@ impl From<&rosterkit::Body> for MessageBody {
     }
 }
 
-impl From<&rosterkit::Outcome> for RelayOutcome {
+impl From<&rosterkit::Outcome> for FinalOutcome {
     fn from(outcome: &rosterkit::Outcome) -> Self {
         match outcome {
-            rosterkit::Outcome::Relayed => RelayOutcome::Relayed,
-            rosterkit::Outcome::Failed { reason } => RelayOutcome::Failed { reason: reason.to_string() },
+            rosterkit::Outcome::Relayed => FinalOutcome::Relayed,
+            rosterkit::Outcome::Failed { reason } => FinalOutcome::Failed { reason: reason.to_string() },
+            rosterkit::Outcome::Expired => FinalOutcome::Expired,
         }
     }
 }

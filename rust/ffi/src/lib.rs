@@ -8,6 +8,7 @@
 mod bench;
 mod boundary;
 mod command;
+mod conversation;
 mod convert;
 mod engine;
 mod error;
@@ -26,7 +27,7 @@ pub use bench::deliver_for_bench;
 pub use command::{Answer, Answered, Command, SubmittedCommand};
 pub use engine::{Engine, HostedDomain};
 pub use error::{CallbackError, RosterKitError};
-pub use event::{EndReason, Event, EventBatch, EventBody, Message, MessageBody, RelayOutcome};
+pub use event::{EndReason, Event, EventBatch, EventBody, FinalOutcome, Message, MessageBody};
 pub use import::{ImportListener, ImportSummary};
 pub use link::{LinkState, PeerLink};
 pub use listener::SessionListener;

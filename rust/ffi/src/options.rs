@@ -1,6 +1,6 @@
 //! How engines and sessions are opened.
 
-use crate::convert::{device, domain, number, refused};
+use crate::convert::{device, domain, number, refused, same_cases};
 use crate::error::RosterKitError;
 use crate::roster::{AcceptedSenders, PresenceState};
 use rosterkit::{Consumer, Durability, Limits, Order, Overrides, State};
@@ -92,6 +92,9 @@ pub struct PreferenceOverrides {
     /// How many buddies a roster may hold.
     #[uniffi(default)]
     pub max_roster_items: Option<i64>,
+    /// What senders learn of their messages.
+    #[uniffi(default)]
+    pub receipts: Option<Receipts>,
 }
 
 /// What is in force for an account.
@@ -107,7 +110,22 @@ pub struct Preferences {
     pub deliver_to_devices: bool,
     /// How many buddies a roster may hold.
     pub max_roster_items: i64,
+    /// What senders learn of their messages.
+    pub receipts: Receipts,
 }
+
+/// What an account lets those know who write to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Receipts {
+    /// That a client took their messages, if they may see that one is there, and that a person has read them.
+    All,
+    /// The former only.
+    Delivered,
+    /// Neither.
+    Nothing,
+}
+
+same_cases!(Receipts = rosterkit::Receipts { All = All, Delivered = Delivered, Nothing = Nothing });
 
 /// How a session is opened.
 #[derive(Clone, Debug, uniffi::Record)]
@@ -191,6 +209,7 @@ impl TryFrom<PreferenceOverrides> for Overrides {
             keep_history: given.keep_history,
             deliver_to_devices: given.deliver_to_devices,
             max_roster_items: given.max_roster_items.map(|n| number("max_roster_items", n)).transpose()?,
+            receipts: given.receipts.map(Into::into),
         })
     }
 }
@@ -203,6 +222,7 @@ impl From<Overrides> for PreferenceOverrides {
             keep_history: overrides.keep_history,
             deliver_to_devices: overrides.deliver_to_devices,
             max_roster_items: overrides.max_roster_items.map(i64::from),
+            receipts: overrides.receipts.map(Into::into),
         }
     }
 }
@@ -215,6 +235,7 @@ impl From<rosterkit::Preferences> for Preferences {
             keep_history: preferences.keep_history,
             deliver_to_devices: preferences.deliver_to_devices,
             max_roster_items: preferences.max_roster_items.into(),
+            receipts: preferences.receipts.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::RosterKitError;
 use crate::event::MessageBody;
 use crate::roster::Presence;
 use crate::session::ChatState;
-use rosterkit::{Body, Content, Contents, MessageId, Op, RosterSignal, Timestamp};
+use rosterkit::{Amends, Body, Content, Contents, MessageId, Op, RosterSignal, Timestamp};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, RosterKitError>;
@@ -85,6 +85,18 @@ pub struct RelayedMessage {
     /// An opaque payload.
     #[uniffi(default)]
     pub extensions: Option<Vec<u8>>,
+    /// The id of the message that this one answers.
+    #[uniffi(default)]
+    pub reply_to: Option<String>,
+    /// The id of the same sender's earlier message that has this one's body from now on.
+    #[uniffi(default)]
+    pub edits: Option<String>,
+    /// The id of the same sender's earlier message that has no content any more. This one has none.
+    #[uniffi(default)]
+    pub retracts: Option<String>,
+    /// When it is of no use any more, in Unix milliseconds.
+    #[uniffi(default)]
+    pub expires_ms: Option<i64>,
 }
 
 /// A step of the buddy handshake.
@@ -277,6 +289,11 @@ impl TryFrom<Parcel> for rosterkit::Parcel {
 
 impl From<rosterkit::RelayedMessage> for RelayedMessage {
     fn from(message: rosterkit::RelayedMessage) -> Self {
+        let (edits, retracts) = match message.amends {
+            None => (None, None),
+            Some(Amends::Edit(id)) => (Some(id), None),
+            Some(Amends::Retract(id)) => (None, Some(id)),
+        };
         RelayedMessage {
             delivery_id: message.delivery_id.map(|id| id.to_string()),
             message_id: message.id.map(|id| id.to_string()),
@@ -284,6 +301,10 @@ impl From<rosterkit::RelayedMessage> for RelayedMessage {
             time_ms: message.time.map(|time| time.0),
             body: MessageBody::from(&message.content.body),
             extensions: Some(message.content.extensions.to_vec()).filter(|bytes| !bytes.is_empty()),
+            reply_to: message.content.reply_to.map(|id| id.to_string()),
+            edits: edits.map(|id| id.to_string()),
+            retracts: retracts.map(|id| id.to_string()),
+            expires_ms: message.expires.map(|time| time.0),
         }
     }
 }
@@ -292,7 +313,15 @@ impl TryFrom<RelayedMessage> for rosterkit::RelayedMessage {
     type Error = RosterKitError;
 
     fn try_from(message: RelayedMessage) -> Result<Self> {
-        let id = message.message_id.map(|id| MessageId::parse(&id)).transpose().map_err(refused)?;
+        let id_of = |id: Option<String>| id.map(|id| MessageId::parse(&id)).transpose().map_err(refused);
+        let amends = match (id_of(message.edits)?, id_of(message.retracts)?) {
+            (None, None) => None,
+            (Some(id), None) => Some(Amends::Edit(id)),
+            (None, Some(id)) => Some(Amends::Retract(id)),
+            (Some(_), Some(_)) => {
+                return Err(RosterKitError::invalid("a message edits or retracts another, not both"));
+            }
+        };
         let body = match message.body {
             MessageBody::Text { text } => Body::Text(text.into()),
             MessageBody::Data { media_type, bytes } => {
@@ -301,10 +330,16 @@ impl TryFrom<RelayedMessage> for rosterkit::RelayedMessage {
         };
         Ok(rosterkit::RelayedMessage {
             delivery_id: message.delivery_id.map(Into::into),
-            id,
+            id: id_of(message.message_id)?,
             instance: message.instance.map(Into::into),
             time: message.time_ms.map(Timestamp),
-            content: Content { body, extensions: message.extensions.unwrap_or_default().into() },
+            content: Content {
+                body,
+                extensions: message.extensions.unwrap_or_default().into(),
+                reply_to: id_of(message.reply_to)?,
+            },
+            amends,
+            expires: message.expires_ms.map(Timestamp),
         })
     }
 }

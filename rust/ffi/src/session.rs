@@ -1,13 +1,16 @@
 //! Sessions, and what goes through them.
 
 use crate::boundary::{Boundary, Owned};
-use crate::convert::{address, count, number, position, same_cases, signed, timeout};
+use crate::conversation::{ConversationsPage, amend, page};
+use crate::convert::{address, count, number, position, refused, same_cases, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::{Event, Message};
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceUpdate, Roster};
-use rosterkit::{Anchor, Body, ClientId, Command, Content, Direction, Op, RosterEdit, Send, Timestamp};
+use rosterkit::{
+    Anchor, Body, ClientId, Command, Content, Direction, MessageId, Op, RosterEdit, Send, Timestamp,
+};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, RosterKitError>;
@@ -21,6 +24,12 @@ pub struct SendOptions {
     /// An opaque payload, stored and forwarded unread.
     #[uniffi(default)]
     pub extensions: Option<Vec<u8>>,
+    /// The id of the message that this one answers.
+    #[uniffi(default)]
+    pub reply_to: Option<String>,
+    /// When it is of no use any more, in Unix milliseconds: who has not taken it by then does not get it.
+    #[uniffi(default)]
+    pub expires_ms: Option<i64>,
 }
 
 /// What became of a send.
@@ -175,6 +184,42 @@ impl Session {
             let body = Body::Data { media_type: media_type.into(), bytes: bytes.into() };
             Ok(session.send_message(message(&recipient, body, options)?)?.into())
         })
+    }
+
+    /// Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+    /// everybody who has the message. Returns when it is on disk.
+    #[uniffi::method(default(client_id = None))]
+    pub fn edit_message(
+        &self,
+        recipient: String,
+        message_id: String,
+        text: String,
+        client_id: Option<String>,
+    ) -> Result<Receipt> {
+        self.call(|session| Ok(session.amend(amend(&recipient, &message_id, Some(text), client_id)?)?.into()))
+    }
+
+    /// Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+    #[uniffi::method(default(client_id = None))]
+    pub fn retract_message(
+        &self,
+        recipient: String,
+        message_id: String,
+        client_id: Option<String>,
+    ) -> Result<Receipt> {
+        self.call(|session| Ok(session.amend(amend(&recipient, &message_id, None, client_id)?)?.into()))
+    }
+
+    /// The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+    /// it as the account's preferences say.
+    pub fn mark_read(&self, peer: String, upto: i64) -> Result<()> {
+        self.call(|session| Ok(session.mark_read(&address(&peer)?, position(upto)?)?))
+    }
+
+    /// A page of the account's conversations, the latest first: those behind this position.
+    #[uniffi::method(default(before = None, limit = 50))]
+    pub fn conversations(&self, before: Option<i64>, limit: i32) -> Result<ConversationsPage> {
+        self.call(|session| Ok(session.conversations(page(before, limit)?)?.into()))
     }
 
     /// Tells somebody what the person does in the conversation. Goes to sessions that are there now and nowhere else.
@@ -382,8 +427,13 @@ pub(crate) fn message(recipient: &str, body: Body, options: SendOptions) -> Resu
     let client_id = options.client_id.map(|id| ClientId::new(&id)).transpose();
     Ok(Send {
         recipient: address(recipient)?,
-        content: Content { body, extensions: options.extensions.unwrap_or_default().into() },
-        client_id: client_id.map_err(crate::convert::refused)?,
+        content: Content {
+            body,
+            extensions: options.extensions.unwrap_or_default().into(),
+            reply_to: options.reply_to.map(|id| MessageId::parse(&id)).transpose().map_err(refused)?,
+        },
+        client_id: client_id.map_err(refused)?,
+        expires: options.expires_ms.map(Timestamp),
     })
 }
 

@@ -837,9 +837,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_conversations(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_decline_buddy(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_devices(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_edit_message(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_fail(
     ): Int
@@ -851,6 +855,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_interrupt(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_mark_read(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_next_events(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_preferences(
@@ -860,6 +866,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_remove_buddy(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_retire_device(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_retract_message(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_roster(
     ): Int
@@ -1042,9 +1050,13 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_confirm_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_conversations(`ptr`: Long,`before`: RustBuffer.ByValue,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_decline_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_devices(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_edit_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_fail(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1056,6 +1068,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_mark_read(`ptr`: Long,`peer`: RustBuffer.ByValue,`upto`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_next_events(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_preferences(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1066,6 +1080,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_retire_device(`ptr`: Long,`device`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_retract_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_roster(`ptr`: Long,`since`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_run(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1361,10 +1377,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy() and 0xFFFF) != 12991) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_conversations() and 0xFFFF) != 30966) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_decline_buddy() and 0xFFFF) != 59522) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_devices() and 0xFFFF) != 10576) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() and 0xFFFF) != 5535) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_fail() and 0xFFFF) != 52161) {
@@ -1382,6 +1404,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() and 0xFFFF) != 11819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() and 0xFFFF) != 51021) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 57516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1395,6 +1420,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() and 0xFFFF) != 572) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_retract_message() and 0xFFFF) != 26547) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 46041) {
@@ -4192,6 +4220,11 @@ public interface SessionInterface {
     fun `confirmBuddy`(`peer`: kotlin.String)
     
     /**
+     * A page of the account's conversations, the latest first: those behind this position.
+     */
+    fun `conversations`(`before`: kotlin.Long? = null, `limit`: kotlin.Int = 50): ConversationsPage
+    
+    /**
      * Declines who asked: both directions end.
      */
     fun `declineBuddy`(`peer`: kotlin.String)
@@ -4200,6 +4233,12 @@ public interface SessionInterface {
      * The account's named devices.
      */
     fun `devices`(): List<kotlin.String>
+    
+    /**
+     * Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+     * everybody who has the message. Returns when it is on disk.
+     */
+    fun `editMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `text`: kotlin.String, `clientId`: kotlin.String? = null): Receipt
     
     /**
      * The consumer could not deal with what it was handed: it comes again one by one, and a message that fails three
@@ -4230,6 +4269,12 @@ public interface SessionInterface {
     fun `interrupt`()
     
     /**
+     * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+     * it as the account's preferences say.
+     */
+    fun `markRead`(`peer`: kotlin.String, `upto`: kotlin.Long)
+    
+    /**
      * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
      * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
@@ -4254,6 +4299,11 @@ public interface SessionInterface {
      * Forgets a named device.
      */
     fun `retireDevice`(`device`: kotlin.String)
+    
+    /**
+     * Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+     */
+    fun `retractMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `clientId`: kotlin.String? = null): Receipt
     
     /**
      * The roster; or what changed in it since a version.
@@ -4532,6 +4582,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * A page of the account's conversations, the latest first: those behind this position.
+     */
+    @Throws(RosterKitException::class)override fun `conversations`(`before`: kotlin.Long?, `limit`: kotlin.Int): ConversationsPage {
+            return FfiConverterTypeConversationsPage.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_conversations(
+        it,
+        
+        FfiConverterOptionalLong.lower(`before`),
+        FfiConverterInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Declines who asked: both directions end.
      */
     @Throws(RosterKitException::class)override fun `declineBuddy`(`peer`: kotlin.String)
@@ -4558,6 +4627,28 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices(
         it,
         _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
+     * everybody who has the message. Returns when it is on disk.
+     */
+    @Throws(RosterKitException::class)override fun `editMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `text`: kotlin.String, `clientId`: kotlin.String?): Receipt {
+            return FfiConverterTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message(
+        it,
+        
+        FfiConverterString.lower(`recipient`),
+        FfiConverterString.lower(`messageId`),
+        FfiConverterString.lower(`text`),
+        FfiConverterOptionalString.lower(`clientId`),_status)
 }
     }
     )
@@ -4651,6 +4742,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
+     * it as the account's preferences say.
+     */
+    @Throws(RosterKitException::class)override fun `markRead`(`peer`: kotlin.String, `upto`: kotlin.Long)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_mark_read(
+        it,
+        
+        FfiConverterString.lower(`peer`),
+        FfiConverterLong.lower(`upto`),_status)
+}
+    }
+    
+    
+
+    
+    /**
      * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
      * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
@@ -4736,6 +4846,26 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 }
     }
     
+    
+
+    
+    /**
+     * Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+     */
+    @Throws(RosterKitException::class)override fun `retractMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `clientId`: kotlin.String?): Receipt {
+            return FfiConverterTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message(
+        it,
+        
+        FfiConverterString.lower(`recipient`),
+        FfiConverterString.lower(`messageId`),
+        FfiConverterOptionalString.lower(`clientId`),_status)
+}
+    }
+    )
+    }
     
 
     
@@ -5328,6 +5458,53 @@ public object FfiConverterTypeSessionListener: FfiConverter<SessionListener, Lon
 
 
 /**
+ * When the author of a message last changed it.
+ */
+data class Amended (
+    /**
+     * In Unix milliseconds.
+     */
+    var `timeMs`: kotlin.Long
+    , 
+    /**
+     * Whether it was taken back: its content is gone then.
+     */
+    var `isRetracted`: kotlin.Boolean
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAmended: FfiConverterRustBuffer<Amended> {
+    override fun read(buf: ByteBuffer): Amended {
+        return Amended(
+            FfiConverterLong.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Amended) = (
+            FfiConverterLong.allocationSize(value.`timeMs`) +
+            FfiConverterBoolean.allocationSize(value.`isRetracted`)
+    )
+
+    override fun write(value: Amended, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`timeMs`, buf)
+            FfiConverterBoolean.write(value.`isRetracted`, buf)
+    }
+}
+
+
+
+/**
  * The answer to a submitted command.
  */
 data class Answered (
@@ -5456,6 +5633,124 @@ public object FfiConverterTypeBuddy: FfiConverterRustBuffer<Buddy> {
             FfiConverterBoolean.write(value.`seesThem`, buf)
             FfiConverterBoolean.write(value.`seesMe`, buf)
             FfiConverterBoolean.write(value.`isListed`, buf)
+    }
+}
+
+
+
+/**
+ * What went between the account and a peer, in short.
+ */
+data class Conversation (
+    /**
+     * Who.
+     */
+    var `peer`: kotlin.String
+    , 
+    /**
+     * Its place among the others.
+     */
+    var `position`: kotlin.Long
+    , 
+    /**
+     * The latest message.
+     */
+    var `latest`: Message
+    , 
+    /**
+     * How many messages of the peer's are unread; at most 1,000 are counted.
+     */
+    var `unread`: kotlin.Int
+    , 
+    /**
+     * How far both are.
+     */
+    var `marks`: Marks
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeConversation: FfiConverterRustBuffer<Conversation> {
+    override fun read(buf: ByteBuffer): Conversation {
+        return Conversation(
+            FfiConverterString.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterTypeMessage.read(buf),
+            FfiConverterInt.read(buf),
+            FfiConverterTypeMarks.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Conversation) = (
+            FfiConverterString.allocationSize(value.`peer`) +
+            FfiConverterLong.allocationSize(value.`position`) +
+            FfiConverterTypeMessage.allocationSize(value.`latest`) +
+            FfiConverterInt.allocationSize(value.`unread`) +
+            FfiConverterTypeMarks.allocationSize(value.`marks`)
+    )
+
+    override fun write(value: Conversation, buf: ByteBuffer) {
+            FfiConverterString.write(value.`peer`, buf)
+            FfiConverterLong.write(value.`position`, buf)
+            FfiConverterTypeMessage.write(value.`latest`, buf)
+            FfiConverterInt.write(value.`unread`, buf)
+            FfiConverterTypeMarks.write(value.`marks`, buf)
+    }
+}
+
+
+
+/**
+ * A page of conversations.
+ */
+data class ConversationsPage (
+    /**
+     * The latest first.
+     */
+    var `conversations`: List<Conversation>
+    , 
+    /**
+     * Whether there are no more.
+     */
+    var `complete`: kotlin.Boolean
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeConversationsPage: FfiConverterRustBuffer<ConversationsPage> {
+    override fun read(buf: ByteBuffer): ConversationsPage {
+        return ConversationsPage(
+            FfiConverterSequenceTypeConversation.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ConversationsPage) = (
+            FfiConverterSequenceTypeConversation.allocationSize(value.`conversations`) +
+            FfiConverterBoolean.allocationSize(value.`complete`)
+    )
+
+    override fun write(value: ConversationsPage, buf: ByteBuffer) {
+            FfiConverterSequenceTypeConversation.write(value.`conversations`, buf)
+            FfiConverterBoolean.write(value.`complete`, buf)
     }
 }
 
@@ -6125,6 +6420,61 @@ public object FfiConverterTypeLogRecord: FfiConverterRustBuffer<LogRecord> {
 
 
 /**
+ * How far an account and a peer are with what one sent to the other. Positions; 0 is before everything.
+ */
+data class Marks (
+    /**
+     * The account's people have read what the peer sent, up to here.
+     */
+    var `read`: kotlin.Long
+    , 
+    /**
+     * The peer's clients have taken what the account sent, up to here.
+     */
+    var `delivered`: kotlin.Long
+    , 
+    /**
+     * The peer's people have read what the account sent, up to here.
+     */
+    var `displayed`: kotlin.Long
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMarks: FfiConverterRustBuffer<Marks> {
+    override fun read(buf: ByteBuffer): Marks {
+        return Marks(
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Marks) = (
+            FfiConverterLong.allocationSize(value.`read`) +
+            FfiConverterLong.allocationSize(value.`delivered`) +
+            FfiConverterLong.allocationSize(value.`displayed`)
+    )
+
+    override fun write(value: Marks, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`read`, buf)
+            FfiConverterLong.write(value.`delivered`, buf)
+            FfiConverterLong.write(value.`displayed`, buf)
+    }
+}
+
+
+
+/**
  * A message as a session sees it.
  */
 data class Message (
@@ -6169,9 +6519,29 @@ data class Message (
     var `extensions`: kotlin.ByteArray
     , 
     /**
-     * Of a message that a relay carries: what became of it. None while it is under way, and for all others.
+     * What became of it, when it was given to a relay or could expire. None until that is known, and for all others.
      */
-    var `outcome`: RelayOutcome?
+    var `outcome`: FinalOutcome?
+    , 
+    /**
+     * The message that it answers.
+     */
+    var `replyTo`: kotlin.String?
+    , 
+    /**
+     * When its author last changed it; the body is what it says since.
+     */
+    var `amended`: Amended?
+    , 
+    /**
+     * When it is of no use any more to who has not taken it, in Unix milliseconds.
+     */
+    var `expiresMs`: kotlin.Long?
+    , 
+    /**
+     * In the history, of one's own message: what is known of its recipient. None as long as nothing is.
+     */
+    var `receipt`: ReceiptState?
     
 ){
     
@@ -6196,7 +6566,11 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.read(buf),
             FfiConverterTypeMessageBody.read(buf),
             FfiConverterByteArray.read(buf),
-            FfiConverterOptionalTypeRelayOutcome.read(buf),
+            FfiConverterOptionalTypeFinalOutcome.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeAmended.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeReceiptState.read(buf),
         )
     }
 
@@ -6209,7 +6583,11 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.allocationSize(value.`isCopy`) +
             FfiConverterTypeMessageBody.allocationSize(value.`body`) +
             FfiConverterByteArray.allocationSize(value.`extensions`) +
-            FfiConverterOptionalTypeRelayOutcome.allocationSize(value.`outcome`)
+            FfiConverterOptionalTypeFinalOutcome.allocationSize(value.`outcome`) +
+            FfiConverterOptionalString.allocationSize(value.`replyTo`) +
+            FfiConverterOptionalTypeAmended.allocationSize(value.`amended`) +
+            FfiConverterOptionalLong.allocationSize(value.`expiresMs`) +
+            FfiConverterOptionalTypeReceiptState.allocationSize(value.`receipt`)
     )
 
     override fun write(value: Message, buf: ByteBuffer) {
@@ -6221,7 +6599,11 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.write(value.`isCopy`, buf)
             FfiConverterTypeMessageBody.write(value.`body`, buf)
             FfiConverterByteArray.write(value.`extensions`, buf)
-            FfiConverterOptionalTypeRelayOutcome.write(value.`outcome`, buf)
+            FfiConverterOptionalTypeFinalOutcome.write(value.`outcome`, buf)
+            FfiConverterOptionalString.write(value.`replyTo`, buf)
+            FfiConverterOptionalTypeAmended.write(value.`amended`, buf)
+            FfiConverterOptionalLong.write(value.`expiresMs`, buf)
+            FfiConverterOptionalTypeReceiptState.write(value.`receipt`, buf)
     }
 }
 
@@ -6310,6 +6692,11 @@ data class PreferenceOverrides (
      * How many buddies a roster may hold.
      */
     var `maxRosterItems`: kotlin.Long? = null 
+    , 
+    /**
+     * What senders learn of their messages.
+     */
+    var `receipts`: Receipts? = null 
     
 ){
     
@@ -6331,6 +6718,7 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeReceipts.read(buf),
         )
     }
 
@@ -6339,7 +6727,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.allocationSize(value.`offlineStorage`) +
             FfiConverterOptionalBoolean.allocationSize(value.`keepHistory`) +
             FfiConverterOptionalBoolean.allocationSize(value.`deliverToDevices`) +
-            FfiConverterOptionalLong.allocationSize(value.`maxRosterItems`)
+            FfiConverterOptionalLong.allocationSize(value.`maxRosterItems`) +
+            FfiConverterOptionalTypeReceipts.allocationSize(value.`receipts`)
     )
 
     override fun write(value: PreferenceOverrides, buf: ByteBuffer) {
@@ -6348,6 +6737,7 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.write(value.`keepHistory`, buf)
             FfiConverterOptionalBoolean.write(value.`deliverToDevices`, buf)
             FfiConverterOptionalLong.write(value.`maxRosterItems`, buf)
+            FfiConverterOptionalTypeReceipts.write(value.`receipts`, buf)
     }
 }
 
@@ -6381,6 +6771,11 @@ data class Preferences (
      * How many buddies a roster may hold.
      */
     var `maxRosterItems`: kotlin.Long
+    , 
+    /**
+     * What senders learn of their messages.
+     */
+    var `receipts`: Receipts
     
 ){
     
@@ -6402,6 +6797,7 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterLong.read(buf),
+            FfiConverterTypeReceipts.read(buf),
         )
     }
 
@@ -6410,7 +6806,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.allocationSize(value.`offlineStorage`) +
             FfiConverterBoolean.allocationSize(value.`keepHistory`) +
             FfiConverterBoolean.allocationSize(value.`deliverToDevices`) +
-            FfiConverterLong.allocationSize(value.`maxRosterItems`)
+            FfiConverterLong.allocationSize(value.`maxRosterItems`) +
+            FfiConverterTypeReceipts.allocationSize(value.`receipts`)
     )
 
     override fun write(value: Preferences, buf: ByteBuffer) {
@@ -6419,6 +6816,7 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.write(value.`keepHistory`, buf)
             FfiConverterBoolean.write(value.`deliverToDevices`, buf)
             FfiConverterLong.write(value.`maxRosterItems`, buf)
+            FfiConverterTypeReceipts.write(value.`receipts`, buf)
     }
 }
 
@@ -6639,6 +7037,26 @@ data class RelayedMessage (
      * An opaque payload.
      */
     var `extensions`: kotlin.ByteArray? = null 
+    , 
+    /**
+     * The id of the message that this one answers.
+     */
+    var `replyTo`: kotlin.String? = null 
+    , 
+    /**
+     * The id of the same sender's earlier message that has this one's body from now on.
+     */
+    var `edits`: kotlin.String? = null 
+    , 
+    /**
+     * The id of the same sender's earlier message that has no content any more. This one has none.
+     */
+    var `retracts`: kotlin.String? = null 
+    , 
+    /**
+     * When it is of no use any more, in Unix milliseconds.
+     */
+    var `expiresMs`: kotlin.Long? = null 
     
 ){
     
@@ -6661,6 +7079,10 @@ public object FfiConverterTypeRelayedMessage: FfiConverterRustBuffer<RelayedMess
             FfiConverterOptionalLong.read(buf),
             FfiConverterTypeMessageBody.read(buf),
             FfiConverterOptionalByteArray.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
         )
     }
 
@@ -6670,7 +7092,11 @@ public object FfiConverterTypeRelayedMessage: FfiConverterRustBuffer<RelayedMess
             FfiConverterOptionalString.allocationSize(value.`instance`) +
             FfiConverterOptionalLong.allocationSize(value.`timeMs`) +
             FfiConverterTypeMessageBody.allocationSize(value.`body`) +
-            FfiConverterOptionalByteArray.allocationSize(value.`extensions`)
+            FfiConverterOptionalByteArray.allocationSize(value.`extensions`) +
+            FfiConverterOptionalString.allocationSize(value.`replyTo`) +
+            FfiConverterOptionalString.allocationSize(value.`edits`) +
+            FfiConverterOptionalString.allocationSize(value.`retracts`) +
+            FfiConverterOptionalLong.allocationSize(value.`expiresMs`)
     )
 
     override fun write(value: RelayedMessage, buf: ByteBuffer) {
@@ -6680,6 +7106,10 @@ public object FfiConverterTypeRelayedMessage: FfiConverterRustBuffer<RelayedMess
             FfiConverterOptionalLong.write(value.`timeMs`, buf)
             FfiConverterTypeMessageBody.write(value.`body`, buf)
             FfiConverterOptionalByteArray.write(value.`extensions`, buf)
+            FfiConverterOptionalString.write(value.`replyTo`, buf)
+            FfiConverterOptionalString.write(value.`edits`, buf)
+            FfiConverterOptionalString.write(value.`retracts`, buf)
+            FfiConverterOptionalLong.write(value.`expiresMs`, buf)
     }
 }
 
@@ -6745,6 +7175,16 @@ data class SendOptions (
      * An opaque payload, stored and forwarded unread.
      */
     var `extensions`: kotlin.ByteArray? = null 
+    , 
+    /**
+     * The id of the message that this one answers.
+     */
+    var `replyTo`: kotlin.String? = null 
+    , 
+    /**
+     * When it is of no use any more, in Unix milliseconds: who has not taken it by then does not get it.
+     */
+    var `expiresMs`: kotlin.Long? = null 
     
 ){
     
@@ -6763,17 +7203,23 @@ public object FfiConverterTypeSendOptions: FfiConverterRustBuffer<SendOptions> {
         return SendOptions(
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalByteArray.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
         )
     }
 
     override fun allocationSize(value: SendOptions) = (
             FfiConverterOptionalString.allocationSize(value.`clientId`) +
-            FfiConverterOptionalByteArray.allocationSize(value.`extensions`)
+            FfiConverterOptionalByteArray.allocationSize(value.`extensions`) +
+            FfiConverterOptionalString.allocationSize(value.`replyTo`) +
+            FfiConverterOptionalLong.allocationSize(value.`expiresMs`)
     )
 
     override fun write(value: SendOptions, buf: ByteBuffer) {
             FfiConverterOptionalString.write(value.`clientId`, buf)
             FfiConverterOptionalByteArray.write(value.`extensions`, buf)
+            FfiConverterOptionalString.write(value.`replyTo`, buf)
+            FfiConverterOptionalLong.write(value.`expiresMs`, buf)
     }
 }
 
@@ -7075,6 +7521,21 @@ sealed class Answer {
     }
     
     /**
+     * Conversations.
+     */
+    data class ConversationsRead(
+        /**
+         * A page of them.
+         */
+        val `page`: rosterkit.generated.ConversationsPage) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Who is blocked.
      */
     data class BlockedRead(
@@ -7163,16 +7624,19 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             5 -> Answer.HistoryRead(
                 FfiConverterTypeHistoryPage.read(buf),
                 )
-            6 -> Answer.BlockedRead(
+            6 -> Answer.ConversationsRead(
+                FfiConverterTypeConversationsPage.read(buf),
+                )
+            7 -> Answer.BlockedRead(
                 FfiConverterSequenceString.read(buf),
                 )
-            7 -> Answer.PreferencesRead(
+            8 -> Answer.PreferencesRead(
                 FfiConverterTypePreferences.read(buf),
                 )
-            8 -> Answer.DevicesRead(
+            9 -> Answer.DevicesRead(
                 FfiConverterSequenceString.read(buf),
                 )
-            9 -> Answer.Failed(
+            10 -> Answer.Failed(
                 FfiConverterTypeRosterKitError.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -7212,6 +7676,13 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             (
                 4UL
                 + FfiConverterTypeHistoryPage.allocationSize(value.`page`)
+            )
+        }
+        is Answer.ConversationsRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeConversationsPage.allocationSize(value.`page`)
             )
         }
         is Answer.BlockedRead -> {
@@ -7270,23 +7741,28 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 FfiConverterTypeHistoryPage.write(value.`page`, buf)
                 Unit
             }
-            is Answer.BlockedRead -> {
+            is Answer.ConversationsRead -> {
                 buf.putInt(6)
+                FfiConverterTypeConversationsPage.write(value.`page`, buf)
+                Unit
+            }
+            is Answer.BlockedRead -> {
+                buf.putInt(7)
                 FfiConverterSequenceString.write(value.`addresses`, buf)
                 Unit
             }
             is Answer.PreferencesRead -> {
-                buf.putInt(7)
+                buf.putInt(8)
                 FfiConverterTypePreferences.write(value.`preferences`, buf)
                 Unit
             }
             is Answer.DevicesRead -> {
-                buf.putInt(8)
+                buf.putInt(9)
                 FfiConverterSequenceString.write(value.`devices`, buf)
                 Unit
             }
             is Answer.Failed -> {
-                buf.putInt(9)
+                buf.putInt(10)
                 FfiConverterTypeRosterKitError.write(value.`error`, buf)
                 Unit
             }
@@ -7535,6 +8011,94 @@ sealed class Command {
          * How.
          */
         val `options`: rosterkit.generated.SendOptions) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Sent`.
+     */
+    data class EditMessage(
+        /**
+         * Whom it was sent to.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * Which.
+         */
+        val `messageId`: kotlin.String, 
+        /**
+         * What it says from then on.
+         */
+        val `text`: kotlin.String, 
+        /**
+         * A name of the client's own, as with a send.
+         */
+        val `clientId`: kotlin.String?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Sent`.
+     */
+    data class RetractMessage(
+        /**
+         * Whom it was sent to.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * Which.
+         */
+        val `messageId`: kotlin.String, 
+        /**
+         * A name of the client's own, as with a send.
+         */
+        val `clientId`: kotlin.String?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class MarkRead(
+        /**
+         * Who sent it.
+         */
+        val `peer`: kotlin.String, 
+        /**
+         * The position of the latest that was read.
+         */
+        val `upto`: kotlin.Long) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `ConversationsRead`.
+     */
+    data class ReadConversations(
+        /**
+         * Behind this one.
+         */
+        val `before`: kotlin.Long?, 
+        /**
+         * How many.
+         */
+        val `limit`: kotlin.Int) : Command()
         
     {
         
@@ -7803,53 +8367,72 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterByteArray.read(buf),
                 FfiConverterTypeSendOptions.read(buf),
                 )
-            5 -> Command.TellTyping(
+            5 -> Command.EditMessage(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            6 -> Command.RetractMessage(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            7 -> Command.MarkRead(
+                FfiConverterString.read(buf),
+                FfiConverterLong.read(buf),
+                )
+            8 -> Command.ReadConversations(
+                FfiConverterOptionalLong.read(buf),
+                FfiConverterInt.read(buf),
+                )
+            9 -> Command.TellTyping(
                 FfiConverterString.read(buf),
                 FfiConverterTypeChatState.read(buf),
                 )
-            6 -> Command.SetPresence(
+            10 -> Command.SetPresence(
                 FfiConverterTypePresenceUpdate.read(buf),
                 )
-            7 -> Command.GoOffline
-            8 -> Command.SetActivity(
+            11 -> Command.GoOffline
+            12 -> Command.SetActivity(
                 FfiConverterTypeActivity.read(buf),
                 )
-            9 -> Command.AddBuddy(
+            13 -> Command.AddBuddy(
                 FfiConverterString.read(buf),
                 FfiConverterOptionalString.read(buf),
                 FfiConverterOptionalSequenceString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            10 -> Command.RemoveBuddy(
+            14 -> Command.RemoveBuddy(
                 FfiConverterString.read(buf),
                 )
-            11 -> Command.UpdateBuddy(
+            15 -> Command.UpdateBuddy(
                 FfiConverterString.read(buf),
                 FfiConverterOptionalString.read(buf),
                 FfiConverterOptionalSequenceString.read(buf),
                 )
-            12 -> Command.ReadRoster(
+            16 -> Command.ReadRoster(
                 FfiConverterOptionalLong.read(buf),
                 )
-            13 -> Command.ReadPresence(
+            17 -> Command.ReadPresence(
                 FfiConverterString.read(buf),
                 )
-            14 -> Command.ReadHistory(
+            18 -> Command.ReadHistory(
                 FfiConverterTypeHistoryRequest.read(buf),
                 )
-            15 -> Command.Block(
+            19 -> Command.Block(
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 )
-            16 -> Command.ReadBlocked
-            17 -> Command.SetPreferences(
+            20 -> Command.ReadBlocked
+            21 -> Command.SetPreferences(
                 FfiConverterTypePreferenceOverrides.read(buf),
                 )
-            18 -> Command.ReadPreferences
-            19 -> Command.RetireDevice(
+            22 -> Command.ReadPreferences
+            23 -> Command.RetireDevice(
                 FfiConverterString.read(buf),
                 )
-            20 -> Command.ReadDevices
+            24 -> Command.ReadDevices
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
     }
@@ -7884,6 +8467,41 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterString.allocationSize(value.`mediaType`)
                 + FfiConverterByteArray.allocationSize(value.`bytes`)
                 + FfiConverterTypeSendOptions.allocationSize(value.`options`)
+            )
+        }
+        is Command.EditMessage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterOptionalString.allocationSize(value.`clientId`)
+            )
+        }
+        is Command.RetractMessage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+                + FfiConverterOptionalString.allocationSize(value.`clientId`)
+            )
+        }
+        is Command.MarkRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterLong.allocationSize(value.`upto`)
+            )
+        }
+        is Command.ReadConversations -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalLong.allocationSize(value.`before`)
+                + FfiConverterInt.allocationSize(value.`limit`)
             )
         }
         is Command.TellTyping -> {
@@ -8028,28 +8646,55 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterTypeSendOptions.write(value.`options`, buf)
                 Unit
             }
-            is Command.TellTyping -> {
+            is Command.EditMessage -> {
                 buf.putInt(5)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                FfiConverterString.write(value.`text`, buf)
+                FfiConverterOptionalString.write(value.`clientId`, buf)
+                Unit
+            }
+            is Command.RetractMessage -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                FfiConverterOptionalString.write(value.`clientId`, buf)
+                Unit
+            }
+            is Command.MarkRead -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterLong.write(value.`upto`, buf)
+                Unit
+            }
+            is Command.ReadConversations -> {
+                buf.putInt(8)
+                FfiConverterOptionalLong.write(value.`before`, buf)
+                FfiConverterInt.write(value.`limit`, buf)
+                Unit
+            }
+            is Command.TellTyping -> {
+                buf.putInt(9)
                 FfiConverterString.write(value.`recipient`, buf)
                 FfiConverterTypeChatState.write(value.`state`, buf)
                 Unit
             }
             is Command.SetPresence -> {
-                buf.putInt(6)
+                buf.putInt(10)
                 FfiConverterTypePresenceUpdate.write(value.`presence`, buf)
                 Unit
             }
             is Command.GoOffline -> {
-                buf.putInt(7)
+                buf.putInt(11)
                 Unit
             }
             is Command.SetActivity -> {
-                buf.putInt(8)
+                buf.putInt(12)
                 FfiConverterTypeActivity.write(value.`activity`, buf)
                 Unit
             }
             is Command.AddBuddy -> {
-                buf.putInt(9)
+                buf.putInt(13)
                 FfiConverterString.write(value.`peer`, buf)
                 FfiConverterOptionalString.write(value.`name`, buf)
                 FfiConverterOptionalSequenceString.write(value.`groups`, buf)
@@ -8057,58 +8702,58 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 Unit
             }
             is Command.RemoveBuddy -> {
-                buf.putInt(10)
+                buf.putInt(14)
                 FfiConverterString.write(value.`peer`, buf)
                 Unit
             }
             is Command.UpdateBuddy -> {
-                buf.putInt(11)
+                buf.putInt(15)
                 FfiConverterString.write(value.`peer`, buf)
                 FfiConverterOptionalString.write(value.`name`, buf)
                 FfiConverterOptionalSequenceString.write(value.`groups`, buf)
                 Unit
             }
             is Command.ReadRoster -> {
-                buf.putInt(12)
+                buf.putInt(16)
                 FfiConverterOptionalLong.write(value.`since`, buf)
                 Unit
             }
             is Command.ReadPresence -> {
-                buf.putInt(13)
+                buf.putInt(17)
                 FfiConverterString.write(value.`buddy`, buf)
                 Unit
             }
             is Command.ReadHistory -> {
-                buf.putInt(14)
+                buf.putInt(18)
                 FfiConverterTypeHistoryRequest.write(value.`request`, buf)
                 Unit
             }
             is Command.Block -> {
-                buf.putInt(15)
+                buf.putInt(19)
                 FfiConverterString.write(value.`peer`, buf)
                 FfiConverterBoolean.write(value.`blocked`, buf)
                 Unit
             }
             is Command.ReadBlocked -> {
-                buf.putInt(16)
+                buf.putInt(20)
                 Unit
             }
             is Command.SetPreferences -> {
-                buf.putInt(17)
+                buf.putInt(21)
                 FfiConverterTypePreferenceOverrides.write(value.`overrides`, buf)
                 Unit
             }
             is Command.ReadPreferences -> {
-                buf.putInt(18)
+                buf.putInt(22)
                 Unit
             }
             is Command.RetireDevice -> {
-                buf.putInt(19)
+                buf.putInt(23)
                 FfiConverterString.write(value.`device`, buf)
                 Unit
             }
             is Command.ReadDevices -> {
-                buf.putInt(20)
+                buf.putInt(24)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -8354,8 +8999,8 @@ sealed class EventBody {
     }
     
     /**
-     * What became of a message that was answered with `Queued`: the relay's last word. Comes until acknowledged, once to
-     * each device; in the history it stands with the message.
+     * What became of a message: the relay's last word, when it was answered with `Queued`, or that its time is up. Comes
+     * until acknowledged, once to each device; in the history it stands with the message.
      */
     data class OutcomeTold(
         /**
@@ -8373,7 +9018,107 @@ sealed class EventBody {
         /**
          * What became of it.
          */
-        val `outcome`: rosterkit.generated.RelayOutcome) : EventBody()
+        val `outcome`: rosterkit.generated.FinalOutcome) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * The author of a message changed it, or took it back. Comes until acknowledged, to whoever gets messages.
+     */
+    data class MessageAmended(
+        /**
+         * The place of this change in the log.
+         */
+        val `position`: kotlin.Long, 
+        /**
+         * The message's place.
+         */
+        val `messagePosition`: kotlin.Long, 
+        /**
+         * The message's id.
+         */
+        val `messageId`: kotlin.String, 
+        /**
+         * Whose message it is.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * Whom it was sent to.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * When, in Unix milliseconds.
+         */
+        val `timeMs`: kotlin.Long, 
+        /**
+         * Whether another session of the account's own did it.
+         */
+        val `isCopy`: kotlin.Boolean, 
+        /**
+         * What was done.
+         */
+        val `change`: rosterkit.generated.MessageChange) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * What the account sent to this peer was taken by a client of theirs, all of it up to there.
+     */
+    data class MessagesDelivered(
+        /**
+         * Who has it.
+         */
+        val `peer`: kotlin.String, 
+        /**
+         * The latest.
+         */
+        val `upto`: kotlin.Long) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * What the account sent to this peer was read by a person, all of it up to there.
+     */
+    data class MessagesDisplayed(
+        /**
+         * Who has read it.
+         */
+        val `peer`: kotlin.String, 
+        /**
+         * The latest.
+         */
+        val `upto`: kotlin.Long) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * What this peer sent was read in another session of the account's, all of it up to there.
+     */
+    data class MessagesRead(
+        /**
+         * Who sent it.
+         */
+        val `peer`: kotlin.String, 
+        /**
+         * The latest.
+         */
+        val `upto`: kotlin.Long) : EventBody()
         
     {
         
@@ -8524,28 +9269,50 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterLong.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
-                FfiConverterTypeRelayOutcome.read(buf),
+                FfiConverterTypeFinalOutcome.read(buf),
                 )
-            4 -> EventBody.PresenceChanged(
+            4 -> EventBody.MessageAmended(
+                FfiConverterLong.read(buf),
+                FfiConverterLong.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterLong.read(buf),
+                FfiConverterBoolean.read(buf),
+                FfiConverterTypeMessageChange.read(buf),
+                )
+            5 -> EventBody.MessagesDelivered(
+                FfiConverterString.read(buf),
+                FfiConverterLong.read(buf),
+                )
+            6 -> EventBody.MessagesDisplayed(
+                FfiConverterString.read(buf),
+                FfiConverterLong.read(buf),
+                )
+            7 -> EventBody.MessagesRead(
+                FfiConverterString.read(buf),
+                FfiConverterLong.read(buf),
+                )
+            8 -> EventBody.PresenceChanged(
                 FfiConverterString.read(buf),
                 FfiConverterTypePresence.read(buf),
                 )
-            5 -> EventBody.SnapshotEnded
-            6 -> EventBody.RosterChanged(
+            9 -> EventBody.SnapshotEnded
+            10 -> EventBody.RosterChanged(
                 FfiConverterTypeBuddy.read(buf),
                 )
-            7 -> EventBody.TypingChanged(
+            11 -> EventBody.TypingChanged(
                 FfiConverterString.read(buf),
                 FfiConverterTypeChatState.read(buf),
                 )
-            8 -> EventBody.MessageParked(
+            12 -> EventBody.MessageParked(
                 FfiConverterString.read(buf),
                 )
-            9 -> EventBody.ResyncNeeded
-            10 -> EventBody.SessionEnded(
+            13 -> EventBody.ResyncNeeded
+            14 -> EventBody.SessionEnded(
                 FfiConverterTypeEndReason.read(buf),
                 )
-            11 -> EventBody.Other(
+            15 -> EventBody.Other(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -8578,7 +9345,45 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 + FfiConverterLong.allocationSize(value.`position`)
                 + FfiConverterString.allocationSize(value.`messageId`)
                 + FfiConverterString.allocationSize(value.`recipient`)
-                + FfiConverterTypeRelayOutcome.allocationSize(value.`outcome`)
+                + FfiConverterTypeFinalOutcome.allocationSize(value.`outcome`)
+            )
+        }
+        is EventBody.MessageAmended -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`position`)
+                + FfiConverterLong.allocationSize(value.`messagePosition`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterLong.allocationSize(value.`timeMs`)
+                + FfiConverterBoolean.allocationSize(value.`isCopy`)
+                + FfiConverterTypeMessageChange.allocationSize(value.`change`)
+            )
+        }
+        is EventBody.MessagesDelivered -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterLong.allocationSize(value.`upto`)
+            )
+        }
+        is EventBody.MessagesDisplayed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterLong.allocationSize(value.`upto`)
+            )
+        }
+        is EventBody.MessagesRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterLong.allocationSize(value.`upto`)
             )
         }
         is EventBody.PresenceChanged -> {
@@ -8660,48 +9465,180 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterLong.write(value.`position`, buf)
                 FfiConverterString.write(value.`messageId`, buf)
                 FfiConverterString.write(value.`recipient`, buf)
-                FfiConverterTypeRelayOutcome.write(value.`outcome`, buf)
+                FfiConverterTypeFinalOutcome.write(value.`outcome`, buf)
+                Unit
+            }
+            is EventBody.MessageAmended -> {
+                buf.putInt(4)
+                FfiConverterLong.write(value.`position`, buf)
+                FfiConverterLong.write(value.`messagePosition`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterLong.write(value.`timeMs`, buf)
+                FfiConverterBoolean.write(value.`isCopy`, buf)
+                FfiConverterTypeMessageChange.write(value.`change`, buf)
+                Unit
+            }
+            is EventBody.MessagesDelivered -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterLong.write(value.`upto`, buf)
+                Unit
+            }
+            is EventBody.MessagesDisplayed -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterLong.write(value.`upto`, buf)
+                Unit
+            }
+            is EventBody.MessagesRead -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterLong.write(value.`upto`, buf)
                 Unit
             }
             is EventBody.PresenceChanged -> {
-                buf.putInt(4)
+                buf.putInt(8)
                 FfiConverterString.write(value.`subject`, buf)
                 FfiConverterTypePresence.write(value.`presence`, buf)
                 Unit
             }
             is EventBody.SnapshotEnded -> {
-                buf.putInt(5)
+                buf.putInt(9)
                 Unit
             }
             is EventBody.RosterChanged -> {
-                buf.putInt(6)
+                buf.putInt(10)
                 FfiConverterTypeBuddy.write(value.`buddy`, buf)
                 Unit
             }
             is EventBody.TypingChanged -> {
-                buf.putInt(7)
+                buf.putInt(11)
                 FfiConverterString.write(value.`sender`, buf)
                 FfiConverterTypeChatState.write(value.`state`, buf)
                 Unit
             }
             is EventBody.MessageParked -> {
-                buf.putInt(8)
+                buf.putInt(12)
                 FfiConverterString.write(value.`messageId`, buf)
                 Unit
             }
             is EventBody.ResyncNeeded -> {
-                buf.putInt(9)
+                buf.putInt(13)
                 Unit
             }
             is EventBody.SessionEnded -> {
-                buf.putInt(10)
+                buf.putInt(14)
                 FfiConverterTypeEndReason.write(value.`reason`, buf)
                 Unit
             }
             is EventBody.Other -> {
-                buf.putInt(11)
+                buf.putInt(15)
                 FfiConverterString.write(value.`kind`, buf)
                 FfiConverterString.write(value.`json`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What became of a message after it was accepted.
+ */
+sealed class FinalOutcome {
+    
+    /**
+     * The other system has taken it.
+     */
+    object Relayed : FinalOutcome()
+    
+    
+    /**
+     * It never will.
+     */
+    data class Failed(
+        /**
+         * For the sender to read.
+         */
+        val `reason`: kotlin.String) : FinalOutcome()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Nobody is known to have taken it in time.
+     */
+    object Expired : FinalOutcome()
+    
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFinalOutcome : FfiConverterRustBuffer<FinalOutcome>{
+    override fun read(buf: ByteBuffer): FinalOutcome {
+        return when(buf.getInt()) {
+            1 -> FinalOutcome.Relayed
+            2 -> FinalOutcome.Failed(
+                FfiConverterString.read(buf),
+                )
+            3 -> FinalOutcome.Expired
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: FinalOutcome): ULong = when(value) {
+        is FinalOutcome.Relayed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is FinalOutcome.Failed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+        }
+        is FinalOutcome.Expired -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: FinalOutcome, buf: ByteBuffer) {
+        when(value) {
+            is FinalOutcome.Relayed -> {
+                buf.putInt(1)
+                Unit
+            }
+            is FinalOutcome.Failed -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is FinalOutcome.Expired -> {
+                buf.putInt(3)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -8921,6 +9858,91 @@ public object FfiConverterTypeMessageBody : FfiConverterRustBuffer<MessageBody>{
                 buf.putInt(2)
                 FfiConverterString.write(value.`mediaType`, buf)
                 FfiConverterByteArray.write(value.`bytes`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What the author of a message did to it.
+ */
+sealed class MessageChange {
+    
+    /**
+     * It says something else from now on.
+     */
+    data class Edited(
+        /**
+         * What.
+         */
+        val `body`: rosterkit.generated.MessageBody) : MessageChange()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * It says nothing any more.
+     */
+    object Retracted : MessageChange()
+    
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMessageChange : FfiConverterRustBuffer<MessageChange>{
+    override fun read(buf: ByteBuffer): MessageChange {
+        return when(buf.getInt()) {
+            1 -> MessageChange.Edited(
+                FfiConverterTypeMessageBody.read(buf),
+                )
+            2 -> MessageChange.Retracted
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: MessageChange): ULong = when(value) {
+        is MessageChange.Edited -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeMessageBody.allocationSize(value.`body`)
+            )
+        }
+        is MessageChange.Retracted -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: MessageChange, buf: ByteBuffer) {
+        when(value) {
+            is MessageChange.Edited -> {
+                buf.putInt(1)
+                FfiConverterTypeMessageBody.write(value.`body`, buf)
+                Unit
+            }
+            is MessageChange.Retracted -> {
+                buf.putInt(2)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -9391,83 +10413,88 @@ public object FfiConverterTypePresenceState: FfiConverterRustBuffer<PresenceStat
 
 
 /**
- * What became of a message in a relay's hands.
+ * What is known of the recipient of a message.
  */
-sealed class RelayOutcome {
+
+enum class ReceiptState {
     
     /**
-     * The other system has taken it.
+     * A client of theirs took it.
      */
-    object Relayed : RelayOutcome()
-    
-    
+    DELIVERED,
     /**
-     * It never will.
+     * A person has read it.
      */
-    data class Failed(
-        /**
-         * For the sender to read.
-         */
-        val `reason`: kotlin.String) : RelayOutcome()
-        
-    {
-        
+    DISPLAYED;
 
-        companion object
-    }
-    
-
-    
-
-    
     
 
 
     companion object
 }
 
+
 /**
  * @suppress
  */
-public object FfiConverterTypeRelayOutcome : FfiConverterRustBuffer<RelayOutcome>{
-    override fun read(buf: ByteBuffer): RelayOutcome {
-        return when(buf.getInt()) {
-            1 -> RelayOutcome.Relayed
-            2 -> RelayOutcome.Failed(
-                FfiConverterString.read(buf),
-                )
-            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
-        }
+public object FfiConverterTypeReceiptState: FfiConverterRustBuffer<ReceiptState> {
+    override fun read(buf: ByteBuffer) = try {
+        ReceiptState.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
     }
 
-    override fun allocationSize(value: RelayOutcome): ULong = when(value) {
-        is RelayOutcome.Relayed -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-            )
-        }
-        is RelayOutcome.Failed -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`reason`)
-            )
-        }
+    override fun allocationSize(value: ReceiptState) = 4UL
+
+    override fun write(value: ReceiptState, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What an account lets those know who write to it.
+ */
+
+enum class Receipts {
+    
+    /**
+     * That a client took their messages, if they may see that one is there, and that a person has read them.
+     */
+    ALL,
+    /**
+     * The former only.
+     */
+    DELIVERED,
+    /**
+     * Neither.
+     */
+    NOTHING;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReceipts: FfiConverterRustBuffer<Receipts> {
+    override fun read(buf: ByteBuffer) = try {
+        Receipts.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
     }
 
-    override fun write(value: RelayOutcome, buf: ByteBuffer) {
-        when(value) {
-            is RelayOutcome.Relayed -> {
-                buf.putInt(1)
-                Unit
-            }
-            is RelayOutcome.Failed -> {
-                buf.putInt(2)
-                FfiConverterString.write(value.`reason`, buf)
-                Unit
-            }
-        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    override fun allocationSize(value: Receipts) = 4UL
+
+    override fun write(value: Receipts, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -10212,6 +11239,38 @@ public object FfiConverterOptionalTypeSessionListener: FfiConverterRustBuffer<Se
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeAmended: FfiConverterRustBuffer<Amended?> {
+    override fun read(buf: ByteBuffer): Amended? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeAmended.read(buf)
+    }
+
+    override fun allocationSize(value: Amended?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeAmended.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Amended?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeAmended.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeLimitOptions: FfiConverterRustBuffer<LimitOptions?> {
     override fun read(buf: ByteBuffer): LimitOptions? {
         if (buf.get().toInt() == 0) {
@@ -10308,28 +11367,92 @@ public object FfiConverterOptionalTypeAcceptedSenders: FfiConverterRustBuffer<Ac
 /**
  * @suppress
  */
-public object FfiConverterOptionalTypeRelayOutcome: FfiConverterRustBuffer<RelayOutcome?> {
-    override fun read(buf: ByteBuffer): RelayOutcome? {
+public object FfiConverterOptionalTypeFinalOutcome: FfiConverterRustBuffer<FinalOutcome?> {
+    override fun read(buf: ByteBuffer): FinalOutcome? {
         if (buf.get().toInt() == 0) {
             return null
         }
-        return FfiConverterTypeRelayOutcome.read(buf)
+        return FfiConverterTypeFinalOutcome.read(buf)
     }
 
-    override fun allocationSize(value: RelayOutcome?): ULong {
+    override fun allocationSize(value: FinalOutcome?): ULong {
         if (value == null) {
             return 1UL
         } else {
-            return 1UL + FfiConverterTypeRelayOutcome.allocationSize(value)
+            return 1UL + FfiConverterTypeFinalOutcome.allocationSize(value)
         }
     }
 
-    override fun write(value: RelayOutcome?, buf: ByteBuffer) {
+    override fun write(value: FinalOutcome?, buf: ByteBuffer) {
         if (value == null) {
             buf.put(0)
         } else {
             buf.put(1)
-            FfiConverterTypeRelayOutcome.write(value, buf)
+            FfiConverterTypeFinalOutcome.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeReceiptState: FfiConverterRustBuffer<ReceiptState?> {
+    override fun read(buf: ByteBuffer): ReceiptState? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeReceiptState.read(buf)
+    }
+
+    override fun allocationSize(value: ReceiptState?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeReceiptState.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ReceiptState?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeReceiptState.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeReceipts: FfiConverterRustBuffer<Receipts?> {
+    override fun read(buf: ByteBuffer): Receipts? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeReceipts.read(buf)
+    }
+
+    override fun allocationSize(value: Receipts?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeReceipts.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Receipts?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeReceipts.write(value, buf)
         }
     }
 }
@@ -10506,6 +11629,34 @@ public object FfiConverterSequenceTypeBuddy: FfiConverterRustBuffer<List<Buddy>>
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeBuddy.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeConversation: FfiConverterRustBuffer<List<Conversation>> {
+    override fun read(buf: ByteBuffer): List<Conversation> {
+        val len = buf.getInt()
+        return List<Conversation>(len) {
+            FfiConverterTypeConversation.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Conversation>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeConversation.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Conversation>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeConversation.write(it, buf)
         }
     }
 }

@@ -16,7 +16,7 @@ private func carry(_ one: PeerLink, _ other: PeerLink) throws {
     }
 }
 
-private func outcomes(_ session: Session) throws -> [RelayOutcome] {
+private func outcomes(_ session: Session) throws -> [FinalOutcome] {
     try session.nextEvents(max: 10, timeoutMs: 0).compactMap {
         if case .outcomeTold(_, _, _, let outcome) = $0.body { outcome } else { nil }
     }

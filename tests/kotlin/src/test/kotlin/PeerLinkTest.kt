@@ -9,7 +9,7 @@ import rosterkit.generated.EventBody
 import rosterkit.generated.Outgoing
 import rosterkit.generated.ParcelContents
 import rosterkit.generated.PeerLink
-import rosterkit.generated.RelayOutcome
+import rosterkit.generated.FinalOutcome
 import rosterkit.generated.RosterKitException
 import rosterkit.generated.SendOutcome
 import rosterkit.generated.Settlement
@@ -39,7 +39,7 @@ class PeerLinkTest {
             carry(out, back)
             assertEquals(listOf("hello"), dave.rest().texts)
             val told = assertIs<EventBody.OutcomeTold>(alice.rest().single().body)
-            assertEquals<RelayOutcome>(RelayOutcome.Relayed, told.outcome)
+            assertEquals<FinalOutcome>(FinalOutcome.Relayed, told.outcome)
             assertEquals(listOf("example.net"), out.state().peerDomains)
             assertFailsWith<RosterKitException.InvalidArgument> { out.feed("GET /".repeat(10).encodeToByteArray()) }
             assertEquals(false, out.state().isConnected)
@@ -57,7 +57,7 @@ class PeerLinkTest {
         relay.settle(message.deliveryId!!, Settlement.Failed("nobody lives there"))
         engine.advance(0)
         val told = assertIs<EventBody.OutcomeTold>(alice.rest().single().body)
-        assertEquals("nobody lives there", assertIs<RelayOutcome.Failed>(told.outcome).reason)
+        assertEquals("nobody lives there", assertIs<FinalOutcome.Failed>(told.outcome).reason)
         relay.shutdown()
     }
 }
