@@ -1,6 +1,6 @@
 //! What victim and auditor agree on.
 
-use rosterkit::{Actor, Address, ClientId, Command, Content, Domain, EngineOptions, Limits, Rate, Send};
+use rosterkit::{Actor, Address, ClientId, Command, Domain, EngineOptions, Limits, Rate, Send};
 
 pub const USERS: usize = 24;
 
@@ -40,9 +40,8 @@ pub fn ends(number: u64) -> (usize, usize) {
 pub fn send(number: u64) -> (Actor, Command) {
     let (sender, recipient) = ends(number);
     let send = Send {
-        recipient: address(recipient),
-        content: Content::text(&format!("send {number}")),
         client_id: Some(ClientId::new(&format!("n{number}")).unwrap()),
+        ..Send::text(&address(recipient), &format!("send {number}"))
     };
     (Actor { account: address(sender), session: None }, Command::Send(send))
 }

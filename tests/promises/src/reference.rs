@@ -16,6 +16,9 @@ pub struct Reference {
     pub accounts: Vec<Account>,
     pub log: Vec<Row>,
     pub sessions: BTreeMap<SessionId, Session>,
+    /// How far one account has read what another sent, and how far that other was told so.
+    read: BTreeMap<(Who, Who), Position>,
+    displayed: BTreeMap<(Who, Who), Position>,
     shown: u64,
 }
 
@@ -49,8 +52,12 @@ pub struct Row {
     pub id: Option<MessageId>,
     pub sender: Who,
     pub recipient: Who,
-    /// None for a buddy request.
+    /// None for a buddy request; of a message what it says now, of an amendment what it made it say.
     pub text: Option<String>,
+    /// What it said before.
+    pub earlier: Vec<String>,
+    /// The message that it amends.
+    pub amends: Option<usize>,
     pub device: Option<DeviceName>,
     pub session: Option<SessionId>,
 }
@@ -74,6 +81,18 @@ pub struct Shown {
     pub invisible: bool,
     pub priority: i8,
     pub since: u64,
+}
+
+impl Row {
+    /// Its author took it back.
+    pub fn is_retracted(&self) -> bool {
+        self.text.as_deref() == Some("")
+    }
+
+    /// Whether somebody may be shown this: what waits in a queue is as it was.
+    pub fn has_said(&self, text: Option<&str>) -> bool {
+        self.text.as_deref() == text || self.earlier.iter().any(|earlier| Some(earlier.as_str()) == text)
+    }
 }
 
 impl View {
@@ -183,6 +202,10 @@ impl Reference {
         // What a session sent to its own account it has.
         if sender != recipient || row.session.is_none() {
             self.accounts[recipient].unclaimed.insert(number, None);
+        }
+        if let Some(message) = row.amends {
+            let before = std::mem::replace(&mut self.log[message].text, row.text.clone());
+            self.log[message].earlier.extend(before);
         }
         self.log.push(row);
         for id in self.sessions_of(recipient) {
@@ -467,6 +490,8 @@ impl Reference {
                 sender: owner,
                 recipient: peer,
                 text: None,
+                earlier: Vec::new(),
+                amends: None,
                 device: None,
                 session: None,
             });
@@ -491,9 +516,40 @@ impl Reference {
         let of = |row: &&Row| {
             let other = if row.sender == who { row.recipient } else { row.sender };
             row.text.is_some()
+                && row.amends.is_none()
                 && (row.sender == who || row.recipient == who)
                 && peer.is_none_or(|peer| self.accounts[other].alive && self.accounts[other].address == *peer)
         };
         self.log.iter().filter(of).collect()
+    }
+
+    /// With each other incarnation of an account: its address, the latest text, and how much of theirs is unread.
+    pub fn conversations(&self, who: Who) -> Vec<(Address, String, u32)> {
+        let mut all: BTreeMap<Who, (String, u32)> = BTreeMap::new();
+        for row in self.history(who, None) {
+            let other = if row.sender == who { row.recipient } else { row.sender };
+            let read = self.read.get(&(who, other)).copied().unwrap_or_default();
+            let (text, unread) = all.entry(other).or_default();
+            text.clone_from(row.text.as_ref().unwrap());
+            *unread += u32::from(row.sender == other && row.position.unwrap() > read);
+        }
+        let named = |(other, (text, unread)): (Who, _)| (self.accounts[other].address.clone(), text, unread);
+        all.into_iter().map(named).collect()
+    }
+
+    /// Somebody has read what another sent, up to there.
+    pub fn has_read(&mut self, who: Who, peer: Who, upto: Position) {
+        let told = who != peer && !self.blocks(who, peer);
+        let read = self.read.entry((who, peer)).or_default();
+        *read = upto.max(*read);
+        if told {
+            let displayed = self.displayed.entry((peer, who)).or_default();
+            *displayed = upto.max(*displayed);
+        }
+    }
+
+    /// How far a sender knows that somebody has read.
+    pub fn displayed(&self, sender: Who, recipient: Who) -> Position {
+        self.displayed.get(&(sender, recipient)).copied().unwrap_or_default()
     }
 }

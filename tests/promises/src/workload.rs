@@ -3,8 +3,8 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::Disk;
 use rosterkit::{
-    Actor, Address, Answer, ClientId, Command, Content, DeviceName, Domain, Engine, EngineOptions, ErrorKind,
-    Event, EventBody, MessageId, Overrides, Position, Receipt, Send, Session, SessionOptions, Timestamp,
+    Actor, Address, Answer, ClientId, Command, DeviceName, Domain, Engine, EngineOptions, ErrorKind, Event,
+    EventBody, MessageId, Overrides, Position, Receipt, Send, Session, SessionOptions, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -55,11 +55,10 @@ pub fn open(directory: &Path, disk: Disk) -> rosterkit::Result<Engine> {
 
 impl Sent {
     pub fn command(&self) -> (Actor, Command) {
+        let text = format!("message {} of user{}", self.number, self.sender);
         let send = Send {
-            recipient: address(self.recipient),
-            content: Content::text(&format!("message {} of user{}", self.number, self.sender)),
             client_id: Some(ClientId::new(&format!("c{}", self.number)).unwrap()),
-            expires: None,
+            ..Send::text(&address(self.recipient), &text)
         };
         (Actor { account: address(self.sender), session: None }, Command::Send(send))
     }

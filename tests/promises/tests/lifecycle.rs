@@ -80,7 +80,8 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     fn done<T>(result: rosterkit::Result<T>) -> Result<(), ErrorKind> {
         result.map(drop).map_err(|error| error.kind)
     }
-    let send = || Send { recipient: account("bob"), content: Content::text("x"), client_id: None };
+    let send =
+        || Send { recipient: account("bob"), content: Content::text("x"), client_id: None, expires: None };
     let page = || HistoryRequest { peer: None, anchor: Anchor::End, direction: Direction::Older, limit: 5 };
     let edit =
         || RosterEdit { peer: account("bob"), op: Op::Update, name: None, groups: None, note: String::new() };
@@ -234,7 +235,12 @@ fn threads_every_function_inside_a_listener() {
     engine
         .send(
             &account("bob"),
-            Send { recipient: account("alice"), content: Content::text("go"), client_id: None },
+            Send {
+                recipient: account("alice"),
+                content: Content::text("go"),
+                client_id: None,
+                expires: None,
+            },
         )
         .unwrap();
     let mut called = called.recv_timeout(Duration::from_secs(30)).expect("something hangs");
@@ -392,7 +398,15 @@ fn durability_the_write_ahead_log_is_bounded_under_load() {
     let send = |number: usize| {
         let actor = Actor { account: account(&format!("u{}", number % 200)), session: None };
         let recipient = account(&format!("u{}", (number * 7 + 3) % 200));
-        (actor, Command::Send(Send { recipient, content: Content::text("under load"), client_id: None }))
+        (
+            actor,
+            Command::Send(Send {
+                recipient,
+                content: Content::text("under load"),
+                client_id: None,
+                expires: None,
+            }),
+        )
     };
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut sent = engine.submit((0..1_024).map(send).collect()).unwrap().len();
@@ -435,7 +449,9 @@ fn run_on(shards: usize, idle_accounts: usize) -> String {
         match random.u8(0..10) {
             0..5 => {
                 let content = Content::text(&format!("{step}"));
-                engine.send(&user(a), Send { recipient: user(b), content, client_id: None }).unwrap();
+                engine
+                    .send(&user(a), Send { recipient: user(b), content, client_id: None, expires: None })
+                    .unwrap();
             }
             5 | 6 if a != b => {
                 let op = if random.bool() { Op::Add } else { Op::Remove };
@@ -514,7 +530,7 @@ fn delivery_dropping_the_engine_in_a_listener_ends_it() {
     engine
         .send(
             &account("alice"),
-            Send { recipient: account("alice"), content: Content::text("x"), client_id: None },
+            Send { recipient: account("alice"), content: Content::text("x"), client_id: None, expires: None },
         )
         .unwrap();
     drop(engine);

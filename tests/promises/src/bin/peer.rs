@@ -167,6 +167,7 @@ fn hear(session: &Session, number: usize, heard: &Mutex<File>) {
                     let word = match outcome {
                         Outcome::Relayed => "relayed".to_owned(),
                         Outcome::Failed { reason } => format!("failed: {reason}"),
+                        Outcome::Expired => "expired".to_owned(),
                     };
                     lines += &format!("O {message_id} {word}\n");
                 }

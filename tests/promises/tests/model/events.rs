@@ -2,7 +2,7 @@
 
 use crate::listeners::Manner;
 use crate::run::{Run, Step};
-use rosterkit::{Event, EventBody, SessionId};
+use rosterkit::{Amendment, Event, EventBody, SessionId};
 use rosterkit_promises::reference::{ROOM, Row};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Run {
                 let new = rows.iter().filter(|row| session.reads && !session.sent(*id, row));
                 let owed = session.queue.iter().map(|number| &run.model.log[*number]);
                 for row in owed.chain(new).filter(|row| row.recipient == session.who) {
-                    let text = row.text.as_deref().unwrap_or("re ");
+                    let text = row.text.as_deref().filter(|_| row.amends.is_none()).unwrap_or("re ");
                     let position = row.position.unwrap_or_default();
                     if !text.starts_with("re ") && !host.has_answered(position) {
                         return Err(format!("the listener of session {} did not answer {text}", id.0));
@@ -99,6 +99,13 @@ impl Run {
     pub(crate) fn compare_event(&mut self, id: SessionId, event: &Event) -> Result<bool, String> {
         let (position, sender, text) = match &event.body {
             EventBody::Message(m) => (m.position, m.sender.bare(), m.content.as_text().map(str::to_owned)),
+            EventBody::Amended(amended) => {
+                let text = match &amended.amendment {
+                    Amendment::Edit(content) => content.as_text().map(str::to_owned),
+                    Amendment::Retract => Some(String::new()),
+                };
+                (amended.position, amended.sender.bare(), text)
+            }
             EventBody::BuddyRequest { position, sender, .. } => (*position, sender.bare(), None),
             EventBody::Presence { subject, presence } => {
                 let note = presence.note.as_deref().map(str::to_owned);
@@ -116,7 +123,9 @@ impl Run {
         let row = &mut self.model.log[number];
         let known = *row.position.get_or_insert(position);
         let from = &self.model.accounts[row.sender].address;
-        if (known, from, &row.text) != (position, &sender, &text) {
+        let amended = matches!(event.body, EventBody::Amended(_));
+        let same = (known, from, row.amends.is_some()) == (position, &sender, amended);
+        if !same || !row.has_said(text.as_deref()) {
             return Err(format!(
                 "session {} got {:?} instead of {from} {known:?} {:?}",
                 id.0, event.body, row.text

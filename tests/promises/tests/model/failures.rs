@@ -74,7 +74,8 @@ impl Run {
         let mut rows = Vec::new();
         for _ in 0..self.random.usize(1..14) {
             let text = self.next_text();
-            let send = Send { recipient: to.clone(), content: Content::text(&text), client_id: None };
+            let send =
+                Send { recipient: to.clone(), content: Content::text(&text), client_id: None, expires: None };
             let result = self.engine().send(&from, send);
             let got = result.as_ref().map(|r| r.outcome).map_err(|e| e.kind);
             if got != expected {
@@ -182,7 +183,7 @@ impl Run {
         drop(self.engine.take());
         let text = self.next_text();
         let client_id = Some(ClientId::new(&text).unwrap());
-        let send = Send { recipient: to.clone(), content: Content::text(&text), client_id };
+        let send = Send { recipient: to.clone(), content: Content::text(&text), client_id, expires: None };
         let first = speaker.send_message(send.clone());
         self.eventually(|_| match speaker.next_events(100, Duration::ZERO).as_deref() {
             Ok([.., Event { body: EventBody::Ended(EndReason::Shutdown), .. }]) => Ok(()),

@@ -108,7 +108,7 @@ impl Host {
         let (to, text) = (message.sender.bare(), format!("re {text}"));
         // Tried again under the same id, this is the same reply.
         let client_id = Some(ClientId::new(&format!("{text} {}", message.position.0)).unwrap());
-        let send = Send { recipient: to.clone(), content: Content::text(&text), client_id };
+        let send = Send { recipient: to.clone(), content: Content::text(&text), client_id, expires: None };
         if let Ok(receipt) = engine.send(&self.account, send) {
             let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
             if replies.iter().all(|r| r.receipt.position != receipt.position) {

@@ -2,7 +2,9 @@
 
 use crate::run::{Drive, Run, Step, USERS, address};
 use rosterkit::store::Store;
-use rosterkit::{Actor, Address, Anchor, Answer, Command, Direction, HistoryRequest, Position, State};
+use rosterkit::{
+    Actor, Address, Anchor, Answer, Command, Direction, HistoryRequest, Message, Position, State,
+};
 use rosterkit_core::row::Side;
 
 impl Run {
@@ -17,7 +19,8 @@ impl Run {
         }
         self.compare_presence()?;
         self.ask_for_presence()?;
-        self.compare_history()
+        self.compare_history()?;
+        self.compare_conversations()
     }
 
     /// The file holds nothing for an account that is gone.
@@ -101,7 +104,11 @@ impl Run {
         self.eventually(|run| {
             for (who, account) in run.model.accounts.iter().enumerate().filter(|(_, a)| a.alive) {
                 for peer in [None, Some(address(USERS[0])), Some(address(USERS[3]))] {
-                    let got = run.pages(&account.address, peer.as_ref())?;
+                    let got: Vec<(Position, String)> = run
+                        .pages(&account.address, peer.as_ref())?
+                        .iter()
+                        .map(|m| (m.position, m.content.as_text().unwrap().to_owned()))
+                        .collect();
                     let all: Vec<(Position, String)> = run
                         .model
                         .history(who, peer.as_ref())
@@ -124,11 +131,7 @@ impl Run {
     }
 
     /// The whole history, page by page.
-    pub(crate) fn pages(
-        &self,
-        account: &Address,
-        peer: Option<&Address>,
-    ) -> Result<Vec<(Position, String)>, String> {
+    pub(crate) fn pages(&self, account: &Address, peer: Option<&Address>) -> Result<Vec<Message>, String> {
         let actor = Actor { account: account.clone(), session: None };
         let mut all = Vec::new();
         let mut anchor = Anchor::End;
@@ -143,11 +146,9 @@ impl Run {
             };
             match answer {
                 Ok(Answer::History(page)) => {
-                    let texts =
-                        page.messages.iter().map(|m| (m.position, m.content.as_text().unwrap().to_owned()));
-                    all.extend(texts);
+                    all.extend(page.messages);
                     match all.last() {
-                        Some((last, _)) if !page.complete => anchor = Anchor::Row(*last),
+                        Some(last) if !page.complete => anchor = Anchor::Row(last.position),
                         _ => return Ok(all),
                     }
                 }

@@ -4,6 +4,7 @@
 //! `ROSTERKIT_TRACE=N` prints so many lines of what led to a difference instead of the last 60.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod amends;
 mod events;
 mod failures;
 mod listeners;

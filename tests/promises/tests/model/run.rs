@@ -155,10 +155,12 @@ impl Run {
     /// Does something, and compares.
     pub(crate) fn command(&mut self) -> Step {
         type Do = fn(&mut Run) -> Step;
-        let everywhere: [(u32, &'static str, Do); 18] = [
+        let everywhere: [(u32, &'static str, Do); 20] = [
             (14, "send", |run| run.send(Fate::Written)),
             (3, "send a repeat", Run::repeat),
             (5, "send several at once", Run::send_at_once),
+            (4, "amend", Run::amend),
+            (4, "mark as read", Run::mark_read),
             (5, "create account", Run::create),
             (1, "delete account", Run::delete),
             (8, "open session", Run::open),

@@ -28,6 +28,7 @@ impl Run {
             recipient: recipient.clone(),
             content: Content::text(&text),
             client_id: Some(ClientId::new(&text).unwrap()),
+            expires: None,
         };
         let actor = Actor { account: from.clone(), session };
         self.store.decide(fate);
@@ -91,6 +92,8 @@ impl Run {
             sender,
             recipient: self.model.who(to).unwrap(),
             text: Some(text),
+            earlier: Vec::new(),
+            amends: None,
             device: session.and_then(|s| self.model.sessions.get(&s)?.device.clone()),
             session,
         }
@@ -108,7 +111,7 @@ impl Run {
         let same = self.random.bool();
         let content = if same { Content::text(&past.text) } else { Content::text("something else") };
         let client_id = Some(ClientId::new(&past.client_id).unwrap());
-        let send = Send { recipient: past.recipient.clone(), content, client_id };
+        let send = Send { recipient: past.recipient.clone(), content, client_id, expires: None };
         let result = self.engine().send(&self.model.accounts[past.sender].address, send);
         match result {
             Ok(receipt) if same && receipt == past.receipt => Ok(()),
@@ -160,7 +163,10 @@ impl Run {
             }
             let (recipient, content) = (to.clone(), Content::text(text));
             places.push(commands.len());
-            commands.push((actor.clone(), Command::Send(Send { recipient, content, client_id: None })));
+            commands.push((
+                actor.clone(),
+                Command::Send(Send { recipient, content, client_id: None, expires: None }),
+            ));
         }
         // A session that comes while they are under way gets each of them once, however it falls. Only where nobody
         // else takes them is it sure who has them in hand; and of one that had to wait for a change it is not sure of which
