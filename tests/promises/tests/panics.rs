@@ -34,7 +34,12 @@ impl Listener for Ends {
 }
 
 fn send(text: &str) -> Command {
-    Command::Send(Send { recipient: account("bob"), content: Content::text(text), client_id: None })
+    Command::Send(Send {
+        recipient: account("bob"),
+        content: Content::text(text),
+        client_id: None,
+        expires: None,
+    })
 }
 
 /// Runs it in a thread of its own, and fails when it does not come back.
