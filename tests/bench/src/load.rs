@@ -88,7 +88,7 @@ impl Load {
         let (sender, recipient) = (as_account(&self.addresses[sender]), self.addresses[recipient].clone());
         let client_id =
             self.client_ids.then(|| ClientId::new(&format!("c{:015}", self.sent)).expect("an id"));
-        (sender, Command::Send(Send { recipient, content: Content::text(BODY), client_id }))
+        (sender, Command::Send(Send { recipient, content: Content::text(BODY), client_id, expires: None }))
     }
 
     /// A message from each account to the next: from then on all are in memory, if there is room.
