@@ -6,9 +6,9 @@
 use super::action::{Action, Target};
 use super::condition::{Condition, Test};
 use super::facts::Found;
+use super::fold::{Compared, fold};
 use super::local::{Steps, Weekday};
 use super::operator::Ordered;
-use super::picture::fold;
 use super::rule::{MAX_ACTIONS, MAX_CONDITIONS, MAX_DELAY_SECONDS, MAX_RULE_NAME_BYTES, Rule, Stage};
 use super::set::{MAX_BODY_PIECES, Owner, RuleError, RuleSet};
 use crate::presence::State;
@@ -89,9 +89,11 @@ fn conditions(place: usize, rule: &Rule) -> Result<(), RuleError> {
 fn candidates<'a>(together: &[&'a Condition]) -> Option<Vec<Found<'a>>> {
     match together.first()?.test() {
         Test::Text(_) => together.iter().find_map(|condition| match condition.test() {
-            Test::Text(test) if test.is_positive() => {
-                test.operands().iter().map(|picture| Some(Found::Text(Some(picture.exact()?)))).collect()
-            }
+            Test::Text(test) if test.is_positive() => test
+                .operands()
+                .iter()
+                .map(|picture| Some(Found::Text(Some(Compared::plain(picture.exact()?)))))
+                .collect(),
             _ => None,
         }),
         // An account's own presence is never unknown.
@@ -175,7 +177,7 @@ const ADVICE: &str = "; a condition \"to\" with \"is-not\" keeps it from that";
 /// Whether the condition can hold for what this action sends to the target.
 fn admits(condition: &Condition, action: &Action, target: &Target) -> bool {
     let address = fold(target.address().as_str());
-    let found = |text: &str| condition.meets(&Found::Text(Some(text)));
+    let found = |text: &str| condition.meets(&Found::Text(Some(Compared::plain(text))));
     match (condition, action) {
         (Condition::To(_) | Condition::RequestUri(_), _) => found(&address),
         // The message is a new one: the second time the target is its sender.

@@ -64,15 +64,8 @@ impl Condition {
         let facts = subjects.facts;
         let LocalTime { time, day, date } = facts.local;
         match self {
-            // Folded: names of methods and call types are upper case as a whole.
-            Condition::Method(_) => Found::Text(Some(match facts.method {
-                super::Method::Message => "message",
-                super::Method::Subscribe => "subscribe",
-                super::Method::Notify => "notify",
-            })),
-            Condition::CallType(_) => {
-                Found::Text(Some(if facts.method == super::Method::Message { "im" } else { "" }))
-            }
+            Condition::Method(_) => Found::Text(Some(facts.method.compared())),
+            Condition::CallType(_) => Found::Text(Some(facts.method.compared_call_type())),
             Condition::RequestUri(_) => Found::Text(Some(subjects.request_uri())),
             Condition::From(_) => Found::Text(Some(subjects.sender())),
             Condition::To(_) => Found::Text(Some(subjects.recipient())),
@@ -92,10 +85,10 @@ impl Condition {
     pub(super) fn meets(&self, found: &Found<'_>) -> bool {
         match (self.test(), found) {
             (Test::Text(test), Found::Text(text)) => test.holds(*text),
-            (Test::State(test), Found::State(state)) => test.holds(Some(state)),
+            (Test::State(test), Found::State(state)) => test.holds(Some(*state)),
             (Test::Number(test), Found::Number(number)) => test.holds(number),
             (Test::Time(test), Found::Time(time)) => test.holds(time),
-            (Test::Day(test), Found::Day(day)) => test.holds(Some(day)),
+            (Test::Day(test), Found::Day(day)) => test.holds(Some(*day)),
             (Test::Date(test), Found::Date(date)) => test.holds(date),
             (Test::Flag(test), Found::Flag(flag)) => test.holds(*flag),
             _ => false,

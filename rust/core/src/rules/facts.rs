@@ -1,10 +1,9 @@
 //! What rules may know of a signal.
 
+use super::fold::{Compared, Folded};
 use super::local::LocalTime;
-use super::picture::fold;
 use crate::address::Address;
 use crate::presence::State;
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 
@@ -37,6 +36,23 @@ impl Method {
             Method::Message => "IM",
             Method::Subscribe | Method::Notify => "",
         }
+    }
+
+    /// Its name, folded.
+    pub(super) const fn compared(self) -> Compared<'static> {
+        Compared::plain(match self {
+            Method::Message => "message",
+            Method::Subscribe => "subscribe",
+            Method::Notify => "notify",
+        })
+    }
+
+    /// Its call type, folded.
+    pub(super) const fn compared_call_type(self) -> Compared<'static> {
+        Compared::plain(match self {
+            Method::Message => "im",
+            Method::Subscribe | Method::Notify => "",
+        })
     }
 }
 
@@ -72,11 +88,11 @@ pub struct Facts<'a> {
 /// The facts, with what has to be folded for comparing folded once, when the first rule asks.
 pub(super) struct Subjects<'a> {
     pub(super) facts: &'a Facts<'a>,
-    request_uri: OnceCell<Cow<'a, str>>,
-    from: OnceCell<Cow<'a, str>>,
-    from_name: OnceCell<Cow<'a, str>>,
-    to: OnceCell<Cow<'a, str>>,
-    body: OnceCell<Cow<'a, str>>,
+    request_uri: OnceCell<Folded<'a>>,
+    from: OnceCell<Folded<'a>>,
+    from_name: OnceCell<Folded<'a>>,
+    to: OnceCell<Folded<'a>>,
+    body: OnceCell<Folded<'a>>,
 }
 
 impl<'a> Subjects<'a> {
@@ -85,31 +101,31 @@ impl<'a> Subjects<'a> {
         Subjects { facts, request_uri: cell(), from: cell(), from_name: cell(), to: cell(), body: cell() }
     }
 
-    pub(super) fn request_uri(&self) -> &str {
-        self.request_uri.get_or_init(|| fold(self.facts.request_uri.as_str()))
+    pub(super) fn request_uri(&self) -> Compared<'_> {
+        self.request_uri.get_or_init(|| Folded::new(self.facts.request_uri.as_str())).compared()
     }
 
-    pub(super) fn sender(&self) -> &str {
-        self.from.get_or_init(|| fold(self.facts.from.bare_str()))
+    pub(super) fn sender(&self) -> Compared<'_> {
+        self.from.get_or_init(|| Folded::new(self.facts.from.bare_str())).compared()
     }
 
-    pub(super) fn sender_name(&self) -> Option<&str> {
-        self.facts.from_name.map(|name| &**self.from_name.get_or_init(|| fold(name)))
+    pub(super) fn sender_name(&self) -> Option<Compared<'_>> {
+        self.facts.from_name.map(|name| self.from_name.get_or_init(|| Folded::new(name)).compared())
     }
 
-    pub(super) fn recipient(&self) -> &str {
-        self.to.get_or_init(|| fold(self.facts.to.bare_str()))
+    pub(super) fn recipient(&self) -> Compared<'_> {
+        self.to.get_or_init(|| Folded::new(self.facts.to.bare_str())).compared()
     }
 
-    pub(super) fn body(&self) -> Option<&str> {
-        self.facts.body.map(|text| &**self.body.get_or_init(|| fold(text)))
+    pub(super) fn body(&self) -> Option<Compared<'_>> {
+        self.facts.body.map(|text| self.body.get_or_init(|| Folded::new(text)).compared())
     }
 }
 
 /// What a condition found.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Found<'a> {
-    Text(Option<&'a str>),
+    Text(Option<Compared<'a>>),
     State(State),
     Number(u32),
     Time(super::TimeOfDay),
@@ -121,7 +137,7 @@ pub(super) enum Found<'a> {
 impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Found::Text(text) => f.write_str(text.unwrap_or_default()),
+            Found::Text(text) => f.write_str(text.map_or("", |text| text.text)),
             Found::State(state) => state.fmt(f),
             Found::Number(number) => number.fmt(f),
             Found::Time(time) => time.fmt(f),

@@ -107,10 +107,10 @@ impl fmt::Display for Weekday {
 }
 
 impl Operand for Weekday {
-    type Found = Weekday;
+    type Found<'f> = Weekday;
 
-    fn covers(&self, found: &Weekday) -> bool {
-        self == found
+    fn covers(&self, found: Weekday) -> bool {
+        *self == found
     }
 }
 

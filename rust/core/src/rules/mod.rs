@@ -13,6 +13,7 @@ mod condition;
 mod evaluate;
 mod explain;
 mod facts;
+mod fold;
 mod form;
 mod local;
 mod operator;

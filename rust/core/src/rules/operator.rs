@@ -13,10 +13,10 @@ use std::str::FromStr;
 /// What a rule compares with.
 pub trait Operand {
     /// What it is compared with.
-    type Found: ?Sized;
+    type Found<'f>: Copy;
 
     /// Whether it is, or matches, this.
-    fn covers(&self, found: &Self::Found) -> bool;
+    fn covers(&self, found: Self::Found<'_>) -> bool;
 }
 
 /// The operators of what has no order. What is missing is nothing: only `is-not` and `not-in` hold for it.
@@ -40,7 +40,7 @@ pub enum Choice<T> {
 }
 
 impl<T: Operand> Choice<T> {
-    pub(super) fn holds(&self, found: Option<&T::Found>) -> bool {
+    pub(super) fn holds(&self, found: Option<T::Found<'_>>) -> bool {
         match self {
             Choice::Is(one) => found.is_some_and(|found| one.covers(found)),
             Choice::IsNot(one) => !found.is_some_and(|found| one.covers(found)),
@@ -140,7 +140,7 @@ impl Flag {
 pub struct List<T>(Box<[T]>);
 
 impl<T: Operand> List<T> {
-    fn covers(&self, found: &T::Found) -> bool {
+    fn covers(&self, found: T::Found<'_>) -> bool {
         self.0.iter().any(|one| one.covers(found))
     }
 }
