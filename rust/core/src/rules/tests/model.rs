@@ -308,7 +308,8 @@ fn naive(
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
-    // behaviour: rules.merge-order, rules.conditions, rules.operators, rules.actions, rules.stop-processing, rules.discard-rules, rules.decided, rules.hops, rules.due
+    // behaviour: rules.merge-order, rules.conditions, rules.operators, rules.actions, rules.stop-processing, rules.discard-rules
+    // behaviour: rules.decided, rules.hops, rules.due, rules.explain
     #[test]
     fn evaluating_does_what_the_model_says(
         server in rules(), domain in rules(), account in rules(), stage in stage(), signal in signal(),
