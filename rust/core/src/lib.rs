@@ -5,7 +5,7 @@
 //! same functions.
 //!
 //! Read it in this order: [`address`], [`id`] and [`time`] are the words everything is made of; [`roster`],
-//! [`presence`], [`admission`] and [`delivery`] are the rules; [`row`], [`account`] and [`write`] are what a
+//! [`presence`], [`admission`], [`rules`] and [`delivery`] are the rules; [`row`], [`account`] and [`write`] are what a
 //! decision may ask to be persisted.
 
 pub mod account;
@@ -20,5 +20,6 @@ pub mod presence;
 pub mod refusal;
 pub mod roster;
 pub mod row;
+pub mod rules;
 pub mod time;
 pub mod write;

@@ -3,6 +3,8 @@
 
 mod boundary;
 mod peer_link;
+mod rules;
 
 pub use boundary::boundary;
 pub use peer_link::peer_link;
+pub use rules::rules;

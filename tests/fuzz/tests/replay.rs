@@ -1,7 +1,7 @@
 //! What the fuzzer found, and what it begins with, as an ordinary test; and as many neighbours of each as there is time for.
 #![allow(clippy::unwrap_used)]
 
-use rosterkit_fuzz::{boundary, peer_link};
+use rosterkit_fuzz::{boundary, peer_link, rules};
 use std::path::Path;
 
 const NEIGHBOURS: usize = 300;
@@ -46,4 +46,10 @@ fn the_peer_link_takes_what_was_found() {
 #[test]
 fn the_boundary_takes_what_was_found() {
     assert!(replay("boundary", boundary) >= 18);
+}
+
+// behaviour: rules.json-round-trip
+#[test]
+fn rules_take_what_was_found() {
+    assert!(replay("rules", rules) >= 8);
 }
