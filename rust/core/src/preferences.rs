@@ -45,6 +45,8 @@ pub struct Overrides {
     pub max_roster_items: Option<u32>,
     /// What senders learn of their messages.
     pub receipts: Option<Receipts>,
+    /// How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
+    pub utc_offset_minutes: Option<i16>,
 }
 
 /// What is in force for an account: every level folded.
@@ -62,6 +64,8 @@ pub struct Preferences {
     pub max_roster_items: u32,
     /// See [`Overrides::receipts`].
     pub receipts: Receipts,
+    /// See [`Overrides::utc_offset_minutes`].
+    pub utc_offset_minutes: i16,
 }
 
 impl Default for Preferences {
@@ -74,6 +78,7 @@ impl Default for Preferences {
             deliver_to_devices: false,
             max_roster_items: 5_000,
             receipts: Receipts::All,
+            utc_offset_minutes: 0,
         }
     }
 }
@@ -89,6 +94,7 @@ impl Preferences {
             deliver_to_devices: over.deliver_to_devices.unwrap_or(self.deliver_to_devices),
             max_roster_items: over.max_roster_items.unwrap_or(self.max_roster_items),
             receipts: over.receipts.unwrap_or(self.receipts),
+            utc_offset_minutes: over.utc_offset_minutes.unwrap_or(self.utc_offset_minutes),
         }
     }
 }
@@ -103,6 +109,7 @@ impl Overrides {
             "keep_history" | "IMHistory" => self.keep_history = value.map(boolean).transpose()?,
             "deliver_to_devices" | "SIPIMMode" => self.deliver_to_devices = value.map(boolean).transpose()?,
             "max_roster_items" | "MaxRosterItems" => self.max_roster_items = value.map(number).transpose()?,
+            "utc_offset_minutes" => self.utc_offset_minutes = value.map(offset).transpose()?,
             "receipts" => self.receipts = value.map(receipts).transpose()?,
             _ => {
                 return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}")));
@@ -122,6 +129,12 @@ fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
             "{value:?} is none of everybody, authenticated, same-domain, nobody"
         ))),
     }
+}
+
+fn offset(value: &str) -> Result<i16, Refusal> {
+    let minutes = value.parse().ok().filter(|minutes| (-1_080..=1_080).contains(minutes));
+    minutes
+        .ok_or_else(|| Refusal::InvalidArgument(format!("{value:?} is no offset of -1080 to 1080 minutes")))
 }
 
 fn receipts(value: &str) -> Result<Receipts, Refusal> {

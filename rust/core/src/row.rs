@@ -39,6 +39,8 @@ impl Sides {
     pub const RECIPIENT_HISTORY: u8 = 4;
     /// It is part of the sender's history.
     pub const SENDER_HISTORY: u8 = 8;
+    /// A rule sends it on, and it is not there yet.
+    pub const FORWARDING: u8 = 32;
 
     /// Both sides need it; each keeps it as history or not.
     pub const fn new(recipient_history: bool, sender_history: bool) -> Self {
@@ -68,7 +70,16 @@ impl Sides {
 
     /// Whether nobody needs the row.
     pub const fn is_clear(self) -> bool {
-        self.0 & (Self::RECIPIENT_NEEDS | Self::SENDER_NEEDS) == 0
+        self.0 & (Self::RECIPIENT_NEEDS | Self::SENDER_NEEDS | Self::FORWARDING) == 0
+    }
+
+    /// Needed until it is sent on, or that no more.
+    #[must_use]
+    pub const fn forwarding(self, is_under_way: bool) -> Self {
+        match is_under_way {
+            true => Sides(self.0 | Self::FORWARDING),
+            false => Sides(self.0 & !Self::FORWARDING),
+        }
     }
 
     const fn needs_bit(side: Side) -> u8 {
@@ -170,6 +181,17 @@ pub enum Outcome {
     Expired,
 }
 
+/// What a rule of the recipient's did with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruled {
+    /// Kept, and not forked to the sessions that were there.
+    Stored,
+    /// Taken, and delivered to nobody.
+    Discarded,
+    /// Sent on to others, and not delivered here.
+    Redirected,
+}
+
 /// A row that has its place in the log. Rows are shared (`Arc<Row>`) between the sessions they are forked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -210,6 +232,12 @@ pub struct Entry {
     pub amended: Option<Amended>,
     /// Of a message: when it is of no use any more to whoever has not taken it by then.
     pub expires: Option<Timestamp>,
+    /// What a rule did with it.
+    pub ruled: Option<Ruled>,
+    /// Of a message that a rule sent on: whose rule it was. Its sender and its id are those of the one it comes from.
+    pub via: Option<AddressId>,
+    /// How often rules sent it on.
+    pub hops: u8,
     /// Fields that a newer version wrote and this one does not know, as stored.
     pub unknown: Vec<u8>,
 }
@@ -237,6 +265,9 @@ impl Entry {
             outcome: None,
             amended: None,
             expires: None,
+            ruled: None,
+            via: None,
+            hops: 0,
             unknown: Vec::new(),
         }
     }

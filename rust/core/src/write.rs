@@ -10,6 +10,7 @@ use crate::id::{AddressId, ClientId, MessageId, Position};
 use crate::preferences::Overrides;
 use crate::roster::{Buddy, Signal};
 use crate::row::{Amendment, Entry, Outcome, Row, Side, Sides, Word};
+use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -108,8 +109,35 @@ pub enum Write {
         /// What became of it.
         outcome: Outcome,
     },
-    /// A row whose time is up was dealt with, whatever came of it.
-    ExpiryDone(Position),
+    /// A row is to be looked at again at this time.
+    Due {
+        /// The row.
+        position: Position,
+        /// To whom it is.
+        recipient: AddressId,
+        /// When.
+        time: Timestamp,
+        /// What for.
+        what: Due,
+    },
+    /// A row that was to be looked at was dealt with, whatever came of it.
+    DueDone {
+        /// The row.
+        position: Position,
+        /// What it was looked at for.
+        what: Due,
+    },
+    /// A rule sends a message on: it is sent after the commit, and again at every open until it is there.
+    Forward(Forward),
+    /// What a rule sent on is there, or will never be.
+    Forwarded {
+        /// The row that was sent on.
+        position: Position,
+        /// Where to.
+        target: Address,
+    },
+    /// The rules of the server, a domain or an account, or that it has none any more.
+    Rules(RulesOf, Option<Arc<RuleSet>>),
     /// What an account knows of its conversation with a peer. Only ever rises: joined with what is there.
     Marks {
         /// Whose knowledge it is.
@@ -159,6 +187,37 @@ pub struct ClientIdEntry {
     pub fingerprint: u64,
     /// When it was accepted.
     pub time: Timestamp,
+}
+
+/// What a row is looked at again for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Due {
+    /// Its time is up.
+    Expiry,
+    /// Rules for what nobody took for so many seconds.
+    Rules(u32),
+}
+
+/// A message that a rule sends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The row.
+    pub position: Position,
+    /// Where to.
+    pub target: Address,
+    /// It goes there instead: when it is refused it comes back.
+    pub redirects: bool,
+}
+
+/// Whose rules.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RulesOf {
+    /// The server's.
+    Server,
+    /// A domain's.
+    Domain(Domain),
+    /// An account's.
+    Account(AddressId),
 }
 
 /// A verifier for a password; never the password.
@@ -234,6 +293,8 @@ impl Write {
             }
             Write::Buddy(_, buddy) => buddy.place(position),
             Write::Pend(pending) => pending.place(position),
+            Write::Due { position: of, .. } => put(of),
+            Write::Forward(forward) => put(&mut forward.position),
             Write::ClientId(_, entry) => put(&mut entry.position),
             _ => {}
         }

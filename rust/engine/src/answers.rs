@@ -40,6 +40,11 @@ impl ReplyTo {
         ReplyTo { to: Some(To::Relay { number, epoch, queue }), credit: Some(credit) }
     }
 
+    /// Nobody asked.
+    pub(crate) const fn nobody() -> Self {
+        ReplyTo { to: None, credit: None }
+    }
+
     pub(crate) fn answer(mut self, result: Result<Answer>) {
         self.put(result);
     }

@@ -73,6 +73,19 @@ pub enum Command {
     SetPreferences(Overrides),
     /// Reads what is in force for the account. Answer: `Preferences`.
     ReadPreferences,
+    /// Replaces the account's rules by those of this JSON document (`docs/rules.md`). What would loop, or names an account that
+    /// is not there, is `InvalidArgument` and says where it stands. Answer: `Done`.
+    SetRules(String),
+    /// Reads the account's own rules. Answer: `Rules`.
+    ReadRules,
+    /// What the rules in force for the account would do with a text from this sender now, and why. Answer: `Explanation`, a
+    /// JSON list with an object for each stage.
+    ExplainRules {
+        /// Who would send it.
+        sender: Address,
+        /// What it would say.
+        text: String,
+    },
     /// Retires a named device: its cursor is forgotten. Answer: `Done`.
     RetireDevice(DeviceName),
     /// Reads the account's named devices. Answer: `Devices`.
@@ -257,6 +270,10 @@ pub enum Answer {
     Preferences(Preferences),
     /// Named devices.
     Devices(Vec<DeviceName>),
+    /// Rules, as JSON.
+    Rules(String),
+    /// A chain of facts, as JSON.
+    Explanation(String),
     /// What became of the items of a parcel that a relay brought.
     Received(Vec<crate::relay::Settlement>),
     /// Hosted domains.

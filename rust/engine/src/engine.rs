@@ -10,6 +10,7 @@ use crate::drive::Steps;
 use crate::drive::threads::Threads;
 use crate::drive::virtual_time::World;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::{HostEvent, HostEvents};
 use crate::import::{self, ImportProgress};
 use crate::mailbox::Mailbox;
 use crate::messages::{DomainChange, Job, ToReader, ToShard, ToWrite};
@@ -27,8 +28,9 @@ use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::row::Amendment;
+use rosterkit_core::rules::{Owner, RuleSet};
 use rosterkit_core::time::Timestamp;
-use rosterkit_core::write::Write;
+use rosterkit_core::write::{RulesOf, Write};
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit_store::{Item, Store};
 use std::path::Path;
@@ -130,7 +132,43 @@ impl Engine {
     /// The hosted domains and what is set for them.
     pub fn domains(&self) -> Vec<(String, Overrides)> {
         let table = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
-        table.iter().map(|(name, overrides)| (name.clone(), overrides.clone())).collect()
+        table.domains.iter().map(|(name, hosted)| (name.clone(), hosted.overrides.clone())).collect()
+    }
+
+    /// Replaces the rules of the server, or of a domain, by those of this JSON document (`docs/rules.md`). What would loop,
+    /// or names an account that is not there, is `InvalidArgument` and says where it stands.
+    pub fn set_rules(&self, domain: Option<Domain>, json: &str) -> Result<()> {
+        let hosting = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
+        let hosts = |name: &str| hosting.hosts(name);
+        if let Some(domain) = domain.as_ref().filter(|domain| !hosts(domain.as_str())) {
+            return Err(Refusal::NotFound(format!("the domain {domain} is not hosted")).into());
+        }
+        let owner = match &domain {
+            Some(domain) => Owner::Domain(domain),
+            None => Owner::Server(&hosts),
+        };
+        let rules = RuleSet::from_json(owner, json).map_err(Refusal::from)?;
+        let named = crate::shard::named(&rules, hosts);
+        let exist: Vec<bool> = self.handle().read_file(|connection| {
+            named.iter().map(|address| Ok(connection.store.account(address)?.is_some())).collect()
+        })?;
+        crate::shard::check_named(&rules, hosts, &exist)?;
+        let rules = (!rules.rules().is_empty()).then(|| Arc::new(rules));
+        let of = domain.clone().map_or(RulesOf::Server, RulesOf::Domain);
+        self.change_domains(Write::Rules(of, rules.clone()), DomainChange::Rules(domain, rules))
+    }
+
+    /// The rules of the server, or of a domain, as JSON.
+    pub fn rules(&self, domain: Option<&Domain>) -> Result<String> {
+        let hosting = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
+        let rules = match domain {
+            None => hosting.rules.as_deref(),
+            Some(domain) => match hosting.domains.get(domain.as_str()) {
+                Some(hosted) => hosted.rules.as_deref(),
+                None => return Err(Refusal::NotFound(format!("the domain {domain} is not hosted")).into()),
+            },
+        };
+        Ok(crate::shard::json(rules))
     }
 
     fn change_domains(&self, write: Write, table: DomainChange) -> Result<()> {
@@ -154,7 +192,7 @@ impl Engine {
         mut progress: impl FnMut(ImportProgress) -> std::result::Result<(), ListenerError>,
     ) -> Result<ImportProgress> {
         let hosted = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
-        let plan = import::read(path.as_ref(), |domain| hosted.contains_key(domain), &mut progress)?;
+        let plan = import::read(path.as_ref(), |domain| hosted.hosts(domain), &mut progress)?;
         let found = plan.found;
         let (call, reply) = self.handle().prepare_call(0)?;
         let _ = self.inner.shared.reader.put(ToReader::Import { plan, reply });
@@ -229,6 +267,7 @@ impl Engine {
     pub fn interrupt(&self) {
         self.inner.shared.answers.interrupt();
         self.inner.shared.ready.interrupt();
+        self.inner.shared.host.interrupt();
     }
 
     /// A descriptor for a host that waits for many things at once (Unix). It is readable as long as there are
@@ -255,6 +294,14 @@ impl Engine {
             }
         };
         Ok(wakeup.descriptor())
+    }
+
+    /// Takes up to `max` of what the host itself is asked to do, waiting up to `timeout` for the first; empty when none came
+    /// or it was [interrupted](Engine::interrupt). Nothing of it is kept: with more than 8,192 untaken the oldest are lost,
+    /// and [`Missed`](crate::HostEvent::Missed) says so.
+    pub fn next_host_events(&self, max: usize, timeout: Duration) -> Result<Vec<HostEvent>> {
+        let host = &self.inner.shared.host;
+        self.handle().next(timeout, |wait| host.take(max, wait.unwrap_or_default()))
     }
 
     /// Acknowledges a batch by its last event's number.
@@ -471,6 +518,7 @@ fn prepare(
         ready: Ready::new(),
         readers: Readers::new(),
         relays: Relays::new(),
+        host: HostEvents::default(),
         file: FileIdentity::default(),
         generation: AtomicU64::new(1),
         closed: AtomicBool::new(false),

@@ -29,6 +29,7 @@ mod drive;
 mod engine;
 mod error;
 mod event;
+mod host;
 mod import;
 #[cfg(all(test, feature = "shuttle"))]
 mod interleavings;
@@ -57,6 +58,7 @@ pub use dispatch::Batch;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{EndReason, Event, EventBody, Message, MessageAmended, ReceiptState};
+pub use host::HostEvent;
 pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
 pub use relay::{

@@ -17,14 +17,35 @@ use rosterkit_core::preferences::Overrides;
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Entry, Outcome, Row, Side};
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
-use rosterkit_core::write::{ClientIdEntry, Pending, Write};
+use rosterkit_core::write::{ClientIdEntry, Due, Pending, Write};
 use rosterkit_store::{HistoryQuery, Loaded, Reader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The hosted domains. Every shard holds the same table and replaces it as a whole.
-pub(crate) type Domains = Arc<BTreeMap<String, Overrides>>;
+/// The hosted domains and what is set for all of them. Every shard holds the same table and replaces it as a whole.
+pub(crate) type Domains = Arc<Hosting>;
+
+#[derive(Clone, Default)]
+pub(crate) struct Hosting {
+    pub(crate) domains: BTreeMap<String, Hosted>,
+    /// The server's rules.
+    pub(crate) rules: Option<Arc<RuleSet>>,
+}
+
+/// What is set for a domain.
+#[derive(Clone, Default)]
+pub(crate) struct Hosted {
+    pub(crate) overrides: Overrides,
+    pub(crate) rules: Option<Arc<RuleSet>>,
+}
+
+impl Hosting {
+    pub(crate) fn hosts(&self, domain: &str) -> bool {
+        self.domains.contains_key(domain)
+    }
+}
 
 /// To a shard.
 pub(crate) enum ToShard {
@@ -109,6 +130,30 @@ pub(crate) struct Deliver {
     pub(crate) sender_history: bool,
     pub(crate) sender_needs: bool,
     pub(crate) token: u64,
+    /// When a rule sends it on.
+    pub(crate) forwarding: Option<Forwarding>,
+}
+
+/// Where a message that a rule sends on comes from.
+#[derive(Clone)]
+pub(crate) struct Forwarding {
+    /// Its row.
+    pub(crate) position: Position,
+    /// Whose rule it was.
+    pub(crate) by_address: Address,
+    /// Where the rule sends it.
+    pub(crate) target: Address,
+    /// It goes there instead.
+    pub(crate) redirects: bool,
+    /// It was refused there, and is on its way back.
+    pub(crate) comes_back: bool,
+}
+
+impl Forwarding {
+    /// What says that it is there.
+    pub(crate) fn settled(self) -> Write {
+        Write::Forwarded { position: self.position, target: self.target }
+    }
 }
 
 /// A message that a relay carried, on its way to being settled on disk.
@@ -166,8 +211,10 @@ pub(crate) enum Fetch {
     },
     /// A message that the account sent to this peer.
     Own { account: AddressId, peer: Address, message_id: MessageId },
-    /// Rows of this shard's accounts whose time is up.
-    Expiring { shard: usize, upto: Timestamp },
+    /// Rows of this shard's accounts that are to be looked at again.
+    Due { shard: usize, upto: Timestamp },
+    /// Whether these accounts are there.
+    Exist { account: AddressId, addresses: Vec<Address> },
     /// Answered by the reader itself.
     Conversations { account: AddressId, request: ConversationsRequest, reply: ReplyTo },
     /// Answered by the reader itself.
@@ -228,7 +275,11 @@ pub(crate) enum Fetched {
         account: AddressId,
         result: Result<Option<Arc<Row>>, Error>,
     },
-    Expiring(Result<FoundExpiring, Error>),
+    Due(Result<FoundDue, Error>),
+    Exist {
+        account: AddressId,
+        result: Result<Vec<bool>, Error>,
+    },
     Rows(FetchedRows),
     /// No rows when they cannot be read.
     Needed {
@@ -239,17 +290,18 @@ pub(crate) enum Fetched {
     },
 }
 
-/// Rows whose time is up.
-pub(crate) struct FoundExpiring {
-    pub(crate) due: Vec<Expired>,
-    /// When the next one's is.
+/// Rows that are to be looked at again.
+pub(crate) struct FoundDue {
+    pub(crate) due: Vec<DueRow>,
+    /// When the next one is.
     pub(crate) next: Option<Timestamp>,
 }
 
-/// A row whose time is up.
-pub(crate) struct Expired {
-    /// Its place, when it is gone already.
+/// A row that is to be looked at again.
+pub(crate) struct DueRow {
     pub(crate) position: Position,
+    pub(crate) what: Due,
+    /// `None` when it is gone already.
     pub(crate) row: Option<(Arc<Row>, RowAddresses)>,
     /// What its sender knows.
     pub(crate) marks: Marks,
@@ -350,6 +402,8 @@ pub(crate) enum Job {
 pub(crate) enum DomainChange {
     Set(Domain, Overrides),
     Removed(Domain),
+    /// The server's rules, without a domain.
+    Rules(Option<Domain>, Option<Arc<RuleSet>>),
 }
 
 /// From the writer.

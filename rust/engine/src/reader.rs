@@ -7,8 +7,8 @@ use crate::command::{Answer, Roster};
 use crate::error::{Error, Result};
 use crate::import::{Ids, Plan};
 use crate::messages::{
-    Expired, Fetch, Fetched, FetchedRows, FoundAccount, FoundExpiring, FoundOrigin, FoundPeer, Job,
-    RowAddresses, ToReader, ToShard, ToWrite,
+    DueRow, Fetch, Fetched, FetchedRows, FoundAccount, FoundDue, FoundOrigin, FoundPeer, Job, RowAddresses,
+    ToReader, ToShard, ToWrite,
 };
 use crate::readers::ReadConnection;
 use crate::shared::Shared;
@@ -28,8 +28,8 @@ use std::sync::Arc;
 const MAX_BYTES: usize = 1 << 20;
 /// How many ids that are not on disk yet are kept before those that are by now are forgotten.
 const MAX_MINTED: usize = 16_384;
-/// How many rows whose time is up are dealt with at once.
-const EXPIRY_SLICE: usize = 128;
+/// How many rows that are to be looked at again are dealt with at once.
+const DUE_SLICE: usize = 128;
 /// How many rows of a sweep are looked up at once.
 const SWEEP_SLICE: usize = 512;
 
@@ -170,7 +170,11 @@ impl ReaderStep {
                 let result = self.connection().and_then(|c| c.own_message(account, &peer, message_id));
                 Fetched::Own { account, result }
             }
-            Fetch::Expiring { shard, upto } => Fetched::Expiring(self.expiring(shard, upto)),
+            Fetch::Due { shard, upto } => Fetched::Due(self.due(shard, upto)),
+            Fetch::Exist { account, addresses } => {
+                let result = self.exist(&addresses);
+                Fetched::Exist { account, result }
+            }
             Fetch::Conversations { account, request, reply } => {
                 let result = self.connection().and_then(|c| c.conversations(account, request));
                 reply.answer(result.map(Answer::Conversations));
@@ -234,26 +238,30 @@ impl ReaderStep {
         Ok(FoundOrigin { id, minted, known, amended: amended.collect::<Result<_>>()? })
     }
 
-    /// Rows of a shard's accounts whose time is up, and when the next one's is.
-    fn expiring(&mut self, shard: usize, upto: Timestamp) -> Result<FoundExpiring> {
+    fn exist(&mut self, addresses: &[Address]) -> Result<Vec<bool>> {
+        let store = self.store()?;
+        addresses.iter().map(|address| Ok(store.account(address)?.is_some())).collect()
+    }
+
+    /// Rows of a shard's accounts that are to be looked at again, and when the next one is.
+    fn due(&mut self, shard: usize, upto: Timestamp) -> Result<FoundDue> {
         let shared = Arc::clone(&self.shared);
         let theirs = |recipient: AddressId| shared.shard_of(recipient) == shard;
         let connection = self.connection()?;
-        let mut all = connection.store.expiring(Timestamp(i64::MAX), &theirs, EXPIRY_SLICE + 1)?;
-        let due: Vec<_> = all.extract_if(.., |row| row.time <= upto).take(EXPIRY_SLICE).collect();
+        let mut all = connection.store.due(Timestamp(i64::MAX), &theirs, DUE_SLICE + 1)?;
+        let due: Vec<_> = all.extract_if(.., |row| row.time <= upto).take(DUE_SLICE).collect();
         let next = all.first().map(|row| row.time);
         let mut found = Vec::with_capacity(due.len());
-        for expiring in due {
-            let position = expiring.position;
+        for rosterkit_store::DueRow { position, what, .. } in due {
             let row = connection.store.rows_at(&[position])?;
             let row = connection.named(row)?.pop();
             let marks = match &row {
                 Some((row, _)) => connection.store.marks(row.entry.sender, row.entry.recipient)?,
                 None => Marks::default(),
             };
-            found.push(Expired { position, row, marks });
+            found.push(DueRow { position, what, row, marks });
         }
-        Ok(FoundExpiring { due: found, next })
+        Ok(FoundDue { due: found, next })
     }
 
     /// The id of an address, and whether it is not on disk yet.
@@ -281,7 +289,7 @@ impl ReaderStep {
     fn import(&mut self, plan: Plan, reply: ReplyTo) {
         let now = self.shared.clock.now().wall;
         let domains = Arc::clone(&crate::sync::lock(&self.shared.domains));
-        let hosted = |domain: &str| domains.contains_key(domain);
+        let hosted = |domain: &str| domains.hosts(domain);
         match plan.check(self).and_then(|()| plan.writes(self, hosted, now)) {
             Ok(writes) => {
                 let generation = self.generation;

@@ -5,13 +5,15 @@
 //! opening of an engine takes the second half of this path, so that there is one way to come up.
 
 use crate::checkpoint::ToCheckpointer;
-use crate::messages::{Countdown, RowAddresses, Signal, ToReader, ToShard};
+use crate::messages::{Countdown, Deliver, Hosted, Hosting, RowAddresses, Signal, ToReader, ToShard};
+use crate::shard::forwarding;
 use crate::sync::atomic::Ordering;
 use crate::writer::WriterStep;
 use rosterkit_core::id::Position;
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::Row;
 use rosterkit_core::time::Tick;
+use rosterkit_core::write::RulesOf;
 use rosterkit_store::{Facts, Opened, Reader, StoreError};
 use std::sync::{Arc, Weak};
 
@@ -97,9 +99,25 @@ impl WriterStep {
             }
         }
         let outbox = read_outbox(reader.as_mut())?;
-        let Facts { file_generation, sent, first_position, next_serial, domains, unswept } = facts;
+        let forwards = read_forwards(reader.as_mut())?;
+        let Facts { file_generation, sent, first_position, next_serial, domains, unswept, rules } = facts;
         self.shared.file.learn(file_generation, sent);
-        self.domains = Arc::new(domains.into_iter().map(|(d, o)| (d.as_str().to_owned(), o)).collect());
+        let mut hosting = Hosting::default();
+        for (domain, overrides) in domains {
+            hosting.domains.insert(domain.as_str().to_owned(), Hosted { overrides, rules: None });
+        }
+        for (owner, rules) in rules {
+            match owner {
+                RulesOf::Server => hosting.rules = Some(rules),
+                RulesOf::Domain(domain) => {
+                    if let Some(hosted) = hosting.domains.get_mut(domain.as_str()) {
+                        hosted.rules = Some(rules);
+                    }
+                }
+                RulesOf::Account(_) => {}
+            }
+        }
+        self.domains = Arc::new(hosting);
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
         self.next = first_position;
         self.open = Some(writer);
@@ -122,7 +140,12 @@ impl WriterStep {
             let recipient = addresses.recipient.clone();
             (row.position, recipient, Signal::Queued { row, addresses })
         });
-        let mut signals: Vec<_> = pending.chain(rows).collect();
+        let sent_on = forwards.into_iter().map(|deliver| {
+            let recipient = deliver.recipient.clone();
+            let position = deliver.forwarding.as_ref().map_or(Position::ZERO, |of| of.position);
+            (position, recipient, Signal::Deliver(Box::new(deliver)))
+        });
+        let mut signals: Vec<_> = pending.chain(rows).chain(sent_on).collect();
         // A pair's signals and messages go in one order.
         signals.sort_by_key(|(position, ..)| *position);
         for (_, recipient, signal) in signals {
@@ -130,6 +153,27 @@ impl WriterStep {
             let _ = self.shared.shards[shard].put(ToShard::Signal(signal));
         }
         Ok(())
+    }
+}
+
+/// Every message that rules send on.
+fn read_forwards(reader: &mut dyn Reader) -> Result<Vec<Deliver>, StoreError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = reader.forwards(after, PENDING_PAGE)?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some((last.position, last.target.clone()));
+        for forward in page {
+            let Some(row) = reader.rows_at(&[forward.position])?.pop() else { continue };
+            let ids = [row.entry.sender, row.entry.recipient];
+            if let [Some(sender), Some(recipient)] = &reader.addresses(&ids)?[..] {
+                let addresses = RowAddresses { sender: sender.clone(), recipient: recipient.clone() };
+                let mut deliver = forwarding(&row, &addresses, row.entry.recipient, forward);
+                // Each is told from the others under way.
+                deliver.token |= all.len() as u64 | 1 << 62;
+                all.push(deliver);
+            }
+        }
     }
 }
 

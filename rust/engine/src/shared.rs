@@ -6,6 +6,7 @@ use crate::dispatch::Ready;
 use crate::drive::virtual_time::World;
 use crate::error::Error;
 use crate::event::EndReason;
+use crate::host::HostEvents;
 use crate::mailbox::Mailbox;
 use crate::messages::{Countdown, Domains, Job, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// What plain calls read with.
     pub(crate) readers: Readers,
     pub(crate) relays: Relays,
+    /// What the host itself is asked to do.
+    pub(crate) host: HostEvents,
     pub(crate) file: FileIdentity,
     /// Raised each time the store is opened anew: what belongs to an older one is discarded.
     pub(crate) generation: AtomicU64,

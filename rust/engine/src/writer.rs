@@ -197,7 +197,8 @@ impl WriterStep {
     fn take_row(&mut self, mut writes: Vec<Write>, addresses: RowAddresses, flight: Flight) {
         // What leaves the system must not be more than the file will remember of it.
         let queued = matches!(writes.first(), Some(Write::Append(row)) if row.entry.is_queued());
-        let relaxed = self.shared.options.durability == Durability::Relaxed && !queued;
+        // What does more than add a row is no row that could wait in memory.
+        let relaxed = self.shared.options.durability == Durability::Relaxed && !queued && writes.len() == 1;
         // A position that was not reserved on disk must not be shown before its commit, not even here.
         let reserved = self.open.as_ref().is_some_and(|open| self.next < open.reserved());
         self.place(&mut writes);
@@ -226,15 +227,18 @@ impl WriterStep {
         let position = self.next;
         let mut rows = 0;
         for write in writes {
-            if matches!(write, Write::Append(_)) {
-                rows += 1;
-                if rows > 1 {
-                    self.next = self.next.next();
+            match write {
+                Write::Append(_) => {
+                    rows += 1;
+                    if rows > 1 {
+                        self.next = self.next.next();
+                    }
                     write.place(self.next);
-                    continue;
                 }
+                // About the row before it.
+                Write::Forward(_) | Write::Due { .. } => write.place(self.next),
+                _ => write.place(position),
             }
-            write.place(position);
         }
         self.next = self.next.next();
         position
@@ -431,9 +435,17 @@ impl WriterStep {
     fn install_domains(&mut self, change: DomainChange, reply: ReplyTo) {
         let mut table = (*self.domains).clone();
         match change {
-            DomainChange::Set(domain, overrides) => table.insert(domain.as_str().into(), overrides),
-            DomainChange::Removed(domain) => table.remove(domain.as_str()),
-        };
+            DomainChange::Set(domain, overrides) => {
+                table.domains.entry(domain.as_str().into()).or_default().overrides = overrides;
+            }
+            DomainChange::Removed(domain) => drop(table.domains.remove(domain.as_str())),
+            DomainChange::Rules(None, rules) => table.rules = rules,
+            DomainChange::Rules(Some(domain), rules) => {
+                if let Some(hosted) = table.domains.get_mut(domain.as_str()) {
+                    hosted.rules = rules;
+                }
+            }
+        }
         self.domains = Arc::new(table);
         *crate::sync::lock(&self.shared.domains) = Arc::clone(&self.domains);
         let installed = LastAnswers::new(self.shared.shards.len(), reply);

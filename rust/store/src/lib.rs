@@ -22,8 +22,9 @@ use rosterkit_core::id::{AddressId, ClientId, Position};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Row, Side};
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
-use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending, Write};
+use rosterkit_core::write::{ClientIdEntry, Credential, Due, File, Forward, Pending, RulesOf, Write};
 use std::sync::Arc;
 
 /// Where a file is and how it is to be opened. Opening again after a failure is the same call.
@@ -63,6 +64,8 @@ pub struct Facts {
     pub domains: Vec<(Domain, Overrides)>,
     /// Deleted accounts whose rows are not all cleared.
     pub unswept: Vec<AddressId>,
+    /// The server's rules, and those of domains.
+    pub rules: Vec<(RulesOf, Arc<RuleSet>)>,
 }
 
 /// Writes that stand or fall together, at one place in the order.
@@ -178,13 +181,20 @@ pub trait Reader: Send {
     /// What an account knows of its conversation with a peer.
     fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError>;
 
-    /// Rows whose time is up by then, of these recipients, earliest first.
-    fn expiring(
+    /// Rows that are to be looked at by then, of these recipients, earliest first.
+    fn due(
         &mut self,
         upto: Timestamp,
         of: &dyn Fn(AddressId) -> bool,
         limit: usize,
-    ) -> Result<Vec<Expiring>, StoreError>;
+    ) -> Result<Vec<DueRow>, StoreError>;
+
+    /// What rules send on behind the one of this position and target, in order.
+    fn forwards(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Forward>, StoreError>;
 
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;
@@ -218,13 +228,17 @@ pub struct Loaded {
     pub unclaimed: Vec<UnclaimedRow>,
     /// The highest row of the account, of either side.
     pub last: Position,
+    /// Its rules.
+    pub rules: Option<Arc<RuleSet>>,
 }
 
-/// A row whose time will be up.
+/// A row that is to be looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expiring {
+pub struct DueRow {
     /// When.
     pub time: Timestamp,
+    /// What for.
+    pub what: Due,
     /// Its place.
     pub position: Position,
     /// Whose it is to take.

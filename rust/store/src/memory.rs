@@ -3,7 +3,7 @@
 //! Opening it again finds the data: it lives as long as the [`MemoryStore`]. Nothing is lost, nothing fails.
 
 use crate::{
-    Anchor, Checkpointer, CommitError, Direction, Expiring, Facts, HistoryPage, HistoryQuery, Item, Loaded,
+    Anchor, Checkpointer, CommitError, Direction, DueRow, Facts, HistoryPage, HistoryQuery, Item, Loaded,
     Opened, Reader, Store, StoreError, UnclaimedRow, Writer,
 };
 use rosterkit_core::account::{Progress, Record};
@@ -13,9 +13,12 @@ use rosterkit_core::id::{AddressId, ClientId, Position};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::Buddy;
-use rosterkit_core::row::{Kind, Row, Side};
+use rosterkit_core::row::{Kind, Row, Side, Sides};
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
-use rosterkit_core::write::{ClientIdEntry, Credential, DELIVERIES_ARE_KNOWN_MS, File, Pending, Write};
+use rosterkit_core::write::{
+    ClientIdEntry, Credential, DELIVERIES_ARE_KNOWN_MS, Due, File, Forward, Pending, RulesOf, Write,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +47,9 @@ struct Data {
     client_ids: BTreeMap<(AddressId, Position), ClientIdEntry>,
     outbox: BTreeSet<Position>,
     marks: BTreeMap<(AddressId, AddressId), Marks>,
-    expiries: BTreeMap<Position, (Timestamp, AddressId)>,
+    due: BTreeMap<(Position, Due), (Timestamp, AddressId)>,
+    forwards: BTreeMap<(Position, Address), bool>,
+    rules: BTreeMap<RulesOf, Arc<RuleSet>>,
     seen: BTreeMap<u64, Position>,
     sent: Position,
     file_generation: u64,
@@ -79,6 +84,12 @@ impl Store for MemoryStore {
             next_serial: data.addresses.keys().next_back().map_or(1, |id| id.serial() + 1),
             domains: data.domains.values().cloned().collect(),
             unswept: data.unswept.iter().copied().collect(),
+            rules: data
+                .rules
+                .iter()
+                .filter(|(owner, _)| !matches!(owner, RulesOf::Account(_)))
+                .map(|(owner, rules)| (owner.clone(), Arc::clone(rules)))
+                .collect(),
         };
         let part = || Part { data: Arc::clone(&self.data) };
         Ok(Opened {
@@ -148,7 +159,7 @@ impl Data {
                     self.sent = self.sent.max(row.position);
                 }
                 if let Some(expires) = row.entry.expires {
-                    self.expiries.insert(row.position, (expires, row.entry.recipient));
+                    self.due.insert((row.position, Due::Expiry), (expires, row.entry.recipient));
                 }
             }
             Write::Amend { position, amendment, time } => {
@@ -161,7 +172,24 @@ impl Data {
                     row.entry.outcome = Some(outcome.clone());
                 }
             }
-            Write::ExpiryDone(position) => drop(self.expiries.remove(position)),
+            Write::Due { position, recipient, time, what } => {
+                self.due.insert((*position, *what), (*time, *recipient));
+            }
+            Write::DueDone { position, what } => drop(self.due.remove(&(*position, *what))),
+            Write::Forward(Forward { position, target, redirects }) => {
+                self.forwards.insert((*position, target.clone()), *redirects);
+                self.change_sides(*position, |sides| sides.forwarding(true));
+            }
+            Write::Forwarded { position, target } => {
+                self.forwards.remove(&(*position, target.clone()));
+                if self.forwards.keys().all(|(of, _)| of != position) {
+                    self.change_sides(*position, |sides| sides.forwarding(false));
+                }
+            }
+            Write::Rules(owner, Some(rules)) => {
+                self.rules.insert(owner.clone(), Arc::clone(rules));
+            }
+            Write::Rules(owner, None) => drop(self.rules.remove(owner)),
             Write::Marks { account, peer, marks } => {
                 let known = self.marks.entry((*account, *peer)).or_default();
                 *known = known.joined(*marks);
@@ -190,6 +218,7 @@ impl Data {
                 self.credentials.retain(|(account, _), _| account != id);
                 self.files.retain(|(account, _), _| account != id);
                 self.marks.retain(|(account, _), _| account != id);
+                self.rules.remove(&RulesOf::Account(*id));
                 if let Some((_, live)) = self.addresses.get_mut(id) {
                     *live = false;
                 }
@@ -205,6 +234,7 @@ impl Data {
                 if has_accounts || self.domains.remove(domain.as_str()).is_none() {
                     return Err(StoreError::Refused("the domain is not there, or has accounts still"));
                 }
+                self.rules.remove(&RulesOf::Domain(domain.clone()));
             }
             Write::Pend(pending) => {
                 self.sent = self.sent.max(pending.position);
@@ -244,8 +274,12 @@ impl Data {
     }
 
     fn clear_side(&mut self, position: Position, side: Side) {
+        self.change_sides(position, |sides| sides.cleared(side));
+    }
+
+    fn change_sides(&mut self, position: Position, change: impl FnOnce(Sides) -> Sides) {
         if let Some(row) = self.log.get_mut(&position) {
-            row.sides = row.sides.cleared(side);
+            row.sides = change(row.sides);
             if row.sides.is_clear()
                 && let Some(row) = self.log.remove(&position)
                 && let Some(entry) = ClientIdEntry::of(&row)
@@ -314,7 +348,8 @@ impl Reader for Part {
             })
             .collect();
         let last = data.needed_rows(id, upto, Position::MAX).next_back().map_or(upto, |row| row.position);
-        Ok(Some(Loaded { record: Arc::clone(record), progress, unclaimed, last }))
+        let rules = data.rules.get(&RulesOf::Account(id)).cloned();
+        Ok(Some(Loaded { record: Arc::clone(record), progress, unclaimed, last, rules }))
     }
 
     fn accounts(
@@ -490,22 +525,38 @@ impl Reader for Part {
         Ok(lock(&self.data).marks.get(&(account, peer)).copied().unwrap_or_default())
     }
 
-    fn expiring(
+    fn due(
         &mut self,
         upto: Timestamp,
         of: &dyn Fn(AddressId) -> bool,
         limit: usize,
-    ) -> Result<Vec<Expiring>, StoreError> {
+    ) -> Result<Vec<DueRow>, StoreError> {
         let data = lock(&self.data);
-        let mut rows: Vec<Expiring> = data
-            .expiries
+        let mut rows: Vec<DueRow> = data
+            .due
             .iter()
-            .map(|(&position, &(time, recipient))| Expiring { time, position, recipient })
+            .map(|(&(position, what), &(time, recipient))| DueRow { time, what, position, recipient })
             .filter(|row| row.time <= upto && of(row.recipient))
             .collect();
-        rows.sort_unstable_by_key(|row| (row.time, row.position));
+        rows.sort_unstable_by_key(|row| (row.time, row.position, row.what));
         rows.truncate(limit);
         Ok(rows)
+    }
+
+    fn forwards(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Forward>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let data = lock(&self.data);
+        let behind = data.forwards.range((from, Bound::Unbounded)).take(limit);
+        let forward = |((position, target), redirects): (&(Position, Address), &bool)| Forward {
+            position: *position,
+            target: target.clone(),
+            redirects: *redirects,
+        };
+        Ok(behind.map(forward).collect())
     }
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {

@@ -8,7 +8,7 @@ use rosterkit_core::delivery::claims::Claims;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
 use rosterkit_core::preferences::{AcceptedSenders, Overrides, Receipts};
 use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
-use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Outcome, Word};
+use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Outcome, Ruled, Word};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::ClientIdEntry;
 use std::sync::Arc;
@@ -63,6 +63,20 @@ pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
     if let Some(expires) = entry.expires {
         out.number(22, zigzag(expires.0));
     }
+    if let Some(ruled) = entry.ruled {
+        let number = match ruled {
+            Ruled::Stored => 1,
+            Ruled::Discarded => 2,
+            Ruled::Redirected => 3,
+        };
+        out.number(23, number);
+    }
+    if let Some(via) = entry.via {
+        out.number(24, via.to_bits());
+    }
+    if entry.hops > 0 {
+        out.number(25, entry.hops.into());
+    }
     let mut body = out.finish(&entry.unknown);
     let crc = row_crc(position, entry.sender, entry.recipient, &body);
     body.extend_from_slice(&crc.to_le_bytes());
@@ -104,6 +118,7 @@ pub(crate) fn decode_row(
     let (mut of, mut settled) = (None, None);
     let (mut amends, mut amends_id, mut retracts) = (None, None, false);
     let (mut amended, mut expires) = (None, None);
+    let (mut ruled, mut via, mut hops) = (None, None, 0);
     let (mut extensions, mut reply_to): (Arc<[u8]>, _) = (Arc::default(), None);
     let time_of = |bytes| Ok(Timestamp(unzigzag(number(bytes)?)));
     let id_of =
@@ -138,6 +153,16 @@ pub(crate) fn decode_row(
             20 => amended = Some(Amended::Edited(time_of(bytes)?)),
             21 => amended = Some(Amended::Retracted(time_of(bytes)?)),
             22 => expires = Some(time_of(bytes)?),
+            23 => {
+                ruled = Some(match number(bytes)? {
+                    1 => Ruled::Stored,
+                    2 => Ruled::Discarded,
+                    3 => Ruled::Redirected,
+                    _ => return Err(Malformed("a rule's act that this version does not know")),
+                });
+            }
+            24 => via = Some(AddressId::from_bits(number(bytes)?)),
+            25 => hops = number(bytes)? as u8,
             _ => fields.keep(tag, bytes),
         }
     }
@@ -167,6 +192,9 @@ pub(crate) fn decode_row(
         outcome: settled,
         amended,
         expires,
+        ruled,
+        via,
+        hops,
         unknown: fields.into_unknown(),
     })
 }
@@ -360,6 +388,7 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         deliver_to_devices,
         max_roster_items,
         receipts,
+        utc_offset_minutes,
     } = overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
@@ -387,6 +416,9 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         };
         out.number(6, number);
     }
+    if let Some(minutes) = utc_offset_minutes {
+        out.number(10, zigzag((*minutes).into()));
+    }
     out.finish(&[])
 }
 
@@ -410,6 +442,7 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
             3 => overrides.keep_history = flag,
             4 => overrides.deliver_to_devices = flag,
             5 => overrides.max_roster_items = Some(number as u32),
+            10 => overrides.utc_offset_minutes = Some(unzigzag(number) as i16),
             6 => {
                 overrides.receipts = Some(match number {
                     1 => Receipts::All,

@@ -11,8 +11,9 @@ use rosterkit_core::id::{AddressId, ClientId, DeviceNumber, MessageId, Position}
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::roster::{Buddy, Op as RosterOp, Signal};
 use rosterkit_core::row::{Amendment, Entry, Kind, Outcome, Side, Sides, Word};
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
-use rosterkit_core::write::{Credential, File, OWN, Pending, Write};
+use rosterkit_core::write::{Credential, Due, File, Forward, OWN, Pending, RulesOf, Write};
 use rosterkit_store::memory::MemoryStore;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit_store::{Anchor, Direction, HistoryQuery, Item, Opened, Store};
@@ -26,7 +27,9 @@ enum Step {
     Clear { row: usize, side: bool },
     Relay { row: usize, failed: bool },
     Amend { row: usize, retract: bool },
-    Expire(usize),
+    Due { row: usize, done: bool },
+    Forward { row: usize, target: usize, done: bool },
+    Rules { of: usize, any: bool },
     Mark { account: usize, peer: usize, marks: [u64; 3] },
     Deliver { origin: usize, recipient: usize, number: u8 },
     Claim { account: usize, row: usize },
@@ -50,7 +53,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0usize..60, any::<bool>()).prop_map(|(row, side)| Step::Clear { row, side }),
         2 => (0usize..60, any::<bool>()).prop_map(|(row, failed)| Step::Relay { row, failed }),
         2 => (0usize..60, any::<bool>()).prop_map(|(row, retract)| Step::Amend { row, retract }),
-        1 => (0usize..60).prop_map(Step::Expire),
+        1 => (0usize..60, any::<bool>()).prop_map(|(row, done)| Step::Due { row, done }),
+        3 => (0usize..60, user.clone(), any::<bool>())
+            .prop_map(|(row, target, done)| Step::Forward { row, target, done }),
+        1 => (0..ACCOUNTS + 2, any::<bool>()).prop_map(|(of, any)| Step::Rules { of, any }),
         1 => (user.clone(), user.clone(), [0u64..60, 0u64..60, 0u64..60])
             .prop_map(|(account, peer, marks)| Step::Mark { account, peer, marks }),
         1 => (user.clone(), user.clone(), 0u8..3)
@@ -212,11 +218,39 @@ impl Suite {
                 let amendment = amendment(&format!("later {}", self.number), retract);
                 self.write(vec![Write::Amend { position, amendment, time: Timestamp(self.number as i64) }]);
             }
-            Step::Expire(row) => {
+            Step::Due { row, done } => {
                 let Some(&position) = self.rows.get(row) else {
                     return;
                 };
-                self.write(vec![Write::ExpiryDone(position)]);
+                let what = if row % 2 == 0 { Due::Expiry } else { Due::Rules(60) };
+                let (recipient, time) = (self.ids[row % ACCOUNTS], Timestamp(row as i64));
+                self.write(vec![match done {
+                    true => Write::DueDone { position, what },
+                    false => Write::Due { position, recipient, time, what },
+                }]);
+            }
+            Step::Forward { row, target, done } => {
+                let Some(&position) = self.rows.get(row) else {
+                    return;
+                };
+                let (target, redirects) = (address(target), row % 2 == 0);
+                // What is gone is not sent on.
+                let there = self.subjects[1].open().reader.rows_at(&[position]).unwrap();
+                self.write(match done {
+                    true => vec![Write::Forwarded { position, target }],
+                    false if there.is_empty() => Vec::new(),
+                    false => vec![Write::Forward(Forward { position, target, redirects })],
+                });
+            }
+            Step::Rules { of, any } => {
+                let json = format!("{{\"rules\":[{{\"name\":\"{}\",\"priority\":5}}]}}", self.number);
+                let rules = any.then(|| Arc::new(RuleSet::load(&json).unwrap()));
+                let owner = match of {
+                    0 => RulesOf::Server,
+                    1 => RulesOf::Domain(Domain::new("example.org").unwrap()),
+                    of => RulesOf::Account(self.ids[of - 2]),
+                };
+                self.write(vec![Write::Rules(owner, rules)]);
             }
             Step::Mark { account, peer, marks } => {
                 let [read, delivered, displayed] = marks.map(Position);
@@ -296,6 +330,12 @@ impl Suite {
                 let firsts = self.subjects.each_mut().map(Subject::reopen);
                 let sent = self.subjects.each_ref().map(|s| s.open.as_ref().unwrap().facts.sent);
                 assert_eq!(sent[0], sent[1]);
+                let rules = self.subjects.each_ref().map(|s| {
+                    let mut rules = s.open.as_ref().unwrap().facts.rules.clone();
+                    rules.sort_by_key(|(owner, _)| owner.clone());
+                    rules
+                });
+                assert_eq!(rules[0], rules[1]);
                 assert!(firsts.iter().all(|first| first.0 >= self.next), "a position would be given again");
                 self.next = firsts.iter().map(|p| p.0).max().unwrap();
             }
@@ -317,6 +357,9 @@ impl Suite {
         let mut out = format!("{:?}\n", reader.pending(None, 100).unwrap());
         out += &format!("{:?}\n", reader.accounts(&Domain::new("example.org").unwrap(), None, 3).unwrap());
         out += &format!("{:?}\n", reader.rows_at(&rows).unwrap());
+        let all = reader.forwards(None, 100).unwrap();
+        let behind = all.first().map(|first| (first.position, first.target.clone()));
+        out += &format!("{all:?} {:?}\n", reader.forwards(behind, 3).unwrap());
         for after in [0, next / 3] {
             out += &format!("{:?}\n", reader.outbox(Position(after), 4).unwrap());
         }
@@ -334,8 +377,8 @@ impl Suite {
             let marks = ids.iter().map(|peer| reader.marks(id, *peer).unwrap());
             out += &format!("{:?}\n", marks.collect::<Vec<_>>());
             for (upto, limit) in [(20, 2), (100, 100)] {
-                let expiring = reader.expiring(Timestamp(upto), &|recipient| recipient == id, limit);
-                out += &format!("{:?}\n", expiring.unwrap());
+                let due = reader.due(Timestamp(upto), &|recipient| recipient == id, limit);
+                out += &format!("{:?}\n", due.unwrap());
             }
             for number in 0..3 {
                 let known = |from: &AddressId| reader.is_delivered(*from, id, &format!("d{number}")).unwrap();

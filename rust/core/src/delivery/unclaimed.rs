@@ -48,6 +48,11 @@ impl Unclaimed {
         removed.map(|waiting| waiting.sender)
     }
 
+    /// Whether nobody has claimed this row.
+    pub fn contains(&self, position: Position) -> bool {
+        self.find(position).is_ok()
+    }
+
     /// A session gets a row in hand, unless another has it.
     pub fn assign(&mut self, position: Position, session: SessionId) {
         if let Ok(at) = self.find(position) {

@@ -82,6 +82,12 @@ pub fn explain<'a>(levels: &Levels<'a>, stage: Stage, facts: &Facts<'_>) -> Expl
     Explanation { stage, rules: chain.rules, stopped: chain.stopped, verdict }
 }
 
+/// What [`explain`] says of several stages, as a JSON list with an object for each.
+pub fn to_json(explanations: &[Explanation<'_>]) -> String {
+    // Nothing in an explanation has no form in JSON.
+    serde_json::to_string(explanations).unwrap_or_default()
+}
+
 struct Chain<'a> {
     rules: Vec<RuleLookedAt<'a>>,
     stopped: Stopped<'a>,

@@ -28,7 +28,7 @@ pub use condition::Condition;
 pub use evaluate::{
     By, Due, Effect, EffectKind, Levels, MAX_HOPS, Outcome, TOO_MANY_HOPS, Verdict, evaluate,
 };
-pub use explain::{ActionTaken, ConditionChecked, Explanation, RuleLookedAt, Stopped, explain};
+pub use explain::{ActionTaken, ConditionChecked, Explanation, RuleLookedAt, Stopped, explain, to_json};
 pub use facts::{Facts, Method};
 pub use local::{Date, LocalTime, TimeOfDay, Weekday};
 pub use operator::{Choice, Flag, List, Operand, Ordered};

@@ -139,6 +139,7 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     // What the steps had under way has been answered now, so nothing of it comes after `Closed`; and a step wakes the
     // readers of what it told them when it is over, the ends of sessions too.
     shared.answers.close();
+    shared.host.close();
     shared.readers.close();
     shared.relays.close();
     shared.ready.close();

@@ -90,6 +90,7 @@ impl World {
         self.shared.close_mailboxes();
         self.shared.ready.close();
         self.shared.answers.close();
+        self.shared.host.close();
         self.shared.readers.close();
         self.shared.relays.close();
         let steps = lock(&self.steps).take();

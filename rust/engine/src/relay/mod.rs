@@ -53,7 +53,7 @@ impl Relay {
     pub(crate) fn open(shared: &Arc<Shared>, serves: Serves) -> Result<Relay> {
         if let Serves::Domains(domains) = &serves {
             let hosted = Arc::clone(&lock(&shared.domains));
-            if let Some(domain) = domains.iter().find(|domain| hosted.contains_key(domain.as_str())) {
+            if let Some(domain) = domains.iter().find(|domain| hosted.hosts(domain.as_str())) {
                 return Err(Refusal::Conflict(format!("the domain {domain} is hosted here")).into());
             }
         }
@@ -86,7 +86,7 @@ impl Relay {
     /// The domains that this engine hosts.
     pub fn hosted(&self) -> Vec<Domain> {
         let table = Arc::clone(&lock(&self.inner.shared.domains));
-        table.keys().filter_map(|name| Domain::new(name).ok()).collect()
+        table.domains.keys().filter_map(|name| Domain::new(name).ok()).collect()
     }
 
     // ---- from here --------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ impl Relay {
     /// Whether this relay may speak for an address: it serves its domain.
     fn check(&self, sender: &Address) -> Result<()> {
         let served = self.inner.shared.relays.serving(sender.domain());
-        let hosted = lock(&self.inner.shared.domains).contains_key(sender.domain());
+        let hosted = lock(&self.inner.shared.domains).hosts(sender.domain());
         if hosted || served.is_none_or(|relay| relay.id != self.inner.queue.id) {
             return Err(Refusal::Forbidden.into());
         }

@@ -1,7 +1,8 @@
 //! Changes: what alters the durable half of an account. While one is on its way to the disk the account takes no
 //! other input; when it fails it is dropped, and memory is as it was.
 
-use super::{Gate, Ring, Shard, Waiting, Work};
+use super::rules::Looked;
+use super::{Consequences, Gate, Ring, Shard, Waiting, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,8 +15,9 @@ use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, DeviceNumber, Position};
 use rosterkit_core::preferences::{Overrides, Preferences};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::roster::{self, Buddy};
+use rosterkit_core::roster::{self, Buddy, Op};
 use rosterkit_core::row::Row;
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::write::{OWN, Pending, Write};
 use rosterkit_store::Loaded;
 use std::sync::Arc;
@@ -57,6 +59,8 @@ pub(crate) enum After {
     /// Messages that a relay brought.
     MessagesTaken {
         origin: RowAddresses,
+        /// What rules decided beside, for each row.
+        then: Vec<Consequences>,
         settlements: Vec<Settlement>,
         reply: ReplyTo,
     },
@@ -66,6 +70,12 @@ pub(crate) enum After {
     PreferencesSet {
         reply: ReplyTo,
     },
+    RulesSet {
+        rules: Option<Arc<RuleSet>>,
+        reply: ReplyTo,
+    },
+    /// Rules looked at a message that nobody took.
+    RulesLooked(Box<Looked>),
     DeviceAdded {
         number: DeviceNumber,
         progress: Progress,
@@ -86,11 +96,12 @@ impl Changing {
             | After::RosterEdited { reply, .. }
             | After::Blocked { reply, .. }
             | After::PreferencesSet { reply }
+            | After::RulesSet { reply, .. }
             | After::DeviceAdded { reply, .. }
             | After::DeviceRetired { reply, .. }
             | After::MessagesTaken { reply, .. } => Some(reply),
             After::RosterReceived { taken, .. } => taken.map(|(_, reply)| reply),
-            After::RosterRenewed { .. } => None,
+            After::RosterRenewed { .. } | After::RulesLooked(_) => None,
         }
     }
 
@@ -176,9 +187,10 @@ impl Shard {
                 self.roster_changed(id, &before, *buddy);
                 self.send_pending(Some(pending), position);
             }
-            After::MessagesTaken { origin, settlements, reply } => {
-                for row in rows {
+            After::MessagesTaken { origin, then, settlements, reply } => {
+                for (row, then) in rows.iter().zip(then) {
                     self.install_for_recipient(id, row, &origin);
+                    self.follow(id, row, &origin, then);
                 }
                 reply.answer(Ok(Answer::Received(settlements)));
             }
@@ -195,6 +207,11 @@ impl Shard {
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);
             }
+            After::RulesSet { rules, reply } => {
+                resident.rules = rules;
+                reply.answer(Ok(Answer::Done));
+            }
+            After::RulesLooked(looked) => self.rules_looked(id, *looked),
             After::DeviceAdded { number, progress, options, reply } => {
                 // Acknowledgements that came meanwhile are not undone: only the new cursor is taken over.
                 resident.progress.cursors.extend(progress.cursor(number));
@@ -255,9 +272,19 @@ impl Shard {
             (work, Err(error)) => self.cannot(work, &error),
             (Work::Pending(pending), Ok(peer)) => self.receive(id, *pending, peer),
             (Work::Parcel { parcel, reply }, Ok(peer)) => self.take_roster_signal(id, *parcel, peer, reply),
+            (Work::Remember { peer: address, group }, Ok(peer)) => self.remember(id, address, &group, peer),
             (Work::Superseded { pending, known }, Ok(peer)) => self.renew_signal(id, *pending, known, peer),
             (Work::Command { session, command, reply }, Ok(peer)) => match *command {
+                Command::Roster(edit)
+                    if matches!(edit.op, Op::Remove | Op::Update) && peer.buddy.is_none() =>
+                {
+                    let what = format!("{} is not on the roster", edit.peer.bare());
+                    reply.answer(Err(Refusal::NotFound(what).into()));
+                }
                 Command::Roster(edit) => self.decide_edit(id, edit, peer, reply),
+                Command::ExplainRules { sender, text } => {
+                    self.explain_rules(id, (peer.id, &sender), &text, reply);
+                }
                 Command::MarkRead { peer: address, upto } => {
                     self.mark_read(id, session, (&address, upto), &peer, reply);
                 }
@@ -284,8 +311,13 @@ impl Shard {
         }
         let record = Arc::new(Record::new(id, address.clone()));
         let writes = vec![Write::Address { id, address }, Write::AccountCreated(Arc::clone(&record))];
-        let loaded =
-            Loaded { record, progress: Progress::default(), unclaimed: Vec::new(), last: Position::ZERO };
+        let loaded = Loaded {
+            record,
+            progress: Progress::default(),
+            unclaimed: Vec::new(),
+            last: Position::ZERO,
+            rules: None,
+        };
         self.reside(loaded, waiting);
         if let Some(resident) = self.residents.get_mut(&id) {
             resident.ring = Ring::Known(Default::default());
@@ -378,8 +410,8 @@ impl Shard {
 
     pub(super) fn preferences_of(&self, record: &Record) -> Preferences {
         let server = self.shared.options.preferences;
-        match self.domains.get(record.address.domain()) {
-            Some(domain) => server.under(domain).under(&record.overrides),
+        match self.domains.domains.get(record.address.domain()) {
+            Some(domain) => server.under(&domain.overrides).under(&record.overrides),
             None => server.under(&record.overrides),
         }
     }

@@ -13,7 +13,7 @@ use crate::shard::sessions::Attached;
 use crate::view;
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
-use rosterkit_core::row::{Row, Side};
+use rosterkit_core::row::{Row, Ruled, Side};
 use rosterkit_core::write::Write;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -143,7 +143,11 @@ impl Shard {
             }
         }
         let twice = rows.last().filter(|_| rows.len() > 1 && planted(Bug::DoubleDelivery)).cloned();
+        let anew = upto.is_some();
         for (row, addresses) in rows.into_iter().chain(twice) {
+            if anew && self.sessions.get(&session).is_some_and(|attached| is_passed_by(attached, &row)) {
+                continue;
+            }
             self.offer(account, session, &row, &addresses);
         }
         self.read_on(session);
@@ -176,6 +180,7 @@ impl Shard {
             };
             match &attached.feed {
                 Feed::None => {}
+                _ if is_passed_by(attached, row) => {}
                 Feed::Log(_) => self.read_on(session),
                 Feed::Live if attached.outstanding as usize >= crate::queue::ROOM => {
                     // Too slow: from here on it reads the log, at its own pace.
@@ -197,7 +202,9 @@ impl Shard {
         let event = if is_own(attached, id, row) { None } else { view::event(row, addresses, copy) };
         match event {
             Some(event) => {
-                if !copy && let Some(resident) = self.residents.get_mut(&id) {
+                // What a rule stores is in nobody's hands: it is for who comes next.
+                let held = !copy && row.entry.ruled != Some(Ruled::Stored);
+                if held && let Some(resident) = self.residents.get_mut(&id) {
                     resident.unclaimed.assign(row.position, session);
                 }
                 attached.outstanding += 1;
@@ -316,6 +323,12 @@ impl Shard {
         }
         self.read_on(heir);
     }
+}
+
+/// Whether a rule keeps the row from who is there: it is for the next session that comes, and for devices, which get
+/// everything.
+fn is_passed_by(attached: &Attached, row: &Row) -> bool {
+    row.entry.ruled == Some(Ruled::Stored) && attached.device.is_none()
 }
 
 /// Whether the row was sent by this very session or device: it passes it without an event.

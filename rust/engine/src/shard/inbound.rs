@@ -4,6 +4,7 @@
 //! the same one coming twice at once finds itself. All its messages are written in one item, all or none.
 
 use super::change::{After, Changing};
+use super::rules::Decided;
 use super::send::append;
 use super::{Shard, Work};
 use crate::answers::ReplyTo;
@@ -15,7 +16,7 @@ use rosterkit_core::admission::{Class, Sender, admit};
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, MAX_VERSION, Op, Signal};
-use rosterkit_core::row::{Amendment, Entry, Kind, Side, Sides};
+use rosterkit_core::row::{Amendment, Entry, Kind, Ruled, Side, Sides};
 use rosterkit_core::write::{OWN, Pending, Write};
 use std::sync::Arc;
 
@@ -62,6 +63,7 @@ impl Shard {
             return;
         };
         let (mut settlements, mut rows, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
+        let mut then = Vec::new();
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
@@ -76,15 +78,26 @@ impl Shard {
                 continue;
             }
             match self.entry_of(id, origin.id, &addresses, message, *amended) {
-                Ok(entry) => {
-                    rows.extend(append(entry, Sides::new(keep, false).cleared(Side::Sender)));
+                Ok((mut entry, decided)) => {
+                    let mut sides = Sides::new(keep, false).cleared(Side::Sender);
+                    entry.ruled = decided.ruled;
+                    if matches!(decided.ruled, Some(Ruled::Discarded | Ruled::Redirected)) {
+                        sides = sides.cleared(Side::Recipient);
+                    }
+                    // Nobody wants what was discarded; the sender's system has its answer.
+                    if decided.ruled != Some(Ruled::Discarded) {
+                        let mut more = decided.writes(id, &entry);
+                        rows.extend(append(entry, sides));
+                        rows.append(&mut more);
+                        then.push(decided.then);
+                    }
                     deliveries.push(delivery_id);
                     settlements.push(Settlement::Relayed);
                 }
-                Err(refusal) => settlements.push(Settlement::Failed { reason: refusal.to_string().into() }),
+                Err(error) => settlements.push(Settlement::Failed { reason: error.details.into() }),
             }
         }
-        if rows.is_empty() {
+        if rows.is_empty() && deliveries.is_empty() {
             return reply.answer(Ok(Answer::Received(settlements)));
         }
         let mut writes = Vec::with_capacity(rows.len() * 2 + 1);
@@ -99,7 +112,7 @@ impl Shard {
             delivery_id,
             time,
         }));
-        let after = After::MessagesTaken { origin: addresses, settlements, reply };
+        let after = After::MessagesTaken { origin: addresses, then, settlements, reply };
         self.change(id, Changing { record: None, after }, writes);
     }
 
@@ -111,15 +124,13 @@ impl Shard {
         addresses: &RowAddresses,
         message: RelayedMessage,
         amended: Option<Position>,
-    ) -> std::result::Result<Entry, Refusal> {
-        let size = message.content.size();
-        self.shared.options.limits.check_message(size)?;
+    ) -> Result<(Entry, Decided)> {
+        self.shared.options.limits.check_message(message.content.size())?;
         let instance = match &message.instance {
             Some(instance) => addresses.sender.with_instance(instance)?.instance().map(Arc::from),
             None => None,
         };
         let sender = Sender { id: origin, address: &addresses.sender, hosted: false };
-        let word = self.decide_delivery(id, sender, size)?;
         let now = self.now.wall;
         let message_id = match message.id {
             Some(id) => id,
@@ -130,7 +141,7 @@ impl Shard {
         let kind = match (message.amends, amended) {
             (None, _) => Kind::Message(message.content),
             (Some(_), None) => {
-                return Err(Refusal::NotFound("the message that is to be amended is not there".into()));
+                return Err(Refusal::NotFound("the message that is to be amended is not there".into()).into());
             }
             (Some(Amends::Edit(of_id)), Some(of)) => {
                 Kind::Amendment { of, of_id, amendment: Amendment::Edit(message.content) }
@@ -139,8 +150,11 @@ impl Shard {
                 Kind::Amendment { of, of_id, amendment: Amendment::Retract }
             }
         };
-        let entry = Entry::new(origin, id, message_id, time, kind);
-        Ok(Entry { instance, word, expires: message.expires, ..entry })
+        let mut entry =
+            Entry { instance, expires: message.expires, ..Entry::new(origin, id, message_id, time, kind) };
+        let decided = self.decide_delivery(id, sender, &addresses.recipient, &entry, true)?;
+        entry.word = decided.word;
+        Ok((entry, decided))
     }
 
     // ---- roster signals ---------------------------------------------------------------------------------------

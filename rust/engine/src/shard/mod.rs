@@ -5,7 +5,7 @@
 
 pub(crate) mod change;
 mod deleted;
-mod expiry;
+mod due;
 mod feed;
 mod inbound;
 mod lazy;
@@ -15,10 +15,16 @@ mod outside;
 mod presence;
 mod resident;
 mod roster;
+mod rule_sets;
+mod rules;
 mod send;
+mod sending_on;
 mod sessions;
 
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};
+pub(crate) use rule_sets::{check_named, json, named};
+pub(crate) use rules::Consequences;
+pub(crate) use sending_on::forwarding;
 
 use crate::answers::{ReplyTo, Untaken};
 use crate::command::{Answer, Command};
@@ -88,6 +94,8 @@ pub(crate) struct Shard {
     /// Deleted accounts whose rows are not all cleared.
     deleted: FxHashMap<AddressId, deleted::Deleted>,
     dirty: Vec<AddressId>,
+    /// What rules decided beside, of messages on their way to the disk, by sender and number.
+    ruled: FxHashMap<(AddressId, u64), Consequences>,
     /// Marks that were told and are not on disk, of an account and its peer.
     marks: FxHashMap<(AddressId, AddressId), Marks>,
     flush_due: bool,
@@ -116,8 +124,8 @@ enum Deadline {
     PresenceEnds(SessionId),
     TypingEnds(SessionId, AddressId),
     LazyFlush,
-    /// The time of some rows is up.
-    Expiry,
+    /// Some rows are to be looked at again.
+    Due,
     /// A pair of recipient and sender is tried again.
     Outbox(AddressId, AddressId),
     OutboxExpires,
@@ -180,6 +188,7 @@ impl Shard {
             next_token: 0,
             deleted: FxHashMap::default(),
             dirty: Vec::new(),
+            ruled: FxHashMap::default(),
             marks: FxHashMap::default(),
             flush_due: false,
             idle: VecDeque::new(),
@@ -320,7 +329,8 @@ impl Shard {
             Fetched::Outbox { pair, asked, result } => self.take_outbox(pair, &asked, result),
             Fetched::Deliveries { account, result } => self.take_deliveries(account, result),
             Fetched::Own { account, result } => self.take_own(account, result),
-            Fetched::Expiring(result) => self.take_expired(result),
+            Fetched::Due(result) => self.take_due(result),
+            Fetched::Exist { account, result } => self.take_existing(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
             Fetched::Needed { account, upto, rows, complete } => {
                 self.take_needed(account, upto, rows, complete)
@@ -348,7 +358,7 @@ impl Shard {
             Deadline::PresenceEnds(session) => self.presence_ends(session),
             Deadline::TypingEnds(session, sender) => self.typing_ends(session, sender),
             Deadline::LazyFlush => self.flush_lazy(),
-            Deadline::Expiry => self.look_for_expired(),
+            Deadline::Due => self.look_for_due(),
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
             Deadline::Superseded => self.superseded_due(),
@@ -409,7 +419,11 @@ impl Shard {
             Work::Command { session, command, reply } => self.command(id, session, *command, reply),
             Work::Send { session, send, reply } => self.send(id, session, send, false, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
-            Work::Expire(expired) => self.expire(id, *expired),
+            Work::Due(found) => self.due(id, *found),
+            Work::Remember { ref peer, .. } => {
+                let peer = peer.clone();
+                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
+            }
             Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
             Work::Parcel { parcel, reply } => self.look_at_parcel(id, parcel, reply),
             Work::Outcome(settling) => self.take_outcome(id, settling),
@@ -455,6 +469,13 @@ impl Shard {
             }
             Command::Block { address, blocked } => self.block(id, address, blocked, reply),
             Command::SetPreferences(overrides) => self.set_preferences(id, overrides, reply),
+            Command::SetRules(json) => self.set_rules(id, json, reply),
+            Command::ReadRules => self.read_rules(id, reply),
+            Command::ExplainRules { ref sender, .. } => {
+                let peer = sender.bare();
+                let work = Work::Command { session, command: Box::new(command), reply };
+                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
+            }
             Command::RetireDevice(name) => self.retire_device(id, &name, reply),
             Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
                 let Some(resident) = self.residents.get(&id) else {
@@ -491,7 +512,7 @@ impl Shard {
     }
 
     fn reside(&mut self, loaded: Loaded, waiting: Box<Waiting>) {
-        let Loaded { record, progress, unclaimed: rows, last } = loaded;
+        let Loaded { record, progress, unclaimed: rows, last, rules } = loaded;
         let mut unclaimed = rosterkit_core::delivery::unclaimed::Unclaimed::default();
         for row in rows {
             unclaimed.insert(row.position, row.sender, row.size);
@@ -500,6 +521,7 @@ impl Shard {
         let mut resident = Resident {
             preferences: self.preferences_of(&record),
             progress,
+            rules,
             unclaimed,
             held_back: None,
             last,
@@ -554,7 +576,8 @@ impl Shard {
                     inbound::refuse_parcel(&parcel, &format!("there is no account {address}"), reply);
                 }
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
-                (Work::Expire(expired), _) => self.expiry_done(expired.position),
+                (Work::Due(found), _) => self.due_done(found.position, found.what),
+                (Work::Remember { .. }, _) => {}
                 (work, _) => {
                     let error = Refusal::NotFound(format!("there is no account {address}")).into();
                     self.cannot(work, &error);
@@ -568,9 +591,9 @@ impl Shard {
         match work {
             Work::Command { reply, .. } | Work::Send { reply, .. } => reply.answer(Err(error.clone())),
             // It is looked for again.
-            Work::Expire(_) => self.expires_at(self.now.wall),
+            Work::Due(_) => self.due_at(self.now.wall),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
-            Work::Pending(_) | Work::Superseded { .. } => {}
+            Work::Pending(_) | Work::Superseded { .. } | Work::Remember { .. } => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
             Work::Outcome(settling) => self.outcome_failed(settling, error),
             Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
@@ -616,6 +639,7 @@ impl Shard {
         self.deleted.clear();
         self.dirty.clear();
         self.marks.clear();
+        self.ruled.clear();
         self.idle.clear();
         self.out.writer.clear();
         self.out.reader.clear();
@@ -631,7 +655,7 @@ impl Shard {
         self.mark = installed;
         self.domains = domains;
         self.attach_all_again();
-        self.look_for_expired();
+        self.look_for_due();
     }
 
     fn install_domains(&mut self, table: Domains) {
@@ -651,7 +675,7 @@ impl Shard {
     // ---- small things ---------------------------------------------------------------------------------------
 
     fn hosts(&self, address: &Address) -> bool {
-        self.domains.contains_key(address.domain())
+        self.domains.hosts(address.domain())
     }
 
     /// Whether an address is an account's here, or a relay carries to it.

@@ -6,7 +6,7 @@
 
 use super::{Deadline, Shard};
 use crate::error::{Error, Result};
-use crate::messages::{Deliver, Fetch, Flight, Job, RelayChange, RowAddresses, Settling, Signal};
+use crate::messages::{Deliver, Fetch, Flight, Forwarding, Job, RelayChange, RowAddresses, Settling, Signal};
 use crate::relay::Settlement;
 use crate::relay::outbox::{DeliveryKey, Next, PairKey, Settled};
 use crate::relay::queue::RelayQueue;
@@ -14,6 +14,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::{Entry, Kind, Outcome, Row, Side, Sides, Word};
 use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::Due;
 use rosterkit_core::write::{Pending, Write};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -116,6 +117,7 @@ impl Shard {
         let addresses = RowAddresses { sender: deliver.sender, recipient: address.clone() };
         self.outbox.arriving(id, address);
         let mut writes = super::send::append(deliver.entry, sides);
+        writes.extend(deliver.forwarding.map(Forwarding::settled));
         if new {
             writes.push(Write::Address { id, address: address.clone() });
         }
@@ -289,7 +291,9 @@ impl Shard {
     fn settle_writes(&self, settling: &Settling) -> Vec<Write> {
         let (position, outcome) = (settling.delivery.position, settling.outcome.clone());
         match self.hosts(&settling.addresses.recipient) {
-            true => vec![Write::Outcome { position, outcome }, Write::ExpiryDone(position)],
+            true => {
+                vec![Write::Outcome { position, outcome }, Write::DueDone { position, what: Due::Expiry }]
+            }
             false => vec![Write::Relayed { position, outcome }],
         }
     }
@@ -317,7 +321,7 @@ impl Shard {
         if self.shared.shard_of(delivery.recipient) == self.index && self.hosts(&addresses.recipient) {
             // It had expired; what could not be written is looked for again.
             if result.is_err() {
-                self.expires_at(self.now.wall);
+                self.due_at(self.now.wall);
             }
         } else if self.shared.shard_of(delivery.recipient) == self.index {
             let pair = (delivery.recipient, delivery.sender);

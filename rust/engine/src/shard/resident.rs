@@ -2,7 +2,7 @@
 
 use crate::answers::ReplyTo;
 use crate::command::Command;
-use crate::messages::{Deliver, Expired, Settling};
+use crate::messages::{Deliver, DueRow, Settling};
 use crate::relay::Parcel;
 use crate::shard::change::Changing;
 use rosterkit_core::account::{Progress, Record};
@@ -13,6 +13,7 @@ use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
 use rosterkit_core::preferences::Preferences;
 use rosterkit_core::presence::Presence;
 use rosterkit_core::row::Kind;
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Pending;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -26,6 +27,8 @@ pub(crate) struct Resident {
     /// The record's overrides over its domain's over the server's.
     pub(crate) preferences: Preferences,
     pub(crate) progress: Progress,
+    /// Its own rules.
+    pub(crate) rules: Option<Arc<RuleSet>>,
     pub(crate) unclaimed: Unclaimed,
     /// The latest row claimed of a sender of whom a lower one is unclaimed: a receipt cannot speak for it yet.
     pub(crate) held_back: Option<Box<FxHashMap<AddressId, Position>>>,
@@ -90,8 +93,13 @@ pub(crate) enum Work {
         reply: ReplyTo,
     },
     Deliver(Box<Deliver>),
-    /// The time of a row to the account is up.
-    Expire(Box<Expired>),
+    /// A row to the account is to be looked at again.
+    Due(Box<DueRow>),
+    /// A rule puts this peer into this group.
+    Remember {
+        peer: Address,
+        group: String,
+    },
     Pending(Box<Pending>),
     /// What a relay brings.
     Parcel {
@@ -116,6 +124,8 @@ pub(crate) struct Sending {
     pub(crate) kind: Kind,
     pub(crate) client_id: Option<ClientId>,
     pub(crate) expires: Option<Timestamp>,
+    /// How often rules have sent what it answers.
+    pub(crate) hops: u8,
 }
 
 /// What is known of the client ids of earlier sends.

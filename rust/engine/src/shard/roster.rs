@@ -57,9 +57,6 @@ impl Shard {
         if asks && !reachable {
             return reply.answer(Err(Refusal::Unreachable(peer.domain().into()).into()));
         }
-        if matches!(edit.op, Op::Remove | Op::Update) && found.buddy.is_none() {
-            return reply.answer(Err(Refusal::NotFound(format!("{peer} is not on the roster")).into()));
-        }
         if asks
             && !known
             && let Err(refusal) = resident.requests.take(&limits.requests, self.now.tick, "buddy requests")

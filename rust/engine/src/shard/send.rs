@@ -2,17 +2,19 @@
 //! disk. Nothing in memory changes before that but counters for limits and the client ids in flight.
 
 use super::outbox::ToOutside;
+use super::rules::{Asked, Decided};
+use super::sending_on::SENT_ON;
 use super::{Gate, InFlight, Ring, Sending, Shard, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Amend, Answer, Command, Receipt, Send};
 use crate::error::{Error, ErrorKind, Result};
-use crate::messages::{Deliver, Done, Fetch, Flight, Job, RowAddresses, Signal, ToShard};
+use crate::messages::{Deliver, Done, Fetch, Flight, Forwarding, Job, RowAddresses, Signal, ToShard};
+use rosterkit_core::address::Address;
 use rosterkit_core::admission::{self, Class, Sender};
-use rosterkit_core::delivery::fork;
 use rosterkit_core::id::{AddressId, MessageId, SessionId, fnv1a};
 use rosterkit_core::planted::{self, Bug, planted};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Row, Side, Sides, Word};
+use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Row, Ruled, Side, Sides};
 use rosterkit_core::write::{ClientIdEntry, Write};
 use std::sync::Arc;
 
@@ -43,7 +45,8 @@ impl Shard {
             }
             Ok(Some(row)) => {
                 let kind = Kind::Amendment { of: row.position, of_id: message_id, amendment };
-                let sending = Sending { recipient: recipient.bare(), kind, client_id, expires: None };
+                let recipient = recipient.bare();
+                let sending = Sending { recipient, kind, client_id, expires: None, hops: 0 };
                 self.send(id, session, Box::new(sending), false, reply);
             }
             Ok(None) => {
@@ -103,7 +106,7 @@ impl Shard {
         self.next_token += 1;
         let token = self.next_token;
         let attached = session.and_then(|s| self.sessions.get(&s));
-        let Sending { recipient, kind, client_id, expires } = *send;
+        let Sending { recipient, kind, client_id, expires, hops } = *send;
         let deliver = Deliver {
             entry: Entry {
                 device: attached.and_then(|a| a.device),
@@ -111,6 +114,7 @@ impl Shard {
                 client_id: client_id.clone(),
                 fingerprint,
                 expires,
+                hops,
                 // The recipient's id is filled in by the recipient's shard, with the word.
                 ..Entry::new(id, id, message_id, self.now.wall, kind)
             },
@@ -119,6 +123,7 @@ impl Shard {
             sender_history: resident.preferences.keep_history,
             sender_needs: resident.preferences.keep_history || !resident.record.devices.is_empty(),
             token,
+            forwarding: None,
         };
         resident.in_flight.push(InFlight { token, client_id, fingerprint, message_id, replies: vec![reply] });
         let slot = deliver.recipient.slot();
@@ -199,17 +204,20 @@ impl Shard {
     /// Decides on a message: admission, rules, and the word of the answer. To whom it is forked is decided when it is
     /// installed, over the sessions that are there then.
     pub(super) fn deliver(&mut self, id: AddressId, mut deliver: Deliver) {
-        let hosted = self.domains.contains_key(deliver.sender.domain());
+        let hosted = self.domains.hosts(deliver.sender.domain());
         let sender = Sender { id: deliver.entry.sender, address: &deliver.sender, hosted };
-        let word = match self.decide_delivery(id, sender, deliver.entry.size()) {
-            Ok(word) => word,
-            Err(refusal) => return self.refuse(&deliver, Some(id), refusal.into()),
+        let comes_back = deliver.forwarding.as_ref().is_some_and(|forwarding| forwarding.comes_back);
+        let decided = self.decide_delivery(id, sender, &deliver.recipient, &deliver.entry, !comes_back);
+        let decided = match decided {
+            Ok(decided) => decided,
+            Err(error) => return self.refuse(&deliver, Some(id), error),
         };
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
         deliver.entry.recipient = id;
-        deliver.entry.word = word;
+        deliver.entry.word = decided.word;
+        deliver.entry.ruled = decided.ruled;
         planted::decided(deliver.entry.sender, deliver.token, &resident.sessions);
         let to_oneself = deliver.entry.sender == id;
         let mut sides = Sides::new(resident.preferences.keep_history, deliver.sender_history);
@@ -219,12 +227,25 @@ impl Shard {
             (_, false) => sides = sides.cleared(Side::Sender),
             _ => {}
         }
+        if matches!(decided.ruled, Some(Ruled::Discarded | Ruled::Redirected)) {
+            sides = sides.cleared(Side::Recipient);
+            if sides.is_clear() {
+                // It is there until it is swept: the answer stands in it.
+                sides = Sides(sides.0 | Sides::SENDER_NEEDS);
+            }
+        }
         let flight = Flight { sender: deliver.entry.sender, recipient: id, token: deliver.token };
         let addresses = RowAddresses { sender: deliver.sender, recipient: resident.record.address.clone() };
         if let Some(resident) = self.residents.get_mut(&id) {
             resident.arriving += 1;
         }
-        let writes = append(deliver.entry, sides);
+        let mut more = decided.writes(id, &deliver.entry);
+        more.extend(deliver.forwarding.map(Forwarding::settled));
+        if !decided.then.is_empty() {
+            self.ruled.insert((flight.sender, flight.token), decided.then);
+        }
+        let mut writes = append(deliver.entry, sides);
+        writes.append(&mut more);
         self.write(Job::Append { writes, addresses, flight });
     }
 
@@ -233,21 +254,23 @@ impl Shard {
         &self,
         id: AddressId,
         sender: Sender<'_>,
-        size: usize,
-    ) -> std::result::Result<Word, Refusal> {
+        request_uri: &Address,
+        entry: &Entry,
+        with_rules: bool,
+    ) -> Result<Decided> {
         let Some(resident) = self.residents.get(&id) else {
-            return Err(Refusal::NotFound("the account is gone".into()));
+            return Err(Refusal::NotFound("the account is gone".into()).into());
         };
         admission::admit(&resident.record, &resident.preferences, sender, Class::Message)?;
-        self.shared.options.limits.check_unclaimed(&resident.unclaimed, sender.id, size)?;
-        // Rules have their place here: after admission, before the fork.
-        let may_see = sender.id == id || admission::may_see(&resident.record, sender.id, sender.address);
-        let takers = resident.sessions.iter().filter_map(|s| self.sessions.get(s)).map(|a| a.as_taker());
-        fork::word(&resident.preferences, may_see, takers)
+        let asked = Asked { sender: sender.id, from: sender.address, request_uri, entry };
+        self.decide(resident, asked, with_rules)
     }
 
     /// Tells the sender's shard no.
     pub(super) fn refuse(&mut self, deliver: &Deliver, recipient: Option<AddressId>, error: Error) {
+        if let Some(forwarding) = &deliver.forwarding {
+            return self.sending_on_failed(deliver, forwarding, &error);
+        }
         let sender = deliver.entry.sender;
         let flight = Flight { sender, recipient: recipient.unwrap_or(sender), token: deliver.token };
         if self.shared.shard_of(sender) == self.index {
@@ -282,11 +305,18 @@ impl Shard {
             {
                 resident.sessions = everybody;
             }
+            if let Some(then) = self.ruled.remove(&(flight.sender, flight.token)) {
+                self.follow(flight.recipient, row, addresses, then);
+            }
             if flight.recipient != flight.sender {
                 self.maybe_idle(flight.recipient);
             }
         }
-        if self.shared.shard_of(flight.sender) == self.index {
+        // What a rule sent on its sender does not see.
+        if self.shared.shard_of(flight.sender) == self.index
+            && row.entry.via.is_none()
+            && flight.token < SENT_ON
+        {
             if flight.recipient != flight.sender {
                 self.install_for_sender(flight.sender, row, addresses);
             }
@@ -296,7 +326,7 @@ impl Shard {
 
     pub(super) fn install_for_recipient(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
         if let Some(expires) = row.entry.expires {
-            self.expires_at(expires);
+            self.due_at(expires);
         }
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
@@ -312,7 +342,10 @@ impl Shard {
         if !row.sides.needed_by(Side::Recipient) && resident.unclaimed.is_empty() {
             resident.advance_claims();
         }
-        self.offer_to_sessions(id, row, addresses);
+        match row.entry.ruled {
+            Some(Ruled::Discarded | Ruled::Redirected) => {}
+            Some(Ruled::Stored) | None => self.offer_to_sessions(id, row, addresses),
+        }
     }
 
     fn install_for_sender(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
@@ -335,6 +368,7 @@ impl Shard {
     /// The writer could not write it; nothing changed.
     pub(super) fn row_failed(&mut self, flight: Flight, error: Error) {
         if self.shared.shard_of(flight.recipient) == self.index {
+            self.ruled.remove(&(flight.sender, flight.token));
             if let Some(resident) = self.residents.get_mut(&flight.recipient) {
                 resident.arriving -= 1;
                 self.maybe_idle(flight.recipient);
@@ -342,7 +376,8 @@ impl Shard {
                 self.outbox.arrived(flight.recipient);
             }
         }
-        if self.shared.shard_of(flight.sender) == self.index {
+        // What a rule sends on waits for the next opening.
+        if self.shared.shard_of(flight.sender) == self.index && flight.token < SENT_ON {
             self.answer_flight(flight, Err(error));
         }
     }
@@ -399,7 +434,7 @@ pub(super) fn append(entry: Entry, sides: Sides) -> Vec<Write> {
 impl From<Send> for Sending {
     fn from(send: Send) -> Self {
         let Send { recipient, content, client_id, expires } = send;
-        Sending { recipient, kind: Kind::Message(content), client_id, expires }
+        Sending { recipient, kind: Kind::Message(content), client_id, expires, hops: 0 }
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::world::messages;
 use crate::{Side, alice, bob, carry, history, outcomes, sides};
 use rosterkit::{
-    Amend, Amendment, Amends, Content, Contents, EventBody, MessageId, Outcome, Outgoing, Parcel,
-    RelayedMessage, Send, Session, Settlement, Timestamp,
+    Actor, Amend, Amendment, Amends, Command, Content, Contents, EventBody, MessageId, Outcome, Outgoing,
+    Parcel, RelayedMessage, Send, Session, Settlement, Timestamp,
 };
 
 const NOW: i64 = 1_700_000_000_000;
@@ -84,4 +84,39 @@ fn what_waits_for_a_relay_expires_there() {
     assert!(a.outgoing().iter().all(|out| !matches!(out, Outgoing::Parcel(_))));
     let there = messages(&b.drain(&at_b));
     assert_eq!(there.iter().map(|m| m.expires).collect::<Vec<_>>(), [expires]);
+}
+
+// behaviour: ruled.relay
+#[test]
+fn rules_decide_on_what_comes_from_outside_and_send_on_to_there() {
+    let (a, b) = sides();
+    let (at_a, at_b) = (a.session(&alice()), b.session(&bob()));
+    let carol = crate::address("carol", crate::NET);
+    let at_carol = b.session(&carol);
+    let set = |side: &Side, account, actions: &str| {
+        let rules = format!(r#"{{"rules": [{{"name": "r", "priority": 5, "actions": [{actions}]}}]}}"#);
+        side.world.engine.call(&Actor { account, session: None }, Command::SetRules(rules)).unwrap();
+    };
+    set(&b, bob(), r#"{"redirect-to": ["carol@example.net"]}"#);
+    let sent = at_a.send(&bob(), "hello").unwrap();
+    carry(&a, &b);
+    assert_eq!(messages(&b.drain(&at_carol)).iter().map(|m| m.id).collect::<Vec<_>>(), [sent.id]);
+    assert!(b.drain(&at_b).is_empty() && history(&at_b).is_empty());
+    set(&b, bob(), r#""discard""#);
+    at_a.send(&bob(), "into the void").unwrap();
+    set(&b, carol.clone(), r#"{"reject-with": "Not today."}"#);
+    at_a.send(&carol, "hello").unwrap();
+    carry(&a, &b);
+    assert!(b.drain(&at_b).is_empty() && b.drain(&at_carol).is_empty());
+    let refused = Outcome::Failed { reason: "Not today.".into() };
+    let told = outcomes(&a.drain(&at_a));
+    assert_eq!(told, [Outcome::Relayed, Outcome::Relayed, refused]);
+    // And the other way round: what comes to an account here goes on to one there.
+    set(&a, alice(), r#"{"fork-to": ["bob@example.net"]}"#);
+    set(&b, bob(), r#""stop-processing""#);
+    at_a.send(&alice(), "a note to myself").unwrap();
+    let dave = a.session(&crate::address("dave", crate::ORG));
+    let forked = dave.send(&alice(), "for both").unwrap();
+    carry(&a, &b);
+    assert_eq!(messages(&b.drain(&at_b)).iter().map(|m| m.id).collect::<Vec<_>>(), [forked.id]);
 }

@@ -1,6 +1,7 @@
 //! A virtual engine on a file of its own, for tests.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+use rosterkit::store::Store;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
     Address, DeviceName, Domain, Engine, EngineOptions, Event, EventBody, Message, Session, SessionOptions,
@@ -63,12 +64,21 @@ impl World {
 
     /// What the next process finds when this one is killed now.
     pub fn killed(&self) -> World {
+        self.killed_and(|_| ()).0
+    }
+
+    /// The same, and what is in the file before the next engine has done anything.
+    pub fn killed_and<T>(&self, read: impl FnOnce(&mut dyn rosterkit::store::Reader) -> T) -> (World, T) {
         let directory = tempfile::tempdir().unwrap();
         for suffix in ["", "-wal"] {
             let name = format!("im.db{suffix}");
             std::fs::copy(self.directory.path().join(&name), directory.path().join(&name)).unwrap();
         }
-        World::in_directory(directory, self.options.clone())
+        let mut opened =
+            SqliteStore::new(directory.path().join("im.db"), SqliteOptions::small()).open().unwrap();
+        let found = read(opened.reader.as_mut());
+        drop(opened);
+        (World::in_directory(directory, self.options.clone()), found)
     }
 
     pub fn path(&self) -> std::path::PathBuf {

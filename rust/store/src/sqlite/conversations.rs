@@ -1,12 +1,15 @@
-//! What is read of an account's conversations, and of rows whose time will be up.
+//! What is read of an account's conversations, and of rows that are to be looked at again or sent on.
 
 use super::reader::SqliteReader;
 use super::{bits, sql};
-use crate::{Expiring, StoreError};
+use crate::values::address_of;
+use crate::{DueRow, StoreError};
+use rosterkit_core::address::Address;
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::Side;
 use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{Due, Forward};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -66,19 +69,23 @@ impl SqliteReader {
         Ok(marks.unwrap_or_default())
     }
 
-    /// See [`Reader::expiring`](crate::Reader::expiring).
-    pub(super) fn expiring_rows(
+    /// See [`Reader::due`](crate::Reader::due).
+    pub(super) fn due_rows(
         &mut self,
         upto: Timestamp,
         of: &dyn Fn(AddressId) -> bool,
         limit: usize,
-    ) -> Result<Vec<Expiring>, StoreError> {
+    ) -> Result<Vec<DueRow>, StoreError> {
         self.read(|reader| {
             let mut select = reader.connection.prepare_cached(
-                "SELECT time, position, recipient FROM expiry WHERE time <= ?1 ORDER BY time, position",
+                "SELECT time, position, recipient, what FROM due WHERE time <= ?1 ORDER BY time, position, what",
             )?;
             let rows = select.query_map(params![upto.0], |row| {
-                Ok(Expiring {
+                Ok(DueRow {
+                    what: match row.get(3)? {
+                        0 => Due::Expiry,
+                        seconds => Due::Rules(seconds),
+                    },
                     time: Timestamp(row.get(0)?),
                     position: Position(bits(row.get(1)?)),
                     recipient: AddressId::from_bits(bits(row.get(2)?)),
@@ -87,5 +94,33 @@ impl SqliteReader {
             let theirs = rows.filter(|row| row.as_ref().map_or(true, |row| of(row.recipient)));
             theirs.take(limit).collect()
         })
+    }
+
+    /// See [`Reader::forwards`](crate::Reader::forwards).
+    pub(super) fn forwards_behind(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Forward>, StoreError> {
+        let (position, target) = match &after {
+            Some((position, target)) => (sql(position.0), target.as_str()),
+            None => (-1, ""),
+        };
+        let rows = self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(
+                "SELECT position, target, redirects FROM forward
+                 WHERE (position, target) > (?1, ?2) ORDER BY position, target LIMIT ?3",
+            )?;
+            let rows = select.query_map(params![position, target, limit as i64], |row| {
+                Ok((Position(bits(row.get(0)?)), row.get::<_, String>(1)?, row.get(2)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        rows.into_iter()
+            .map(|(position, target, redirects)| {
+                let target = address_of(target.as_bytes()).map_err(self.malformed())?;
+                Ok(Forward { position, target, redirects })
+            })
+            .collect()
     }
 }

@@ -7,7 +7,7 @@
 
 use super::checkpoint::SqliteCheckpointer;
 use super::lock::Lock;
-use super::reader::SqliteReader;
+use super::reader::{SqliteReader, read_rules};
 use super::schema::{APPLICATION_ID, PAGE_SIZE, READS, RESERVED_BYTES, migrate};
 use super::tail::Tail;
 use super::writer::SqliteWriter;
@@ -18,6 +18,7 @@ use rosterkit_core::address::Domain;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::{Row, Sides};
+use rosterkit_core::write::RulesOf;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
@@ -278,6 +279,21 @@ fn facts(path: &Path, connection: &Connection, first_position: Position) -> Resu
             s.query_map([], |row| row.get(0).map(|id| AddressId::from_bits(bits(id))))?.collect()
         })
         .map_err(failed)?;
+    let mut statement =
+        connection.prepare("SELECT owner, json FROM rules WHERE owner NOT GLOB '[0-9]*'").map_err(failed)?;
+    let rules = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+        .map_err(failed)?
+        .into_iter()
+        .map(|(owner, json)| {
+            let owner = match Domain::new(&owner) {
+                Ok(domain) => RulesOf::Domain(domain),
+                Err(_) => RulesOf::Server,
+            };
+            Ok((owner, read_rules(path, &json)?))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
     Ok(Facts {
         file_generation: meta(connection, "file_generation").map_err(failed)?,
         sent: Position(meta(connection, "sent").map_err(failed)?),
@@ -285,6 +301,7 @@ fn facts(path: &Path, connection: &Connection, first_position: Position) -> Resu
         next_serial: highest.map_or(1, |id| AddressId::from_bits(bits(id)).serial() + 1),
         domains,
         unswept,
+        rules,
     })
 }
 

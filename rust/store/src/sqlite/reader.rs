@@ -7,17 +7,16 @@ use super::open::{Parts, connect, row_of};
 use super::tail::TailRow;
 use super::{bits, sql};
 use crate::values::{decode_buddy, decode_client_id, decode_progress, decode_record, decode_signal};
-use crate::{
-    Anchor, Direction, Expiring, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow,
-};
+use crate::{Anchor, Direction, DueRow, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow};
 use rosterkit_core::account::Progress;
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, ClientId, Position};
 use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Row, Side};
+use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
-use rosterkit_core::write::{ClientIdEntry, Credential, File, Pending};
+use rosterkit_core::write::{ClientIdEntry, Credential, File, Forward, Pending};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 use std::sync::{Arc, PoisonError};
 
@@ -72,7 +71,7 @@ impl SqliteReader {
         }
     }
 
-    fn malformed(&self) -> impl Fn(crate::codec::Malformed) -> StoreError + use<'_> {
+    pub(super) fn malformed(&self) -> impl Fn(crate::codec::Malformed) -> StoreError + use<'_> {
         |what| StoreError::malformed(&self.parts.path, what)
     }
 
@@ -83,6 +82,7 @@ impl SqliteReader {
         address: Address,
         record: &[u8],
         progress: Option<&[u8]>,
+        rules: Option<&str>,
     ) -> Result<Loaded, StoreError> {
         let record = decode_record(id, address, record).map_err(self.malformed())?;
         let progress = match progress {
@@ -124,8 +124,17 @@ impl SqliteReader {
             unclaimed.into_iter().flatten().filter(|row| !progress.claims.is_claimed(row.position)).collect();
         unclaimed.sort_unstable_by_key(|row| row.position);
         unclaimed.dedup();
-        Ok(Loaded { record: Arc::new(record), progress, unclaimed, last: last.max(upto) })
+        let rules = rules.map(|json| read_rules(&self.parts.path, json)).transpose()?;
+        Ok(Loaded { record: Arc::new(record), progress, unclaimed, last: last.max(upto), rules })
     }
+}
+
+/// Rules as they were stored.
+pub(super) fn read_rules(path: &std::path::Path, json: &str) -> Result<Arc<RuleSet>, StoreError> {
+    RuleSet::load(json).map(Arc::new).map_err(|error| StoreError::Damaged {
+        path: path.display().to_string(),
+        what: format!("rules: {error}"),
+    })
 }
 
 /// One statement for many rows.
@@ -169,21 +178,23 @@ impl Reader for SqliteReader {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT a.id, c.record, p.value FROM address a JOIN account c ON c.id = a.id
-                 LEFT JOIN progress p ON p.account = a.id WHERE a.text = ?1 AND a.retired = 0",
+                "SELECT a.id, c.record, p.value, r.json FROM address a JOIN account c ON c.id = a.id
+                 LEFT JOIN progress p ON p.account = a.id LEFT JOIN rules r ON r.owner = CAST(a.id AS TEXT)
+                 WHERE a.text = ?1 AND a.retired = 0",
             )
             .and_then(|mut s| {
                 s.query_row([address.bare_str()], |row| {
                     let id = AddressId::from_bits(bits(row.get(0)?));
-                    Ok((id, row.get::<_, Vec<u8>>(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
+                    let progress = row.get::<_, Option<Vec<u8>>>(2)?;
+                    Ok((id, row.get::<_, Vec<u8>>(1)?, progress, row.get::<_, Option<String>>(3)?))
                 })
                 .optional()
             })
             .map_err(|e| StoreError::of("loading an account", e))?;
-        let Some((id, record, progress)) = found else {
+        let Some((id, record, progress, rules)) = found else {
             return Ok(None);
         };
-        self.load(id, address.bare(), &record, progress.as_deref()).map(Some)
+        self.load(id, address.bare(), &record, progress.as_deref(), rules.as_deref()).map(Some)
     }
 
     fn accounts(
@@ -460,13 +471,21 @@ impl Reader for SqliteReader {
         self.marks_of(account, peer)
     }
 
-    fn expiring(
+    fn due(
         &mut self,
         upto: Timestamp,
         of: &dyn Fn(AddressId) -> bool,
         limit: usize,
-    ) -> Result<Vec<Expiring>, StoreError> {
-        self.expiring_rows(upto, of, limit)
+    ) -> Result<Vec<DueRow>, StoreError> {
+        self.due_rows(upto, of, limit)
+    }
+
+    fn forwards(
+        &mut self,
+        after: Option<(Position, Address)>,
+        limit: usize,
+    ) -> Result<Vec<Forward>, StoreError> {
+        self.forwards_behind(after, limit)
     }
 
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {

@@ -86,14 +86,30 @@ CREATE TABLE mark (
     PRIMARY KEY (account, peer)
 ) STRICT, WITHOUT ROWID;
 
--- Rows of the log whose time will be up, in Unix ms.
-CREATE TABLE expiry (
+-- Rows of the log that are to be looked at again, at a time in Unix ms. what: 0 they have expired, else the rules for what
+-- nobody took for so many seconds.
+CREATE TABLE due (
     time      INTEGER NOT NULL,
     position  INTEGER NOT NULL,
+    what      INTEGER NOT NULL,
     recipient INTEGER NOT NULL,
-    PRIMARY KEY (time, position)
+    PRIMARY KEY (time, position, what)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX expiry_by_position ON expiry (position);
+CREATE INDEX due_by_position ON due (position, what);
+
+-- Rows of the log that a rule sends on, and where to. They stay until they are there.
+CREATE TABLE forward (
+    position  INTEGER NOT NULL,
+    target    TEXT NOT NULL,
+    redirects INTEGER NOT NULL,
+    PRIMARY KEY (position, target)
+) STRICT, WITHOUT ROWID;
+
+-- Rules, as JSON. owner: empty for the server, a domain's name, or an account's id.
+CREATE TABLE rules (
+    owner TEXT PRIMARY KEY,
+    json  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pending (
     position  INTEGER NOT NULL,

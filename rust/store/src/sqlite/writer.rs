@@ -12,7 +12,8 @@ use crate::{CommitError, Item, StoreError, Writer};
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::{Entry, Row, Side, Sides};
-use rosterkit_core::write::{ClientIdEntry, DELIVERIES_ARE_KNOWN_MS, Write};
+use rosterkit_core::time::Timestamp;
+use rosterkit_core::write::{ClientIdEntry, DELIVERIES_ARE_KNOWN_MS, Due, Forward, RulesOf, Write};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -119,13 +120,15 @@ impl Writer for SqliteWriter {
         let reserve = (items.is_empty() || highest.is_some_and(|p| p.0 >= low))
             .then(|| Position(self.reserved.0.max(highest.unwrap_or_default().0 + 1) + RESERVE));
         let parts = Arc::clone(&self.parts);
+        let mut sent_on = Vec::new();
         self.transact(|connection| {
             // One statement for the rows of all items.
             let mut append =
                 connection.prepare_cached(APPEND).map_err(|e| blame(0, StoreError::of("writing", e)))?;
             for (number, item) in items.iter().enumerate() {
                 for write in &item.writes {
-                    apply(connection, &parts, &mut append, write).map_err(|source| blame(number, source))?;
+                    apply(connection, &parts, &mut append, &mut sent_on, write)
+                        .map_err(|source| blame(number, source))?;
                 }
             }
             drop(append);
@@ -139,6 +142,11 @@ impl Writer for SqliteWriter {
         })?;
         self.reserved = reserve.unwrap_or(self.reserved);
         let mut tail = self.parts.tail.write().unwrap_or_else(PoisonError::into_inner);
+        for position in sent_on {
+            if let Some(sides) = tail.at(position).map(|row| row.sides) {
+                tail.set_sides(position, sides.forwarding(false));
+            }
+        }
         for write in items.iter().flat_map(|item| &item.writes) {
             match write {
                 Write::Append(row) => {
@@ -148,6 +156,11 @@ impl Writer for SqliteWriter {
                 Write::Relayed { position, .. } => {
                     if let Some(sides) = tail.at(*position).map(|row| row.sides) {
                         tail.set_sides(*position, sides.cleared(Side::Recipient));
+                    }
+                }
+                Write::Forward(Forward { position, .. }) => {
+                    if let Some(sides) = tail.at(*position).map(|row| row.sides) {
+                        tail.set_sides(*position, sides.forwarding(true));
                     }
                 }
                 Write::Amend { position, amendment, .. } => tail.set_size(*position, amendment.size()),
@@ -198,6 +211,7 @@ fn apply(
     connection: &Connection,
     parts: &Parts,
     append: &mut CachedStatement<'_>,
+    sent_on: &mut Vec<Position>,
     write: &Write,
 ) -> Result<(), StoreError> {
     let failed = |e| StoreError::of("writing", e);
@@ -217,8 +231,7 @@ fn apply(
                 note_sent(connection, row.position)?;
             }
             if let Some(expires) = entry.expires {
-                let insert = "INSERT INTO expiry (time, position, recipient) VALUES (?1, ?2, ?3)";
-                run(insert, &[&expires.0, &sql(row.position.0), &recipient])?;
+                put_due(connection, entry.recipient, row.position, expires, Due::Expiry)?;
             }
         }
         Write::Marks { account, peer, marks } => {
@@ -245,8 +258,41 @@ fn apply(
         Write::Outcome { position, outcome } => {
             rewrite(connection, parts, *position, |entry| entry.outcome = Some(outcome.clone()))?;
         }
-        Write::ExpiryDone(position) => {
-            run("DELETE FROM expiry WHERE position = ?1", &[&sql(position.0)])?;
+        Write::Due { position, recipient, time, what } => {
+            put_due(connection, *recipient, *position, *time, *what)?;
+        }
+        Write::DueDone { position, what } => {
+            let delete = "DELETE FROM due WHERE position = ?1 AND what = ?2";
+            run(delete, &[&sql(position.0), &due_number(*what)])?;
+        }
+        Write::Forward(Forward { position, target, redirects }) => {
+            let insert = "INSERT OR REPLACE INTO forward (position, target, redirects) VALUES (?1, ?2, ?3)";
+            run(insert, &[&sql(position.0), &target.as_str(), redirects])?;
+            let under_way = "UPDATE log SET sides = sides | ?2 WHERE position = ?1";
+            run(under_way, &[&sql(position.0), &Sides::FORWARDING])?;
+        }
+        Write::Forwarded { position, target } => {
+            let delete = "DELETE FROM forward WHERE position = ?1 AND target = ?2";
+            run(delete, &[&sql(position.0), &target.as_str()])?;
+            let left = connection
+                .prepare_cached("SELECT 1 FROM forward WHERE position = ?1")
+                .and_then(|mut s| s.exists([sql(position.0)]))
+                .map_err(failed)?;
+            if !left {
+                sent_on.push(*position);
+                change_sides(connection, parts, *position, |sides| sides.forwarding(false))?;
+            }
+        }
+        Write::Rules(owner, rules) => {
+            let owner = rules_owner(owner);
+            match rules {
+                Some(rules) => {
+                    let upsert = "INSERT INTO rules (owner, json) VALUES (?1, ?2)
+                         ON CONFLICT (owner) DO UPDATE SET json = excluded.json";
+                    run(upsert, &[&owner, &rules.to_json()])?;
+                }
+                None => drop(run("DELETE FROM rules WHERE owner = ?1", &[&owner])?),
+            }
         }
         Write::Address { id, address } => {
             // Two accounts can make the same outside address known in one batch; it has one id all the same.
@@ -282,6 +328,7 @@ fn apply(
                 "DELETE FROM credential WHERE account = ?1",
                 "DELETE FROM file WHERE account = ?1",
                 "DELETE FROM mark WHERE account = ?1",
+                "DELETE FROM rules WHERE owner = CAST(?1 AS TEXT)",
                 "UPDATE address SET retired = 1 WHERE id = ?1",
                 "INSERT OR IGNORE INTO unswept (account) VALUES (?1)",
             ] {
@@ -308,6 +355,7 @@ fn apply(
             if run(delete, &[&domain.as_str()])? == 0 {
                 return Err(StoreError::Refused("the domain is not there, or has accounts still"));
             }
+            run("DELETE FROM rules WHERE owner = ?1", &[&domain.as_str()])?;
         }
         Write::Pend(pending) => {
             let insert = "INSERT INTO pending (position, recipient, origin, sender, signal)
@@ -371,6 +419,39 @@ fn apply(
         }
     }
     Ok(())
+}
+
+fn put_due(
+    connection: &Connection,
+    recipient: AddressId,
+    position: Position,
+    time: Timestamp,
+    what: Due,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO due (time, position, what, recipient) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .and_then(|mut s| {
+            s.execute(params![time.0, sql(position.0), due_number(what), sql(recipient.to_bits())])
+        })
+        .map_err(|e| StoreError::of("writing", e))?;
+    Ok(())
+}
+
+const fn due_number(what: Due) -> u32 {
+    match what {
+        Due::Expiry => 0,
+        Due::Rules(seconds) => seconds,
+    }
+}
+
+pub(super) fn rules_owner(owner: &RulesOf) -> String {
+    match owner {
+        RulesOf::Server => String::new(),
+        RulesOf::Domain(domain) => domain.as_str().to_owned(),
+        RulesOf::Account(id) => sql(id.to_bits()).to_string(),
+    }
 }
 
 /// Something was put where relays take from, at this position.
@@ -449,25 +530,10 @@ fn clear_side(
     side: Side,
 ) -> Result<(), StoreError> {
     let failed = |e| StoreError::of("clearing a side", e);
-    let select = "SELECT sender, recipient, sides FROM log WHERE position = ?1";
-    let found = connection
-        .prepare_cached(select)
-        .and_then(|mut s| {
-            s.query_row([sql(position.0)], |row| {
-                let (sender, recipient): (i64, i64) = (row.get(0)?, row.get(1)?);
-                Ok((
-                    AddressId::from_bits(bits(sender)),
-                    AddressId::from_bits(bits(recipient)),
-                    Sides(row.get(2)?),
-                ))
-            })
-            .optional()
-        })
-        .map_err(failed)?;
-    // Clearing twice, or a row that is gone, changes nothing.
-    let Some((sender, recipient, before)) = found else {
+    let Some((sender, recipient, before)) = sides_of(connection, position)? else {
         return Ok(());
     };
+    // Clearing twice changes nothing.
     let sides = before.cleared(side);
     if sides == before {
         return Ok(());
@@ -497,6 +563,42 @@ fn clear_side(
         Ok(())
     };
     unindex().map_err(failed)?;
+    change_sides(connection, parts, position, |sides| sides.cleared(side))
+}
+
+/// Who a row is from and to, and what both still want of it; `None` when it is gone.
+fn sides_of(
+    connection: &Connection,
+    position: Position,
+) -> Result<Option<(AddressId, AddressId, Sides)>, StoreError> {
+    connection
+        .prepare_cached("SELECT sender, recipient, sides FROM log WHERE position = ?1")
+        .and_then(|mut s| {
+            s.query_row([sql(position.0)], |row| {
+                let (sender, recipient): (i64, i64) = (row.get(0)?, row.get(1)?);
+                Ok((
+                    AddressId::from_bits(bits(sender)),
+                    AddressId::from_bits(bits(recipient)),
+                    Sides(row.get(2)?),
+                ))
+            })
+            .optional()
+        })
+        .map_err(|e| StoreError::of("looking at the sides of a row", e))
+}
+
+/// What is wanted of a row is less from now on. One that nobody wants goes, and its client id enters the ring.
+fn change_sides(
+    connection: &Connection,
+    parts: &Parts,
+    position: Position,
+    change: impl FnOnce(Sides) -> Sides,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::of("changing the sides of a row", e);
+    let Some((sender, _, before)) = sides_of(connection, position)? else {
+        return Ok(());
+    };
+    let sides = change(before);
     if !sides.is_clear() {
         connection
             .prepare_cached("UPDATE log SET sides = ?2 WHERE position = ?1")
