@@ -36,9 +36,18 @@ fn rule(more: &str) -> String {
 #[test]
 fn what_has_not_the_form_is_refused_where_it_is() {
     for (rules, place, what) in [
+        (rule(r#""conditions":[{"from":{"is":"a"},"to":{"is":"b"}}]"#), "rules[0].conditions[0]", "no more"),
+        (
+            rule(r#""conditions":[{"from":{"is":"a","is-not":"b"}}]"#),
+            "rules[0].conditions[0].from",
+            "no more",
+        ),
+        (rule(r#""conditions":[{}]"#), "rules[0].conditions[0]", "no more"),
+        (rule(r#""conditions":["from"]"#), "rules[0].conditions[0].from", "needs a value"),
+        (rule(r#""conditions":[{"from":"a"}]"#), "rules[0].conditions[0].from", "expected one of `is`"),
         (rule(r#""colour":1"#), "rules[0].colour", "unknown field `colour`"),
         (rule(r#""stage":"later""#), "rules[0].stage", "unknown variant `later`"),
-        (rule(r#""stage":"after-delay""#), "rules[0].stage.after-delay", "expected struct variant"),
+        (rule(r#""stage":"after-delay""#), "rules[0].stage.after-delay", "needs a value"),
         (rule(r#""stage":{"after-delay":{}}"#), "rules[0].stage.after-delay", "seconds"),
         (r#"{"name":"r","priority":10}"#.into(), "rules[0].priority", "1 to 9"),
         (r#"{"name":"r","priority":0}"#.into(), "rules[0].priority", "1 to 9"),
@@ -120,7 +129,7 @@ fn what_has_not_the_form_is_refused_where_it_is() {
         (rule(r#""actions":[{"send-url":"https:///path"}]"#), "rules[0].actions[0].send-url", "host"),
         (rule(r#""actions":[{"send-url":"https://a b"}]"#), "rules[0].actions[0].send-url", "blanks"),
         (rule(r#""actions":["store","explode"]"#), "rules[0].actions[1]", "unknown variant `explode`"),
-        (rule(r#""actions":["reject-with"]"#), "rules[0].actions[0].reject-with", "expected newtype variant"),
+        (rule(r#""actions":["reject-with"]"#), "rules[0].actions[0].reject-with", "needs a value"),
         ("1".into(), "rules[0]", "invalid type"),
         ("],\"rules\":[".into(), "rules", "duplicate field"),
         ("]} [".into(), "rules", "trailing"),
