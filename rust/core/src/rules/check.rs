@@ -120,14 +120,14 @@ fn candidates<'a>(together: &[&'a Condition]) -> Option<Vec<Found<'a>>> {
     }
 }
 
-/// Where something changes: the values that the conditions name, those beside them, and the ends.
+/// Where what meets the conditions can begin: the first value, those that they name, and those after them.
 fn edges<'a, T: Steps + 'a>(
     together: &[&'a Condition],
     of: fn(Test<'a>) -> Option<&'a Ordered<T>>,
     found: fn(T) -> Found<'a>,
 ) -> Vec<Found<'a>> {
     let named = together.iter().filter_map(|condition| of(condition.test())).flat_map(|test| test.operands());
-    named.flat_map(|value| value.around()).flatten().chain(T::ENDS).map(found).collect()
+    named.flat_map(|value| [Some(*value), value.next()]).flatten().chain([T::FIRST]).map(found).collect()
 }
 
 fn actions(place: usize, rule: &Rule) -> Result<(), RuleError> {

@@ -230,7 +230,9 @@ fn read(json: &str) -> Result<Vec<Rule>, RuleError> {
             Some((said, at)) if said.contains("unit variant, expected") => {
                 format!("it needs a value: write {{\"name\": value}}, at line {at}")
             }
-            Some(("expected value", at)) => format!("one name and its value, and no more, at line {at}"),
+            Some(("expected value", at)) => {
+                format!("it is no JSON, or has not the one name that it needs, at line {at}")
+            }
             _ => what,
         };
         RuleError::new(place.unwrap_or_else(|| "rules".into()), what)
