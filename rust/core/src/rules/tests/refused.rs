@@ -385,9 +385,13 @@ fn sizes_and_counts_are_bounded() {
     let text = |bytes| rule(&format!(r#""actions":[{{"reject-with":"{}"}}]"#, "x".repeat(bytes)));
     assert_eq!(refused(&text(MAX_TEXT_BYTES)), [None, None, None]);
     refused_everywhere(&text(MAX_TEXT_BYTES + 1), "rules[0].actions[0].reject-with", "at most 4096 bytes");
-    let pieces = |count| rule(&format!(r#""conditions":[{{"body":{{"in":"{}"}}}}]"#, many(count, "*a*")));
+    let list = |count| rule(&format!(r#""conditions":[{{"from":{{"in":"{}"}}}}]"#, many(count, "a")));
+    assert_eq!(refused(&list(MAX_LIST)), [None, None, None]);
+    refused_everywhere(&list(MAX_LIST + 1), "rules[0].conditions[0].from.in", "at most 256 values");
+    let pieces =
+        |count| rule(&format!(r#""conditions":[{{"body":{{"in":"{}"}}}}]"#, many(count / 4, "*a*b*c*d*")));
     assert_eq!(refused(&pieces(MAX_BODY_PIECES)), [None, None, None]);
-    refused_everywhere(&pieces(MAX_BODY_PIECES + 1), "rules[0].conditions", "at most 512 pieces");
+    refused_everywhere(&pieces(MAX_BODY_PIECES + 4), "rules[0].conditions", "at most 512 pieces");
     let large = numbered(1).replace('}', &" ".repeat(MAX_JSON_BYTES)) + "}";
     refused_everywhere(&large, "rules", "at most 131072 bytes of JSON");
     // Not from JSON either.
