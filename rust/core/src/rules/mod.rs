@@ -4,8 +4,10 @@
 //! checked when it is stored; [`evaluate`] applies those of all three to the [`Facts`] of a signal, and [`explain`] does
 //! the same dry and says why. Nothing here knows a store, a clock or a session.
 //!
-//! What the manual states is followed: its pages "Automated Rules" and "Automated Signal Processing Rules", version
-//! 6.4. The form in JSON is described in `docs/rules.md`.
+//! Stages, priorities, the order of the levels, conditions and pictures are those of its manual, version 6.4, pages
+//! "Automated Rules" and "Automated Signal Processing Rules". What exactly each action ends, that case does not matter,
+//! the form of times and dates, and what is refused are decisions of ours. The form in JSON is described in
+//! `docs/rules.md`.
 //!
 //! ```
 //! use rosterkit_core::address::Address;
