@@ -69,17 +69,24 @@ fn conditions(place: usize, rule: &Rule) -> Result<(), RuleError> {
             format!("a rule has at most {MAX_CONDITIONS} conditions, this one {}", rule.conditions.len());
         return Err(RuleError::new(format!("rules[{place}].conditions"), what));
     }
-    for last in 0..rule.conditions.len() {
+    let unmet = |last: usize| {
         let alike = |other: &&Condition| discriminant(*other) == discriminant(&rule.conditions[last]);
         let together: Vec<&Condition> = rule.conditions[..=last].iter().filter(alike).collect();
         let met = |found: &Found<'_>| together.iter().all(|condition| condition.meets(found));
-        if candidates(&together).is_some_and(|candidates| !candidates.iter().any(met)) {
-            let what = match together.len() {
-                1 => "nothing meets this condition",
-                _ => "nothing meets this condition together with those before it on the same",
-            };
-            return Err(RuleError::new(format!("rules[{place}].conditions[{last}]"), what));
+        candidates(&together).is_some_and(|candidates| !candidates.iter().any(met))
+    };
+    for (last, condition) in rule.conditions.iter().enumerate() {
+        // All of a kind at once; where it begins to fail is looked for only when it does.
+        let alike = |other: &Condition| discriminant(other) == discriminant(condition);
+        if rule.conditions[last + 1..].iter().any(alike) || !unmet(last) {
+            continue;
         }
+        let first = (0..last).find(|first| alike(&rule.conditions[*first]) && unmet(*first)).unwrap_or(last);
+        let what = match rule.conditions[..first].iter().any(alike) {
+            false => "nothing meets this condition",
+            true => "nothing meets this condition together with those before it on the same",
+        };
+        return Err(RuleError::new(format!("rules[{place}].conditions[{first}]"), what));
     }
     Ok(())
 }
@@ -120,14 +127,14 @@ fn candidates<'a>(together: &[&'a Condition]) -> Option<Vec<Found<'a>>> {
     }
 }
 
-/// Where something changes: the values that the conditions name, those beside them, and the ends.
+/// Where what meets the conditions can begin: the first value, those that they name, and those after them.
 fn edges<'a, T: Steps + 'a>(
     together: &[&'a Condition],
     of: fn(Test<'a>) -> Option<&'a Ordered<T>>,
     found: fn(T) -> Found<'a>,
 ) -> Vec<Found<'a>> {
     let named = together.iter().filter_map(|condition| of(condition.test())).flat_map(|test| test.operands());
-    named.flat_map(|value| value.around()).flatten().chain(T::ENDS).map(found).collect()
+    named.flat_map(|value| [Some(*value), value.next()]).flatten().chain([T::FIRST]).map(found).collect()
 }
 
 fn actions(place: usize, rule: &Rule) -> Result<(), RuleError> {

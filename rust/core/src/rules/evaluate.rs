@@ -34,19 +34,16 @@ impl<'a> Levels<'a> {
             Some(set) => (set.rules(), set.at(stage)),
             None => Default::default(),
         };
-        let (server, (server_high, server_low)) = at(self.server);
-        let (domain, (domain_high, domain_low)) = at(self.domain);
-        let (account, (account_high, account_low)) = at(self.account);
-        let first = (Level::Server, server, server_high);
-        let others = [
-            (Level::Domain, domain, domain_high),
-            (Level::Account, account, account_high),
-            (Level::Account, account, account_low),
-            (Level::Domain, domain, domain_low),
-        ];
-        let last = (Level::Server, server, server_low);
-        let [a, b, c, d] = others;
-        if stage == Stage::Immediate { [first, last, a, b, c, d] } else { [first, a, b, c, d, last] }
+        let (server, (high, low)) = at(self.server);
+        let [server_high, server_low] = [high, low].map(|places| (Level::Server, server, places));
+        let (domain, (high, low)) = at(self.domain);
+        let [domain_high, domain_low] = [high, low].map(|places| (Level::Domain, domain, places));
+        let (account, (high, low)) = at(self.account);
+        let [account_high, account_low] = [high, low].map(|places| (Level::Account, account, places));
+        match stage {
+            Stage::Immediate => [server_high, server_low, domain_high, account_high, account_low, domain_low],
+            _ => [server_high, domain_high, account_high, account_low, domain_low, server_low],
+        }
     }
 
     /// Which stage comes next after this one, when there is a rule for it. The failure stage comes when something fails.

@@ -182,35 +182,37 @@ fn digits(text: &str, count: usize) -> Option<u16> {
     text.parse().ok()
 }
 
-/// What has a next and a previous value.
+/// What has a first value, and another after each but the last.
 pub(super) trait Steps: Copy {
-    /// This value and those beside it.
-    fn around(self) -> [Option<Self>; 3];
-    /// The lowest and the highest.
-    const ENDS: [Self; 2];
+    /// The first.
+    const FIRST: Self;
+
+    /// The one after it.
+    fn next(self) -> Option<Self>;
 }
 
 impl Steps for u32 {
-    fn around(self) -> [Option<Self>; 3] {
-        [self.checked_sub(1), Some(self), self.checked_add(1)]
+    const FIRST: Self = 0;
+
+    fn next(self) -> Option<Self> {
+        self.checked_add(1)
     }
-    const ENDS: [Self; 2] = [0, u32::MAX];
 }
 
 impl Steps for TimeOfDay {
-    fn around(self) -> [Option<Self>; 3] {
-        let next = Some(TimeOfDay(self.0 + 1)).filter(|next| *next <= TimeOfDay::LAST);
-        [self.0.checked_sub(1).map(TimeOfDay), Some(self), next]
+    const FIRST: Self = TimeOfDay::FIRST;
+
+    fn next(self) -> Option<Self> {
+        (self < TimeOfDay::LAST).then(|| TimeOfDay(self.0 + 1))
     }
-    const ENDS: [Self; 2] = [TimeOfDay::FIRST, TimeOfDay::LAST];
 }
 
 impl Steps for Date {
-    fn around(self) -> [Option<Self>; 3] {
-        let inside = |date: Date| Some(date).filter(|date| (Date::FIRST..=Date::LAST).contains(date));
-        [inside(Date(self.0 - 1)), Some(self), inside(Date(self.0 + 1))]
+    const FIRST: Self = Date::FIRST;
+
+    fn next(self) -> Option<Self> {
+        (self < Date::LAST).then(|| Date(self.0 + 1))
     }
-    const ENDS: [Self; 2] = [Date::FIRST, Date::LAST];
 }
 
 #[cfg(test)]

@@ -4,8 +4,51 @@
 //! checked when it is stored; [`evaluate`] applies those of all three to the [`Facts`] of a signal, and [`explain`] does
 //! the same dry and says why. Nothing here knows a store, a clock or a session.
 //!
-//! What the manual states is followed: its pages "Automated Rules" and "Automated Signal Processing Rules", version
-//! 6.4. The form in JSON is described in `docs/rules.md`.
+//! Stages, priorities, the order of the levels, conditions and pictures are those of its manual, version 6.4, pages
+//! "Automated Rules" and "Automated Signal Processing Rules". What exactly each action ends, that case does not matter,
+//! the form of times and dates, and what is refused are decisions of ours. The form in JSON is described in
+//! `docs/rules.md`.
+//!
+//! ```
+//! use rosterkit_core::address::Address;
+//! use rosterkit_core::presence::State;
+//! use rosterkit_core::rules::{
+//!     Facts, Levels, LocalTime, Method, Outcome, Owner, RuleSet, Stage, Stopped, evaluate, explain,
+//! };
+//! use rosterkit_core::time::Timestamp;
+//!
+//! let (alice, bob) = (Address::account("alice@example.org")?, Address::account("bob@example.com")?);
+//! let rules = r#"{"rules": [{
+//!     "name": "strangers", "priority": 5, "conditions": [{"buddy": {"is": false}}], "actions": ["store"]
+//! }]}"#;
+//! // When they are stored; `names` says whose existence is to be looked for. When they are loaded: `RuleSet::load`.
+//! let rules = RuleSet::from_json(Owner::Account(&alice), rules)?;
+//! assert_eq!(rules.names().count(), 0);
+//!
+//! // For each signal.
+//! let levels = Levels { account: Some(&rules), no_answer_ms: 30_000, ..Levels::default() };
+//! let facts = Facts {
+//!     method: Method::Message,
+//!     request_uri: &alice,
+//!     from: &bob,
+//!     from_name: None,
+//!     to: &alice,
+//!     authenticated: false,
+//!     presence: State::Online,
+//!     registrations: 0,
+//!     local: LocalTime::at(Timestamp(1_795_599_000_000), 60),
+//!     body: Some("Hello!"),
+//!     buddy: false,
+//!     hops: 0,
+//! };
+//! let verdict = evaluate(&levels, Stage::Immediate, &facts);
+//! assert_eq!(verdict.outcome, Outcome::Store);
+//!
+//! // And why.
+//! let explained = explain(&levels, Stage::Immediate, &facts);
+//! assert!(matches!(explained.stopped, Stopped::All(by) if by.name == "strangers"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod action;
 mod check;
@@ -31,7 +74,7 @@ pub use evaluate::{
 pub use explain::{ActionTaken, ConditionChecked, Explanation, RuleLookedAt, Stopped, explain, to_json};
 pub use facts::{Facts, Method};
 pub use local::{Date, LocalTime, TimeOfDay, Weekday};
-pub use operator::{Choice, Flag, List, Operand, Ordered};
+pub use operator::{Choice, Flag, List, MAX_LIST, Operand, Ordered};
 pub use picture::{MAX_PICTURE_BYTES, Picture, StatePicture};
 pub use rule::{MAX_ACTIONS, MAX_CONDITIONS, MAX_DELAY_SECONDS, MAX_RULE_NAME_BYTES, Priority, Rule, Stage};
 pub use set::{Level, MAX_BODY_PIECES, MAX_JSON_BYTES, MAX_RULES, Named, Owner, RuleError, RuleSet};

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
+/// How many values a list may have.
+pub const MAX_LIST: usize = 256;
+
 /// What a rule compares with.
 pub trait Operand {
     /// What it is compared with.
@@ -152,6 +155,10 @@ where
     type Err = Refusal;
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
+        let count = text.split(',').count();
+        if count > MAX_LIST {
+            return Err(invalid(format!("a list has at most {MAX_LIST} values, this one {count}")));
+        }
         let value = |(place, text): (usize, &str)| match text.trim() {
             "" => Err(invalid(format!("value {} of the list is empty", place + 1))),
             text => text.parse().map_err(|e| invalid(format!("value {} of the list: {e}", place + 1))),

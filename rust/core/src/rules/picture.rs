@@ -12,8 +12,8 @@ use std::str::FromStr;
 /// The longest a picture may be, in bytes.
 pub const MAX_PICTURE_BYTES: usize = 1_024;
 
-/// A text to compare with. The asterisk stands for zero or more characters, and upper and lower case are the same
-/// (CommuniGate Pro's "Automated Rules").
+/// A text to compare with. The asterisk stands for zero or more characters (CommuniGate Pro's "Automated Rules"); upper and
+/// lower case are the same.
 ///
 /// Matching takes time linear in the text and the picture: what stands between asterisks is searched from left to
 /// right, each piece once and in linear time.

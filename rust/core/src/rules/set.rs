@@ -224,7 +224,18 @@ fn read(json: &str) -> Result<Vec<Rule>, RuleError> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let document: Document<Vec<Rule>> = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let place = Some(e.path().to_string()).filter(|path| path != ".");
-        RuleError::new(place.unwrap_or_else(|| "rules".into()), e.into_inner().to_string())
+        let what = e.into_inner().to_string();
+        // What the parser says of a name that stands alone, or with others, tells nobody what to write.
+        let what = match what.rsplit_once(" at line ") {
+            Some((said, at)) if said.contains("unit variant, expected") => {
+                format!("it needs a value: write {{\"name\": value}}, at line {at}")
+            }
+            Some(("expected value", at)) => {
+                format!("it is no JSON, or has not the one name that it needs, at line {at}")
+            }
+            _ => what,
+        };
+        RuleError::new(place.unwrap_or_else(|| "rules".into()), what)
     })?;
     deserializer.end().map_err(|e| RuleError::new("rules", e.to_string()))?;
     Ok(document.rules)

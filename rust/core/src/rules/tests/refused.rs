@@ -36,9 +36,18 @@ fn rule(more: &str) -> String {
 #[test]
 fn what_has_not_the_form_is_refused_where_it_is() {
     for (rules, place, what) in [
+        (rule(r#""conditions":[{"from":{"is":"a"},"to":{"is":"b"}}]"#), "rules[0].conditions[0]", "one name"),
+        (
+            rule(r#""conditions":[{"from":{"is":"a","is-not":"b"}}]"#),
+            "rules[0].conditions[0].from",
+            "one name",
+        ),
+        (rule(r#""conditions":[{}]"#), "rules[0].conditions[0]", "one name"),
+        (rule(r#""conditions":["from"]"#), "rules[0].conditions[0].from", "needs a value"),
+        (rule(r#""conditions":[{"from":"a"}]"#), "rules[0].conditions[0].from", "expected one of `is`"),
         (rule(r#""colour":1"#), "rules[0].colour", "unknown field `colour`"),
         (rule(r#""stage":"later""#), "rules[0].stage", "unknown variant `later`"),
-        (rule(r#""stage":"after-delay""#), "rules[0].stage.after-delay", "expected struct variant"),
+        (rule(r#""stage":"after-delay""#), "rules[0].stage.after-delay", "needs a value"),
         (rule(r#""stage":{"after-delay":{}}"#), "rules[0].stage.after-delay", "seconds"),
         (r#"{"name":"r","priority":10}"#.into(), "rules[0].priority", "1 to 9"),
         (r#"{"name":"r","priority":0}"#.into(), "rules[0].priority", "1 to 9"),
@@ -120,7 +129,7 @@ fn what_has_not_the_form_is_refused_where_it_is() {
         (rule(r#""actions":[{"send-url":"https:///path"}]"#), "rules[0].actions[0].send-url", "host"),
         (rule(r#""actions":[{"send-url":"https://a b"}]"#), "rules[0].actions[0].send-url", "blanks"),
         (rule(r#""actions":["store","explode"]"#), "rules[0].actions[1]", "unknown variant `explode`"),
-        (rule(r#""actions":["reject-with"]"#), "rules[0].actions[0].reject-with", "expected newtype variant"),
+        (rule(r#""actions":["reject-with"]"#), "rules[0].actions[0].reject-with", "needs a value"),
         ("1".into(), "rules[0]", "invalid type"),
         ("],\"rules\":[".into(), "rules", "duplicate field"),
         ("]} [".into(), "rules", "trailing"),
@@ -206,6 +215,31 @@ fn conditions_that_nothing_meets() {
     );
 }
 
+proptest::proptest! {
+    // behaviour: rules.contradictions
+    #[test]
+    fn numbers_are_refused_when_there_is_none(tests in proptest::collection::vec((0usize..6, 0u32..6, 0u32..6), 1..5)) {
+        let values = |test: &(usize, u32, u32)| {
+            let &(operator, one, other) = test;
+            match ["is", "is-not", "greater-than", "less-than", "in", "not-in"][operator] {
+                list @ ("in" | "not-in") => format!(r#"{{"reg-clients":{{"{list}":"{one},{other}"}}}}"#),
+                single => format!(r#"{{"reg-clients":{{"{single}":{one}}}}}"#),
+            }
+        };
+        let met = |number: &u32| tests.iter().all(|(operator, one, other)| match operator {
+            0 => number == one,
+            1 => number != one,
+            2 => number > one,
+            3 => number < one,
+            4 => [one, other].contains(&number),
+            _ => ![one, other].contains(&number),
+        });
+        let conditions: Vec<String> = tests.iter().map(values).collect();
+        let accepted = refused(&rule(&format!(r#""conditions":[{}]"#, conditions.join(",")))).map(|error| error.is_none());
+        proptest::prop_assert_eq!(accepted, [(0..9).any(|number| met(&number)); 3]);
+    }
+}
+
 // behaviour: rules.unreachable
 #[test]
 fn what_can_never_run() {
@@ -219,6 +253,8 @@ fn what_can_never_run() {
     ] {
         let rules = rule(&format!(r#""actions":[{{"write-to-log":"a"}},{last},{{"write-to-log":"b"}}]"#));
         refused_everywhere(&rules, "rules[0].actions[2]", "never runs: actions[1]");
+        let rules = rule(&format!(r#""actions":[{last},"store"]"#));
+        refused_everywhere(&rules, "rules[0].actions[1]", "never runs: actions[0]");
         let behind = format!(
             r#"{{"name":"b","priority":4,"actions":["store"]}},{{"name":"a","priority":6,"actions":[{last}]}}"#
         );
@@ -263,11 +299,11 @@ fn loops(conditions: &str, action: &str, place: &str) -> [bool; 3] {
 // behaviour: rules.loops
 #[test]
 fn what_would_loop() {
-    for (name, to_itself) in [("redirect-to", true), ("fork-to", true)] {
+    for name in ["redirect-to", "fork-to"] {
         let place = format!("{name}[1]");
         let to = |address: &str| format!(r#"{{"{name}":["x@example.net","{address}"]}}"#);
-        assert_eq!(loops("", &to("alice@example.org"), &place), [true, true, to_itself]);
-        assert_eq!(loops("", &to("ALICE@example.org"), &place), [true, true, to_itself]);
+        assert_eq!(loops("", &to("alice@example.org"), &place), [true, true, true]);
+        assert_eq!(loops("", &to("ALICE@example.org"), &place), [true, true, true]);
         assert_eq!(loops("", &to("bob@example.org"), &place), [true, true, false]);
         assert_eq!(loops("", &to("bob@example.com"), &place), [true, false, false]);
         assert_eq!(loops("", &to("bob@example.net"), &place), [false, false, false]);
@@ -281,6 +317,9 @@ fn what_would_loop() {
         ] {
             assert_eq!(loops(condition, &to("bob@example.org"), &place), [false, false, false]);
         }
+        // An account's rules are applied to what is sent to it, whatever they say of that.
+        let other = r#"{"request-uri":{"is":"*/desk"}}"#;
+        assert_eq!(loops(other, &to("alice@example.org"), &place), [false, false, true]);
     }
     // The message is a new one of the recipient's.
     let im = r#"{"send-im":{"to":"alice@example.org","text":"Somebody wrote"}}"#;
@@ -346,9 +385,13 @@ fn sizes_and_counts_are_bounded() {
     let text = |bytes| rule(&format!(r#""actions":[{{"reject-with":"{}"}}]"#, "x".repeat(bytes)));
     assert_eq!(refused(&text(MAX_TEXT_BYTES)), [None, None, None]);
     refused_everywhere(&text(MAX_TEXT_BYTES + 1), "rules[0].actions[0].reject-with", "at most 4096 bytes");
-    let pieces = |count| rule(&format!(r#""conditions":[{{"body":{{"in":"{}"}}}}]"#, many(count, "*a*")));
+    let list = |count| rule(&format!(r#""conditions":[{{"from":{{"in":"{}"}}}}]"#, many(count, "a")));
+    assert_eq!(refused(&list(MAX_LIST)), [None, None, None]);
+    refused_everywhere(&list(MAX_LIST + 1), "rules[0].conditions[0].from.in", "at most 256 values");
+    let pieces =
+        |count| rule(&format!(r#""conditions":[{{"body":{{"in":"{}"}}}}]"#, many(count / 4, "*a*b*c*d*")));
     assert_eq!(refused(&pieces(MAX_BODY_PIECES)), [None, None, None]);
-    refused_everywhere(&pieces(MAX_BODY_PIECES + 1), "rules[0].conditions", "at most 512 pieces");
+    refused_everywhere(&pieces(MAX_BODY_PIECES + 4), "rules[0].conditions", "at most 512 pieces");
     let large = numbered(1).replace('}', &" ".repeat(MAX_JSON_BYTES)) + "}";
     refused_everywhere(&large, "rules", "at most 131072 bytes of JSON");
     // Not from JSON either.
