@@ -554,6 +554,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 42230:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_next_host_events() != 38338:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link() != 9434:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_open_relay() != 45955:
@@ -564,9 +566,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_remove_domain() != 30016:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_rules() != 2371:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_send() != 45894:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain() != 23343:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_set_rules() != 12788:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown() != 26357:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -616,6 +622,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy() != 3125:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_add_registration() != 45113:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_address() != 58853:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_block() != 54117:
@@ -631,6 +639,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules() != 15674:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -650,13 +660,19 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_registrations() != 12009:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() != 30875:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration() != 44811:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retract_message() != 26547:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_rules() != 28930:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_run() != 14819:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -671,6 +687,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_set_preferences() != 30614:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_set_presence() != 15951:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_set_rules() != 35743:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_shutdown() != 39634:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -756,6 +774,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_answers.restype = ct
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_host_events.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_next_host_events.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link.restype = ctypes.c_uint16
@@ -771,12 +792,18 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_panic_for_test.restype = 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_remove_domain.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_remove_domain.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_rules.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_rules.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_send.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_send.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_set_rules.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_set_rules.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown.restype = ctypes.c_uint16
@@ -849,6 +876,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_ack.restype = ctypes.c_u
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_add_registration.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_add_registration.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_address.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_address.restype = ctypes.c_uint16
@@ -873,6 +903,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_devices.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.restype = ctypes.c_uint16
@@ -900,9 +933,15 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_preferences.restype = ct
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_registrations.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_registrations.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.restype = ctypes.c_uint16
@@ -912,6 +951,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retract_message.restype 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_rules.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_rules.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.restype = ctypes.c_uint16
@@ -933,6 +975,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_preferences.restype 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_presence.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_presence.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_rules.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_rules.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_shutdown.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_shutdown.restype = ctypes.c_uint16
@@ -1035,6 +1080,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_batches.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_batches.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_host_events.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int32,
+    ctypes.c_int64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_host_events.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_open_peer_link.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1067,6 +1119,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_remove_domain.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_remove_domain.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_rules.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_rules.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1083,6 +1141,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_domain.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_domain.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_rules.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_rules.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_shutdown.argtypes = (
     ctypes.c_uint64,
     ctypes.c_int8,
@@ -1225,6 +1290,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_buddy.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_buddy.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_registration.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_registration.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_address.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1275,6 +1346,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_rules.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_rules.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_fail.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1326,12 +1404,23 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_presence.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_presence.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_registrations.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_registrations.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_buddy.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_buddy.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_registration.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_registration.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retire_device.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1352,6 +1441,11 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_rules.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_rules.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint64,
@@ -1398,6 +1492,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_presence.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_presence.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_shutdown.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -3157,19 +3257,20 @@ class Preferences:
     """
     What is in force for an account.
 """
-    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts):
+    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, utc_offset_minutes:int):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
         self.deliver_to_devices = deliver_to_devices
         self.max_roster_items = max_roster_items
         self.receipts = receipts
+        self.utc_offset_minutes = utc_offset_minutes
         
         
 
     
     def __str__(self):
-        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts)
+        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.utc_offset_minutes)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -3183,6 +3284,8 @@ class Preferences:
             return False
         if self.receipts != other.receipts:
             return False
+        if self.utc_offset_minutes != other.utc_offset_minutes:
+            return False
         return True
 
 class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
@@ -3195,6 +3298,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
             deliver_to_devices=_UniffiFfiConverterBoolean.read(buf),
             max_roster_items=_UniffiFfiConverterInt64.read(buf),
             receipts=_UniffiFfiConverterTypeReceipts.read(buf),
+            utc_offset_minutes=_UniffiFfiConverterInt32.read(buf),
         )
 
     @staticmethod
@@ -3205,6 +3309,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.deliver_to_devices)
         _UniffiFfiConverterInt64.check_lower(value.max_roster_items)
         _UniffiFfiConverterTypeReceipts.check_lower(value.receipts)
+        _UniffiFfiConverterInt32.check_lower(value.utc_offset_minutes)
 
     @staticmethod
     def write(value, buf):
@@ -3214,6 +3319,131 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.deliver_to_devices, buf)
         _UniffiFfiConverterInt64.write(value.max_roster_items, buf)
         _UniffiFfiConverterTypeReceipts.write(value.receipts, buf)
+        _UniffiFfiConverterInt32.write(value.utc_offset_minutes, buf)
+
+
+
+
+
+
+class RegistrationKind(enum.Enum):
+    """
+    What sort of registration it is.
+"""
+    
+    CONTACT = 0
+    """
+    Somebody is there, as with a SIP registration: it counts in presence, and in delivery when `deliver_to_devices` is
+    on.
+"""
+    
+    PUSH = 1
+    """
+    Somebody can be woken, as with a push token: it counts in neither.
+"""
+    
+
+
+class _UniffiFfiConverterTypeRegistrationKind(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return RegistrationKind.CONTACT
+        if variant == 2:
+            return RegistrationKind.PUSH
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == RegistrationKind.CONTACT:
+            return
+        if value == RegistrationKind.PUSH:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == RegistrationKind.CONTACT:
+            buf.write_i32(1)
+        if value == RegistrationKind.PUSH:
+            buf.write_i32(2)
+
+
+
+@dataclass
+class Registration:
+    """
+    A contact of an account that is no session.
+"""
+    def __init__(self, *, name:str, kind:RegistrationKind, contact:str, expires_ms:int):
+        self.name = name
+        self.kind = kind
+        self.contact = contact
+        self.expires_ms = expires_ms
+        
+        
+
+    
+    def __str__(self):
+        return "Registration(name={}, kind={}, contact={}, expires_ms={})".format(self.name, self.kind, self.contact, self.expires_ms)
+    def __eq__(self, other):
+        if self.name != other.name:
+            return False
+        if self.kind != other.kind:
+            return False
+        if self.contact != other.contact:
+            return False
+        if self.expires_ms != other.expires_ms:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeRegistration(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Registration(
+            name=_UniffiFfiConverterString.read(buf),
+            kind=_UniffiFfiConverterTypeRegistrationKind.read(buf),
+            contact=_UniffiFfiConverterString.read(buf),
+            expires_ms=_UniffiFfiConverterInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterTypeRegistrationKind.check_lower(value.kind)
+        _UniffiFfiConverterString.check_lower(value.contact)
+        _UniffiFfiConverterInt64.check_lower(value.expires_ms)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterTypeRegistrationKind.write(value.kind, buf)
+        _UniffiFfiConverterString.write(value.contact, buf)
+        _UniffiFfiConverterInt64.write(value.expires_ms, buf)
+
+class _UniffiFfiConverterSequenceTypeRegistration(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeRegistration.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeRegistration.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeRegistration.read(buf) for i in range(count)
+        ]
 
 
 
@@ -3779,6 +4009,66 @@ class Answer:
             return True
 
     @dataclass
+    class JSON_READ:
+        """
+        Rules, or an explanation.
+"""
+        
+        def __init__(self, json:str):
+            self.json = json
+            
+            """
+        As JSON.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.JSON_READ(json={})".format(self.json)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_JSON_READ():
+                return False
+            if self.json != other.json:
+                return False
+            return True
+
+    @dataclass
+    class REGISTRATIONS_READ:
+        """
+        Registrations.
+"""
+        
+        def __init__(self, registrations:typing.List[Registration]):
+            self.registrations = registrations
+            
+            """
+        Those that have not expired.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.REGISTRATIONS_READ(registrations={})".format(self.registrations)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_REGISTRATIONS_READ():
+                return False
+            if self.registrations != other.registrations:
+                return False
+            return True
+
+    @dataclass
     class FAILED:
         """
         It was not done.
@@ -3848,6 +4138,14 @@ class Answer:
         return isinstance(self, Answer.DEVICES_READ)
     def is_devices_read(self) -> bool:
         return isinstance(self, Answer.DEVICES_READ)
+    def is_JSON_READ(self) -> bool:
+        return isinstance(self, Answer.JSON_READ)
+    def is_json_read(self) -> bool:
+        return isinstance(self, Answer.JSON_READ)
+    def is_REGISTRATIONS_READ(self) -> bool:
+        return isinstance(self, Answer.REGISTRATIONS_READ)
+    def is_registrations_read(self) -> bool:
+        return isinstance(self, Answer.REGISTRATIONS_READ)
     def is_FAILED(self) -> bool:
         return isinstance(self, Answer.FAILED)
     def is_failed(self) -> bool:
@@ -3866,6 +4164,8 @@ Answer.CONVERSATIONS_READ = type("Answer.CONVERSATIONS_READ", (Answer.CONVERSATI
 Answer.BLOCKED_READ = type("Answer.BLOCKED_READ", (Answer.BLOCKED_READ, Answer,), {})  # type: ignore
 Answer.PREFERENCES_READ = type("Answer.PREFERENCES_READ", (Answer.PREFERENCES_READ, Answer,), {})  # type: ignore
 Answer.DEVICES_READ = type("Answer.DEVICES_READ", (Answer.DEVICES_READ, Answer,), {})  # type: ignore
+Answer.JSON_READ = type("Answer.JSON_READ", (Answer.JSON_READ, Answer,), {})  # type: ignore
+Answer.REGISTRATIONS_READ = type("Answer.REGISTRATIONS_READ", (Answer.REGISTRATIONS_READ, Answer,), {})  # type: ignore
 Answer.FAILED = type("Answer.FAILED", (Answer.FAILED, Answer,), {})  # type: ignore
 
 
@@ -3911,6 +4211,14 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 10:
+            return Answer.JSON_READ(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 11:
+            return Answer.REGISTRATIONS_READ(
+                _UniffiFfiConverterSequenceTypeRegistration.read(buf),
+            )
+        if variant == 12:
             return Answer.FAILED(
                 _UniffiFfiConverterTypeRosterKitError.read(buf),
             )
@@ -3943,6 +4251,12 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return
         if value.is_DEVICES_READ():
             _UniffiFfiConverterSequenceString.check_lower(value.devices)
+            return
+        if value.is_JSON_READ():
+            _UniffiFfiConverterString.check_lower(value.json)
+            return
+        if value.is_REGISTRATIONS_READ():
+            _UniffiFfiConverterSequenceTypeRegistration.check_lower(value.registrations)
             return
         if value.is_FAILED():
             _UniffiFfiConverterTypeRosterKitError.check_lower(value.error)
@@ -3977,8 +4291,14 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         if value.is_DEVICES_READ():
             buf.write_i32(9)
             _UniffiFfiConverterSequenceString.write(value.devices, buf)
-        if value.is_FAILED():
+        if value.is_JSON_READ():
             buf.write_i32(10)
+            _UniffiFfiConverterString.write(value.json, buf)
+        if value.is_REGISTRATIONS_READ():
+            buf.write_i32(11)
+            _UniffiFfiConverterSequenceTypeRegistration.write(value.registrations, buf)
+        if value.is_FAILED():
+            buf.write_i32(12)
             _UniffiFfiConverterTypeRosterKitError.write(value.error, buf)
 
 
@@ -4127,19 +4447,20 @@ class PreferenceOverrides:
     """
     What is set on one level. What is left out falls through to the level below.
 """
-    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None):
+    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, utc_offset_minutes:typing.Optional[int] = None):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
         self.deliver_to_devices = deliver_to_devices
         self.max_roster_items = max_roster_items
         self.receipts = receipts
+        self.utc_offset_minutes = utc_offset_minutes
         
         
 
     
     def __str__(self):
-        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts)
+        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.utc_offset_minutes)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -4153,6 +4474,8 @@ class PreferenceOverrides:
             return False
         if self.receipts != other.receipts:
             return False
+        if self.utc_offset_minutes != other.utc_offset_minutes:
+            return False
         return True
 
 class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
@@ -4165,6 +4488,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
             deliver_to_devices=_UniffiFfiConverterOptionalBoolean.read(buf),
             max_roster_items=_UniffiFfiConverterOptionalInt64.read(buf),
             receipts=_UniffiFfiConverterOptionalTypeReceipts.read(buf),
+            utc_offset_minutes=_UniffiFfiConverterOptionalInt32.read(buf),
         )
 
     @staticmethod
@@ -4175,6 +4499,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.check_lower(value.deliver_to_devices)
         _UniffiFfiConverterOptionalInt64.check_lower(value.max_roster_items)
         _UniffiFfiConverterOptionalTypeReceipts.check_lower(value.receipts)
+        _UniffiFfiConverterOptionalInt32.check_lower(value.utc_offset_minutes)
 
     @staticmethod
     def write(value, buf):
@@ -4184,6 +4509,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.write(value.deliver_to_devices, buf)
         _UniffiFfiConverterOptionalInt64.write(value.max_roster_items, buf)
         _UniffiFfiConverterOptionalTypeReceipts.write(value.receipts, buf)
+        _UniffiFfiConverterOptionalInt32.write(value.utc_offset_minutes, buf)
 
 class _UniffiFfiConverterOptionalTypePreferenceOverrides(_UniffiConverterRustBuffer):
     @classmethod
@@ -7000,6 +7326,29 @@ class _UniffiFfiConverterOptionalSequenceString(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterSequenceInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterInt64.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterInt64.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterInt64.read(buf) for i in range(count)
+        ]
+
 
 
 
@@ -7837,6 +8186,208 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class SET_RULES:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, json:str):
+            self.json = json
+            
+            """
+        A document of rules.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.SET_RULES(json={})".format(self.json)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_SET_RULES():
+                return False
+            if self.json != other.json:
+                return False
+            return True
+
+    @dataclass
+    class READ_RULES:
+        """
+        Answered by `JsonRead`.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.READ_RULES()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_READ_RULES():
+                return False
+            return True
+
+    @dataclass
+    class EXPLAIN_RULES:
+        """
+        Answered by `JsonRead`.
+"""
+        
+        def __init__(self, sender:str, text:str):
+            self.sender = sender
+            
+            """
+        Who would send it.
+"""
+        
+            self.text = text
+            
+            """
+        What it would say.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.EXPLAIN_RULES(sender={}, text={})".format(self.sender, self.text)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_EXPLAIN_RULES():
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.text != other.text:
+                return False
+            return True
+
+    @dataclass
+    class ADD_REGISTRATION:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, registration:Registration):
+            self.registration = registration
+            
+            """
+        What.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.ADD_REGISTRATION(registration={})".format(self.registration)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_ADD_REGISTRATION():
+                return False
+            if self.registration != other.registration:
+                return False
+            return True
+
+    @dataclass
+    class REMOVE_REGISTRATION:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, name:str):
+            self.name = name
+            
+            """
+        Which.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.REMOVE_REGISTRATION(name={})".format(self.name)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_REMOVE_REGISTRATION():
+                return False
+            if self.name != other.name:
+                return False
+            return True
+
+    @dataclass
+    class READ_REGISTRATIONS:
+        """
+        Answered by `RegistrationsRead`.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.READ_REGISTRATIONS()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_READ_REGISTRATIONS():
+                return False
+            return True
+
+    @dataclass
+    class CLAIM:
+        """
+        The host has delivered these messages to a contact: they are claimed. Answered by `Done`.
+"""
+        
+        def __init__(self, positions:typing.List[int]):
+            self.positions = positions
+            
+            """
+        Which.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.CLAIM(positions={})".format(self.positions)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_CLAIM():
+                return False
+            if self.positions != other.positions:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -7937,6 +8488,34 @@ class Command:
         return isinstance(self, Command.READ_DEVICES)
     def is_read_devices(self) -> bool:
         return isinstance(self, Command.READ_DEVICES)
+    def is_SET_RULES(self) -> bool:
+        return isinstance(self, Command.SET_RULES)
+    def is_set_rules(self) -> bool:
+        return isinstance(self, Command.SET_RULES)
+    def is_READ_RULES(self) -> bool:
+        return isinstance(self, Command.READ_RULES)
+    def is_read_rules(self) -> bool:
+        return isinstance(self, Command.READ_RULES)
+    def is_EXPLAIN_RULES(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_RULES)
+    def is_explain_rules(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_RULES)
+    def is_ADD_REGISTRATION(self) -> bool:
+        return isinstance(self, Command.ADD_REGISTRATION)
+    def is_add_registration(self) -> bool:
+        return isinstance(self, Command.ADD_REGISTRATION)
+    def is_REMOVE_REGISTRATION(self) -> bool:
+        return isinstance(self, Command.REMOVE_REGISTRATION)
+    def is_remove_registration(self) -> bool:
+        return isinstance(self, Command.REMOVE_REGISTRATION)
+    def is_READ_REGISTRATIONS(self) -> bool:
+        return isinstance(self, Command.READ_REGISTRATIONS)
+    def is_read_registrations(self) -> bool:
+        return isinstance(self, Command.READ_REGISTRATIONS)
+    def is_CLAIM(self) -> bool:
+        return isinstance(self, Command.CLAIM)
+    def is_claim(self) -> bool:
+        return isinstance(self, Command.CLAIM)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -7966,6 +8545,13 @@ Command.SET_PREFERENCES = type("Command.SET_PREFERENCES", (Command.SET_PREFERENC
 Command.READ_PREFERENCES = type("Command.READ_PREFERENCES", (Command.READ_PREFERENCES, Command,), {})  # type: ignore
 Command.RETIRE_DEVICE = type("Command.RETIRE_DEVICE", (Command.RETIRE_DEVICE, Command,), {})  # type: ignore
 Command.READ_DEVICES = type("Command.READ_DEVICES", (Command.READ_DEVICES, Command,), {})  # type: ignore
+Command.SET_RULES = type("Command.SET_RULES", (Command.SET_RULES, Command,), {})  # type: ignore
+Command.READ_RULES = type("Command.READ_RULES", (Command.READ_RULES, Command,), {})  # type: ignore
+Command.EXPLAIN_RULES = type("Command.EXPLAIN_RULES", (Command.EXPLAIN_RULES, Command,), {})  # type: ignore
+Command.ADD_REGISTRATION = type("Command.ADD_REGISTRATION", (Command.ADD_REGISTRATION, Command,), {})  # type: ignore
+Command.REMOVE_REGISTRATION = type("Command.REMOVE_REGISTRATION", (Command.REMOVE_REGISTRATION, Command,), {})  # type: ignore
+Command.READ_REGISTRATIONS = type("Command.READ_REGISTRATIONS", (Command.READ_REGISTRATIONS, Command,), {})  # type: ignore
+Command.CLAIM = type("Command.CLAIM", (Command.CLAIM, Command,), {})  # type: ignore
 
 
 
@@ -8083,6 +8669,33 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if variant == 24:
             return Command.READ_DEVICES(
             )
+        if variant == 25:
+            return Command.SET_RULES(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 26:
+            return Command.READ_RULES(
+            )
+        if variant == 27:
+            return Command.EXPLAIN_RULES(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 28:
+            return Command.ADD_REGISTRATION(
+                _UniffiFfiConverterTypeRegistration.read(buf),
+            )
+        if variant == 29:
+            return Command.REMOVE_REGISTRATION(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 30:
+            return Command.READ_REGISTRATIONS(
+            )
+        if variant == 31:
+            return Command.CLAIM(
+                _UniffiFfiConverterSequenceInt64.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -8171,6 +8784,26 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.device)
             return
         if value.is_READ_DEVICES():
+            return
+        if value.is_SET_RULES():
+            _UniffiFfiConverterString.check_lower(value.json)
+            return
+        if value.is_READ_RULES():
+            return
+        if value.is_EXPLAIN_RULES():
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterString.check_lower(value.text)
+            return
+        if value.is_ADD_REGISTRATION():
+            _UniffiFfiConverterTypeRegistration.check_lower(value.registration)
+            return
+        if value.is_REMOVE_REGISTRATION():
+            _UniffiFfiConverterString.check_lower(value.name)
+            return
+        if value.is_READ_REGISTRATIONS():
+            return
+        if value.is_CLAIM():
+            _UniffiFfiConverterSequenceInt64.check_lower(value.positions)
             return
         raise ValueError(value)
 
@@ -8261,6 +8894,26 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.device, buf)
         if value.is_READ_DEVICES():
             buf.write_i32(24)
+        if value.is_SET_RULES():
+            buf.write_i32(25)
+            _UniffiFfiConverterString.write(value.json, buf)
+        if value.is_READ_RULES():
+            buf.write_i32(26)
+        if value.is_EXPLAIN_RULES():
+            buf.write_i32(27)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterString.write(value.text, buf)
+        if value.is_ADD_REGISTRATION():
+            buf.write_i32(28)
+            _UniffiFfiConverterTypeRegistration.write(value.registration, buf)
+        if value.is_REMOVE_REGISTRATION():
+            buf.write_i32(29)
+            _UniffiFfiConverterString.write(value.name, buf)
+        if value.is_READ_REGISTRATIONS():
+            buf.write_i32(30)
+        if value.is_CLAIM():
+            buf.write_i32(31)
+            _UniffiFfiConverterSequenceInt64.write(value.positions, buf)
 
 
 
@@ -8370,6 +9023,659 @@ class _UniffiFfiConverterTypeCallbackError(_UniffiConverterRustBuffer):
         if isinstance(value, CallbackError.Failed):
             buf.write_i32(1)
             _UniffiFfiConverterString.write(value.details, buf)
+
+
+
+
+
+
+class PushReason:
+    """
+    Why a device is to be woken.
+"""
+    def __init__(self):
+        raise RuntimeError("PushReason cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class NEW_MESSAGE:
+        """
+        A message came.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "PushReason.NEW_MESSAGE()".format()
+        def __eq__(self, other):
+            if not isinstance(other, PushReason):
+                return NotImplemented
+            if not other.is_NEW_MESSAGE():
+                return False
+            return True
+
+    @dataclass
+    class BUDDY_REQUEST:
+        """
+        Somebody asks to be a buddy.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "PushReason.BUDDY_REQUEST()".format()
+        def __eq__(self, other):
+            if not isinstance(other, PushReason):
+                return NotImplemented
+            if not other.is_BUDDY_REQUEST():
+                return False
+            return True
+
+    @dataclass
+    class OTHER:
+        """
+        One that this interface has no case for.
+"""
+        
+        def __init__(self, name:str):
+            self.name = name
+            
+            """
+        Its name.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "PushReason.OTHER(name={})".format(self.name)
+        def __eq__(self, other):
+            if not isinstance(other, PushReason):
+                return NotImplemented
+            if not other.is_OTHER():
+                return False
+            if self.name != other.name:
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_NEW_MESSAGE(self) -> bool:
+        return isinstance(self, PushReason.NEW_MESSAGE)
+    def is_new_message(self) -> bool:
+        return isinstance(self, PushReason.NEW_MESSAGE)
+    def is_BUDDY_REQUEST(self) -> bool:
+        return isinstance(self, PushReason.BUDDY_REQUEST)
+    def is_buddy_request(self) -> bool:
+        return isinstance(self, PushReason.BUDDY_REQUEST)
+    def is_OTHER(self) -> bool:
+        return isinstance(self, PushReason.OTHER)
+    def is_other(self) -> bool:
+        return isinstance(self, PushReason.OTHER)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+PushReason.NEW_MESSAGE = type("PushReason.NEW_MESSAGE", (PushReason.NEW_MESSAGE, PushReason,), {})  # type: ignore
+PushReason.BUDDY_REQUEST = type("PushReason.BUDDY_REQUEST", (PushReason.BUDDY_REQUEST, PushReason,), {})  # type: ignore
+PushReason.OTHER = type("PushReason.OTHER", (PushReason.OTHER, PushReason,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypePushReason(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return PushReason.NEW_MESSAGE(
+            )
+        if variant == 2:
+            return PushReason.BUDDY_REQUEST(
+            )
+        if variant == 3:
+            return PushReason.OTHER(
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_NEW_MESSAGE():
+            return
+        if value.is_BUDDY_REQUEST():
+            return
+        if value.is_OTHER():
+            _UniffiFfiConverterString.check_lower(value.name)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_NEW_MESSAGE():
+            buf.write_i32(1)
+        if value.is_BUDDY_REQUEST():
+            buf.write_i32(2)
+        if value.is_OTHER():
+            buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.name, buf)
+
+
+
+
+
+
+
+
+class HostEvent:
+    """
+    Something for the host to do. Kinds that are added come as `Other`.
+"""
+    def __init__(self):
+        raise RuntimeError("HostEvent cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class OPEN_URL:
+        """
+        A rule says that a URL is to be opened.
+"""
+        
+        def __init__(self, account:str, rule:str, url:str, message_id:str):
+            self.account = account
+            
+            """
+        Whose message it was about.
+"""
+        
+            self.rule = rule
+            
+            """
+        Which rule: its level and its name.
+"""
+        
+            self.url = url
+            
+            """
+        Which URL.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        The message's id.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "HostEvent.OPEN_URL(account={}, rule={}, url={}, message_id={})".format(self.account, self.rule, self.url, self.message_id)
+        def __eq__(self, other):
+            if not isinstance(other, HostEvent):
+                return NotImplemented
+            if not other.is_OPEN_URL():
+                return False
+            if self.account != other.account:
+                return False
+            if self.rule != other.rule:
+                return False
+            if self.url != other.url:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            return True
+
+    @dataclass
+    class RULE_PUSH:
+        """
+        A rule says that the account's devices are to be sent a notification.
+"""
+        
+        def __init__(self, account:str, rule:str, text:str, message_id:str):
+            self.account = account
+            
+            """
+        Whose.
+"""
+        
+            self.rule = rule
+            
+            """
+        Which rule: its level and its name.
+"""
+        
+            self.text = text
+            
+            """
+        What it is to say.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        The message's id.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "HostEvent.RULE_PUSH(account={}, rule={}, text={}, message_id={})".format(self.account, self.rule, self.text, self.message_id)
+        def __eq__(self, other):
+            if not isinstance(other, HostEvent):
+                return NotImplemented
+            if not other.is_RULE_PUSH():
+                return False
+            if self.account != other.account:
+                return False
+            if self.rule != other.rule:
+                return False
+            if self.text != other.text:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            return True
+
+    @dataclass
+    class DELIVER:
+        """
+        A message is to be delivered to a contact that is registered. Who has it says so by `claim`; until then it waits
+        for whoever else comes.
+"""
+        
+        def __init__(self, account:str, registration:str, contact:str, message:Message):
+            self.account = account
+            
+            """
+        Whose contact.
+"""
+        
+            self.registration = registration
+            
+            """
+        Which.
+"""
+        
+            self.contact = contact
+            
+            """
+        How to reach it.
+"""
+        
+            self.message = message
+            
+            """
+        What.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "HostEvent.DELIVER(account={}, registration={}, contact={}, message={})".format(self.account, self.registration, self.contact, self.message)
+        def __eq__(self, other):
+            if not isinstance(other, HostEvent):
+                return NotImplemented
+            if not other.is_DELIVER():
+                return False
+            if self.account != other.account:
+                return False
+            if self.registration != other.registration:
+                return False
+            if self.contact != other.contact:
+                return False
+            if self.message != other.message:
+                return False
+            return True
+
+    @dataclass
+    class PUSH:
+        """
+        A device is to be woken: something came, and none of the account's sessions is there to take it.
+"""
+        
+        def __init__(self, account:str, registration:str, contact:str, reason:PushReason, sender:str, message_id:str, position:int, badge:int, expires_ms:typing.Optional[int]):
+            self.account = account
+            
+            """
+        Whose device.
+"""
+        
+            self.registration = registration
+            
+            """
+        Which.
+"""
+        
+            self.contact = contact
+            
+            """
+        How to reach it.
+"""
+        
+            self.reason = reason
+            
+            """
+        What came.
+"""
+        
+            self.sender = sender
+            
+            """
+        From whom: the collapse key.
+"""
+        
+            self.message_id = message_id
+            
+            """
+        The message's id.
+"""
+        
+            self.position = position
+            
+            """
+        Its place.
+"""
+        
+            self.badge = badge
+            
+            """
+        How many messages wait.
+"""
+        
+            self.expires_ms = expires_ms
+            
+            """
+        When it is of no use any more, in Unix milliseconds.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "HostEvent.PUSH(account={}, registration={}, contact={}, reason={}, sender={}, message_id={}, position={}, badge={}, expires_ms={})".format(self.account, self.registration, self.contact, self.reason, self.sender, self.message_id, self.position, self.badge, self.expires_ms)
+        def __eq__(self, other):
+            if not isinstance(other, HostEvent):
+                return NotImplemented
+            if not other.is_PUSH():
+                return False
+            if self.account != other.account:
+                return False
+            if self.registration != other.registration:
+                return False
+            if self.contact != other.contact:
+                return False
+            if self.reason != other.reason:
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.message_id != other.message_id:
+                return False
+            if self.position != other.position:
+                return False
+            if self.badge != other.badge:
+                return False
+            if self.expires_ms != other.expires_ms:
+                return False
+            return True
+
+    @dataclass
+    class MISSED:
+        """
+        So many were lost before the next: nobody took them in time.
+"""
+        
+        def __init__(self, count:int):
+            self.count = count
+            
+            """
+        How many.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "HostEvent.MISSED(count={})".format(self.count)
+        def __eq__(self, other):
+            if not isinstance(other, HostEvent):
+                return NotImplemented
+            if not other.is_MISSED():
+                return False
+            if self.count != other.count:
+                return False
+            return True
+
+    @dataclass
+    class OTHER:
+        """
+        Something that this interface has no case for.
+"""
+        
+        def __init__(self, kind:str):
+            self.kind = kind
+            
+            """
+        What sort of event.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "HostEvent.OTHER(kind={})".format(self.kind)
+        def __eq__(self, other):
+            if not isinstance(other, HostEvent):
+                return NotImplemented
+            if not other.is_OTHER():
+                return False
+            if self.kind != other.kind:
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_OPEN_URL(self) -> bool:
+        return isinstance(self, HostEvent.OPEN_URL)
+    def is_open_url(self) -> bool:
+        return isinstance(self, HostEvent.OPEN_URL)
+    def is_RULE_PUSH(self) -> bool:
+        return isinstance(self, HostEvent.RULE_PUSH)
+    def is_rule_push(self) -> bool:
+        return isinstance(self, HostEvent.RULE_PUSH)
+    def is_DELIVER(self) -> bool:
+        return isinstance(self, HostEvent.DELIVER)
+    def is_deliver(self) -> bool:
+        return isinstance(self, HostEvent.DELIVER)
+    def is_PUSH(self) -> bool:
+        return isinstance(self, HostEvent.PUSH)
+    def is_push(self) -> bool:
+        return isinstance(self, HostEvent.PUSH)
+    def is_MISSED(self) -> bool:
+        return isinstance(self, HostEvent.MISSED)
+    def is_missed(self) -> bool:
+        return isinstance(self, HostEvent.MISSED)
+    def is_OTHER(self) -> bool:
+        return isinstance(self, HostEvent.OTHER)
+    def is_other(self) -> bool:
+        return isinstance(self, HostEvent.OTHER)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+HostEvent.OPEN_URL = type("HostEvent.OPEN_URL", (HostEvent.OPEN_URL, HostEvent,), {})  # type: ignore
+HostEvent.RULE_PUSH = type("HostEvent.RULE_PUSH", (HostEvent.RULE_PUSH, HostEvent,), {})  # type: ignore
+HostEvent.DELIVER = type("HostEvent.DELIVER", (HostEvent.DELIVER, HostEvent,), {})  # type: ignore
+HostEvent.PUSH = type("HostEvent.PUSH", (HostEvent.PUSH, HostEvent,), {})  # type: ignore
+HostEvent.MISSED = type("HostEvent.MISSED", (HostEvent.MISSED, HostEvent,), {})  # type: ignore
+HostEvent.OTHER = type("HostEvent.OTHER", (HostEvent.OTHER, HostEvent,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeHostEvent(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return HostEvent.OPEN_URL(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 2:
+            return HostEvent.RULE_PUSH(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 3:
+            return HostEvent.DELIVER(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeMessage.read(buf),
+            )
+        if variant == 4:
+            return HostEvent.PUSH(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypePushReason.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterInt32.read(buf),
+                _UniffiFfiConverterOptionalInt64.read(buf),
+            )
+        if variant == 5:
+            return HostEvent.MISSED(
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 6:
+            return HostEvent.OTHER(
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_OPEN_URL():
+            _UniffiFfiConverterString.check_lower(value.account)
+            _UniffiFfiConverterString.check_lower(value.rule)
+            _UniffiFfiConverterString.check_lower(value.url)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            return
+        if value.is_RULE_PUSH():
+            _UniffiFfiConverterString.check_lower(value.account)
+            _UniffiFfiConverterString.check_lower(value.rule)
+            _UniffiFfiConverterString.check_lower(value.text)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            return
+        if value.is_DELIVER():
+            _UniffiFfiConverterString.check_lower(value.account)
+            _UniffiFfiConverterString.check_lower(value.registration)
+            _UniffiFfiConverterString.check_lower(value.contact)
+            _UniffiFfiConverterTypeMessage.check_lower(value.message)
+            return
+        if value.is_PUSH():
+            _UniffiFfiConverterString.check_lower(value.account)
+            _UniffiFfiConverterString.check_lower(value.registration)
+            _UniffiFfiConverterString.check_lower(value.contact)
+            _UniffiFfiConverterTypePushReason.check_lower(value.reason)
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterString.check_lower(value.message_id)
+            _UniffiFfiConverterInt64.check_lower(value.position)
+            _UniffiFfiConverterInt32.check_lower(value.badge)
+            _UniffiFfiConverterOptionalInt64.check_lower(value.expires_ms)
+            return
+        if value.is_MISSED():
+            _UniffiFfiConverterInt64.check_lower(value.count)
+            return
+        if value.is_OTHER():
+            _UniffiFfiConverterString.check_lower(value.kind)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_OPEN_URL():
+            buf.write_i32(1)
+            _UniffiFfiConverterString.write(value.account, buf)
+            _UniffiFfiConverterString.write(value.rule, buf)
+            _UniffiFfiConverterString.write(value.url, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+        if value.is_RULE_PUSH():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.account, buf)
+            _UniffiFfiConverterString.write(value.rule, buf)
+            _UniffiFfiConverterString.write(value.text, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+        if value.is_DELIVER():
+            buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.account, buf)
+            _UniffiFfiConverterString.write(value.registration, buf)
+            _UniffiFfiConverterString.write(value.contact, buf)
+            _UniffiFfiConverterTypeMessage.write(value.message, buf)
+        if value.is_PUSH():
+            buf.write_i32(4)
+            _UniffiFfiConverterString.write(value.account, buf)
+            _UniffiFfiConverterString.write(value.registration, buf)
+            _UniffiFfiConverterString.write(value.contact, buf)
+            _UniffiFfiConverterTypePushReason.write(value.reason, buf)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterString.write(value.message_id, buf)
+            _UniffiFfiConverterInt64.write(value.position, buf)
+            _UniffiFfiConverterInt32.write(value.badge, buf)
+            _UniffiFfiConverterOptionalInt64.write(value.expires_ms, buf)
+        if value.is_MISSED():
+            buf.write_i32(5)
+            _UniffiFfiConverterInt64.write(value.count, buf)
+        if value.is_OTHER():
+            buf.write_i32(6)
+            _UniffiFfiConverterString.write(value.kind, buf)
+
+
 
 
 
@@ -9168,6 +10474,29 @@ class _UniffiFfiConverterSequenceTypeEventBatch(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeEventBatch.read(buf) for i in range(count)
         ]
 
+class _UniffiFfiConverterSequenceTypeHostEvent(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeHostEvent.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeHostEvent.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeHostEvent.read(buf) for i in range(count)
+        ]
+
 
 class PeerLinkProtocol(typing.Protocol):
     """
@@ -9857,6 +11186,11 @@ class SessionProtocol(typing.Protocol):
         Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.
 """
         raise NotImplementedError
+    def add_registration(self, registration: Registration) -> None:
+        """
+        Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+"""
+        raise NotImplementedError
     def address(self, ) -> str:
         """
         Its full address.
@@ -9896,6 +11230,12 @@ class SessionProtocol(typing.Protocol):
         """
         Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
         everybody who has the message. Returns when it is on disk.
+"""
+        raise NotImplementedError
+    def explain_rules(self, sender: str,text: str) -> str:
+        """
+        What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+        object for each stage. Nothing is done.
 """
         raise NotImplementedError
     def fail(self, ) -> None:
@@ -9948,9 +11288,19 @@ class SessionProtocol(typing.Protocol):
         What a buddy shows, or the account itself.
 """
         raise NotImplementedError
+    def registrations(self, ) -> typing.List[Registration]:
+        """
+        The account's registrations that have not expired.
+"""
+        raise NotImplementedError
     def remove_buddy(self, peer: str) -> None:
         """
         Removes a buddy: both directions end.
+"""
+        raise NotImplementedError
+    def remove_registration(self, name: str) -> None:
+        """
+        Takes a registration away.
 """
         raise NotImplementedError
     def retire_device(self, device: str) -> None:
@@ -9966,6 +11316,11 @@ class SessionProtocol(typing.Protocol):
     def roster(self, since: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Roster:
         """
         The roster; or what changed in it since a version.
+"""
+        raise NotImplementedError
+    def rules(self, ) -> str:
+        """
+        The account's own rules, as JSON.
 """
         raise NotImplementedError
     def run(self, listener: SessionListener) -> None:
@@ -10002,6 +11357,12 @@ class SessionProtocol(typing.Protocol):
     def set_presence(self, presence: PresenceUpdate) -> None:
         """
         Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
+"""
+        raise NotImplementedError
+    def set_rules(self, json: str) -> None:
+        """
+        Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+        `InvalidArgument` and says where it stands.
 """
         raise NotImplementedError
     def shutdown(self, ) -> None:
@@ -10101,6 +11462,24 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_buddy,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def add_registration(self, registration: Registration) -> None:
+        """
+        Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+"""
+        
+        _UniffiFfiConverterTypeRegistration.check_lower(registration)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeRegistration.lower(registration),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_registration,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -10256,6 +11635,28 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def explain_rules(self, sender: str,text: str) -> str:
+        """
+        What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+        object for each stage. Nothing is done.
+"""
+        
+        _UniffiFfiConverterString.check_lower(sender)
+
+        _UniffiFfiConverterString.check_lower(text)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(sender),
+            _UniffiFfiConverterString.lower(text),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_rules,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -10417,6 +11818,21 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def registrations(self, ) -> typing.List[Registration]:
+        """
+        The account's registrations that have not expired.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeRegistration.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_registrations,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def remove_buddy(self, peer: str) -> None:
         """
         Removes a buddy: both directions end.
@@ -10432,6 +11848,24 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_buddy,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def remove_registration(self, name: str) -> None:
+        """
+        Takes a registration away.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_registration,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -10496,6 +11930,21 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def rules(self, ) -> str:
+        """
+        The account's own rules, as JSON.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_rules,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -10642,6 +12091,25 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def set_rules(self, json: str) -> None:
+        """
+        Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+        `InvalidArgument` and says where it stands.
+"""
+        
+        _UniffiFfiConverterString.check_lower(json)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(json),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def shutdown(self, ) -> None:
         """
         Ends the session. Idempotent.
@@ -10774,29 +12242,6 @@ class _UniffiFfiConverterSequenceTypeSubmittedCommand(_UniffiConverterRustBuffer
             _UniffiFfiConverterTypeSubmittedCommand.read(buf) for i in range(count)
         ]
 
-class _UniffiFfiConverterSequenceInt64(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterInt64.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterInt64.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterInt64.read(buf) for i in range(count)
-        ]
-
 
 class EngineProtocol(typing.Protocol):
     """
@@ -10865,6 +12310,12 @@ class EngineProtocol(typing.Protocol):
         waiting for the first; empty when none came or it was interrupted. An event that alone is larger comes alone.
 """
         raise NotImplementedError
+    def next_host_events(self, max: int,timeout_ms: int) -> typing.List[HostEvent]:
+        """
+        Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+        interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+"""
+        raise NotImplementedError
     def open_peer_link(self, domains: typing.List[str]) -> PeerLink:
         """
         Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
@@ -10893,6 +12344,11 @@ class EngineProtocol(typing.Protocol):
         Hosts a domain no more. It must have no accounts left.
 """
         raise NotImplementedError
+    def rules(self, domain: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> str:
+        """
+        The rules of the server, or of a domain, as JSON.
+"""
+        raise NotImplementedError
     def send(self, sender: str,recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text for an account that has no session open.
@@ -10901,6 +12357,12 @@ class EngineProtocol(typing.Protocol):
     def set_domain(self, name: str,preferences: typing.Union[object, PreferenceOverrides] = _DEFAULT) -> None:
         """
         Hosts a domain, or changes what is set for it.
+"""
+        raise NotImplementedError
+    def set_rules(self, json: str,domain: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+        that is not there, is `InvalidArgument` and says where it stands.
 """
         raise NotImplementedError
     def shutdown(self, wait: bool = True) -> None:
@@ -11226,6 +12688,28 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def next_host_events(self, max: int,timeout_ms: int) -> typing.List[HostEvent]:
+        """
+        Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+        interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+"""
+        
+        _UniffiFfiConverterInt32.check_lower(max)
+
+        _UniffiFfiConverterInt64.check_lower(timeout_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt32.lower(max),
+            _UniffiFfiConverterInt64.lower(timeout_ms),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeHostEvent.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_host_events,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def open_peer_link(self, domains: typing.List[str]) -> PeerLink:
         """
         Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
@@ -11331,6 +12815,26 @@ class Engine(EngineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def rules(self, domain: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> str:
+        """
+        The rules of the server, or of a domain, as JSON.
+"""
+        
+        if domain is _DEFAULT:
+            domain = None
+        _UniffiFfiConverterOptionalString.check_lower(domain)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalString.lower(domain),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_rules,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def send(self, sender: str,recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text for an account that has no session open.
@@ -11380,6 +12884,30 @@ class Engine(EngineProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_domain,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def set_rules(self, json: str,domain: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+        that is not there, is `InvalidArgument` and says where it stands.
+"""
+        
+        _UniffiFfiConverterString.check_lower(json)
+
+        if domain is _DEFAULT:
+            domain = None
+        _UniffiFfiConverterOptionalString.check_lower(domain)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(json),
+            _UniffiFfiConverterOptionalString.lower(domain),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_rules,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -11693,6 +13221,7 @@ __all__ = [
     "ReceiptState",
     "AcceptedSenders",
     "Receipts",
+    "RegistrationKind",
     "RosterKitError",
     "Answer",
     "MessageChange",
@@ -11705,6 +13234,8 @@ __all__ = [
     "Activity",
     "Command",
     "CallbackError",
+    "PushReason",
+    "HostEvent",
     "Notice",
     "Outgoing",
     "Settlement",
@@ -11719,6 +13250,7 @@ __all__ = [
     "Conversation",
     "ConversationsPage",
     "Preferences",
+    "Registration",
     "Answered",
     "PreferenceOverrides",
     "LimitOptions",

@@ -371,6 +371,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_answers(uint64_t ptr, int3
 RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_batches(uint64_t ptr, int32_t max_events, int64_t max_bytes, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_NEXT_HOST_EVENTS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_NEXT_HOST_EVENTS
+RustBuffer uniffi_rosterkit_ffi_fn_method_engine_next_host_events(uint64_t ptr, int32_t max, int64_t timeout_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_PEER_LINK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_OPEN_PEER_LINK
 uint64_t uniffi_rosterkit_ffi_fn_method_engine_open_peer_link(uint64_t ptr, RustBuffer domains, RustCallStatus *_Nonnull out_status
@@ -396,6 +401,11 @@ void uniffi_rosterkit_ffi_fn_method_engine_panic_for_test(uint64_t ptr, RustBuff
 void uniffi_rosterkit_ffi_fn_method_engine_remove_domain(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_RULES
+RustBuffer uniffi_rosterkit_ffi_fn_method_engine_rules(uint64_t ptr, RustBuffer domain, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SEND
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SEND
 RustBuffer uniffi_rosterkit_ffi_fn_method_engine_send(uint64_t ptr, RustBuffer sender, RustBuffer recipient, RustBuffer text, RustBuffer options, RustCallStatus *_Nonnull out_status
@@ -404,6 +414,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_engine_send(uint64_t ptr, RustBuffer s
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SET_DOMAIN
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SET_DOMAIN
 void uniffi_rosterkit_ffi_fn_method_engine_set_domain(uint64_t ptr, RustBuffer name, RustBuffer preferences, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SET_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SET_RULES
+void uniffi_rosterkit_ffi_fn_method_engine_set_rules(uint64_t ptr, RustBuffer json, RustBuffer domain, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_SHUTDOWN
@@ -591,6 +606,11 @@ void uniffi_rosterkit_ffi_fn_method_session_ack(uint64_t ptr, int64_t seq, RustC
 void uniffi_rosterkit_ffi_fn_method_session_add_buddy(uint64_t ptr, RustBuffer peer, RustBuffer name, RustBuffer groups, RustBuffer note, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ADD_REGISTRATION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ADD_REGISTRATION
+void uniffi_rosterkit_ffi_fn_method_session_add_registration(uint64_t ptr, RustBuffer registration, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ADDRESS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ADDRESS
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_address(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -629,6 +649,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_devices(uint64_t ptr, RustCall
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EDIT_MESSAGE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EDIT_MESSAGE
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_edit_message(uint64_t ptr, RustBuffer recipient, RustBuffer message_id, RustBuffer text, RustBuffer client_id, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_RULES
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_explain_rules(uint64_t ptr, RustBuffer sender, RustBuffer text, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FAIL
@@ -676,9 +701,19 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_preferences(uint64_t ptr, Rust
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_presence(uint64_t ptr, RustBuffer buddy, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REGISTRATIONS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REGISTRATIONS
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_registrations(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_BUDDY
 void uniffi_rosterkit_ffi_fn_method_session_remove_buddy(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_REGISTRATION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_REGISTRATION
+void uniffi_rosterkit_ffi_fn_method_session_remove_registration(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETIRE_DEVICE
@@ -694,6 +729,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_retract_message(uint64_t ptr, 
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ROSTER
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ROSTER
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_roster(uint64_t ptr, RustBuffer since, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RULES
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_rules(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RUN
@@ -729,6 +769,11 @@ void uniffi_rosterkit_ffi_fn_method_session_set_preferences(uint64_t ptr, RustBu
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_PRESENCE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_PRESENCE
 void uniffi_rosterkit_ffi_fn_method_session_set_presence(uint64_t ptr, RustBuffer presence, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_RULES
+void uniffi_rosterkit_ffi_fn_method_session_set_rules(uint64_t ptr, RustBuffer json, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SHUTDOWN
@@ -1123,6 +1168,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_next_batches(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_NEXT_HOST_EVENTS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_NEXT_HOST_EVENTS
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_next_host_events(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_PEER_LINK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_OPEN_PEER_LINK
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link(void
@@ -1153,6 +1204,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_remove_domain(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_RULES
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_rules(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SEND
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SEND
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_send(void
@@ -1162,6 +1219,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_send(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SET_DOMAIN
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SET_DOMAIN
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_set_domain(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SET_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_SET_RULES
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_set_rules(void
     
 );
 #endif
@@ -1297,6 +1360,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_add_buddy(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ADD_REGISTRATION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ADD_REGISTRATION
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_add_registration(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ADDRESS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ADDRESS
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_address(void
@@ -1342,6 +1411,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_devices(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EDIT_MESSAGE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EDIT_MESSAGE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_edit_message(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_RULES
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_explain_rules(void
     
 );
 #endif
@@ -1399,9 +1474,21 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_presence(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REGISTRATIONS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REGISTRATIONS
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_registrations(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_BUDDY
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_remove_buddy(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_REGISTRATION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_REGISTRATION
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_remove_registration(void
     
 );
 #endif
@@ -1420,6 +1507,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_retract_message(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ROSTER
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ROSTER
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_roster(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RULES
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_rules(void
     
 );
 #endif
@@ -1462,6 +1555,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_set_preferences(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_PRESENCE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_PRESENCE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_set_presence(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_RULES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_RULES
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_set_rules(void
     
 );
 #endif

@@ -659,6 +659,12 @@ public protocol EngineProtocol: AnyObject, Sendable {
     func nextBatches(maxEvents: Int32, maxBytes: Int64, timeoutMs: Int64) throws  -> [EventBatch]
     
     /**
+     * Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+     * interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+     */
+    func nextHostEvents(max: Int32, timeoutMs: Int64) throws  -> [HostEvent]
+    
+    /**
      * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
      * supplies the pipe. The other side may speak for these domains and for nobody else.
      */
@@ -687,6 +693,11 @@ public protocol EngineProtocol: AnyObject, Sendable {
     func removeDomain(name: String) throws 
     
     /**
+     * The rules of the server, or of a domain, as JSON.
+     */
+    func rules(domain: String?) throws  -> String
+    
+    /**
      * Sends a text for an account that has no session open.
      */
     func send(sender: String, recipient: String, text: String, options: SendOptions) throws  -> Receipt
@@ -695,6 +706,12 @@ public protocol EngineProtocol: AnyObject, Sendable {
      * Hosts a domain, or changes what is set for it.
      */
     func setDomain(name: String, preferences: PreferenceOverrides) throws 
+    
+    /**
+     * Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+     * that is not there, is `InvalidArgument` and says where it stands.
+     */
+    func setRules(json: String, domain: String?) throws 
     
     /**
      * Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
@@ -961,6 +978,21 @@ open func nextBatches(maxEvents: Int32, maxBytes: Int64, timeoutMs: Int64)throws
 }
     
     /**
+     * Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+     * interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+     */
+open func nextHostEvents(max: Int32, timeoutMs: Int64)throws  -> [HostEvent]  {
+    return try  FfiConverterSequenceTypeHostEvent.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_next_host_events(
+            self.uniffiCloneHandle(),
+        FfiConverterInt32.lower(max),
+        FfiConverterInt64.lower(timeoutMs),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
      * supplies the pipe. The other side may speak for these domains and for nobody else.
      */
@@ -1029,6 +1061,19 @@ open func removeDomain(name: String)throws   {try rustCallWithError(FfiConverter
 }
     
     /**
+     * The rules of the server, or of a domain, as JSON.
+     */
+open func rules(domain: String? = nil)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_rules(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(domain),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Sends a text for an account that has no session open.
      */
 open func send(sender: String, recipient: String, text: String, options: SendOptions = SendOptions())throws  -> Receipt  {
@@ -1053,6 +1098,20 @@ open func setDomain(name: String, preferences: PreferenceOverrides = PreferenceO
             self.uniffiCloneHandle(),
         FfiConverterString.lower(name),
         FfiConverterTypePreferenceOverrides_lower(preferences),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+     * that is not there, is `InvalidArgument` and says where it stands.
+     */
+open func setRules(json: String, domain: String? = nil)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_set_rules(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(json),
+        FfiConverterOptionString.lower(domain),uniffiCallStatus
     )
 }
 }
@@ -2071,6 +2130,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func addBuddy(peer: String, name: String?, groups: [String]?, note: String?) throws 
     
     /**
+     * Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+     */
+    func addRegistration(registration: Registration) throws 
+    
+    /**
      * Its full address.
      */
     func address() throws  -> String
@@ -2110,6 +2174,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * everybody who has the message. Returns when it is on disk.
      */
     func editMessage(recipient: String, messageId: String, text: String, clientId: String?) throws  -> Receipt
+    
+    /**
+     * What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+     * object for each stage. Nothing is done.
+     */
+    func explainRules(sender: String, text: String) throws  -> String
     
     /**
      * The consumer could not deal with what it was handed: it comes again one by one, and a message that fails three
@@ -2162,9 +2232,19 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func presence(buddy: String) throws  -> Presence
     
     /**
+     * The account's registrations that have not expired.
+     */
+    func registrations() throws  -> [Registration]
+    
+    /**
      * Removes a buddy: both directions end.
      */
     func removeBuddy(peer: String) throws 
+    
+    /**
+     * Takes a registration away.
+     */
+    func removeRegistration(name: String) throws 
     
     /**
      * Forgets a named device.
@@ -2180,6 +2260,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * The roster; or what changed in it since a version.
      */
     func roster(since: Int64?) throws  -> Roster
+    
+    /**
+     * The account's own rules, as JSON.
+     */
+    func rules() throws  -> String
     
     /**
      * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
@@ -2216,6 +2301,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
      */
     func setPresence(presence: PresenceUpdate) throws 
+    
+    /**
+     * Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+     * `InvalidArgument` and says where it stands.
+     */
+    func setRules(json: String) throws 
     
     /**
      * Ends the session. Idempotent.
@@ -2323,6 +2414,18 @@ open func addBuddy(peer: String, name: String? = nil, groups: [String]? = nil, n
 }
     
     /**
+     * Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+     */
+open func addRegistration(registration: Registration)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_add_registration(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeRegistration_lower(registration),uniffiCallStatus
+    )
+}
+}
+    
+    /**
      * Its full address.
      */
 open func address()throws  -> String  {
@@ -2422,6 +2525,21 @@ open func editMessage(recipient: String, messageId: String, text: String, client
         FfiConverterString.lower(messageId),
         FfiConverterString.lower(text),
         FfiConverterOptionString.lower(clientId),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+     * object for each stage. Nothing is done.
+     */
+open func explainRules(sender: String, text: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_explain_rules(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(sender),
+        FfiConverterString.lower(text),uniffiCallStatus
     )
 })
 }
@@ -2541,6 +2659,18 @@ open func presence(buddy: String)throws  -> Presence  {
 }
     
     /**
+     * The account's registrations that have not expired.
+     */
+open func registrations()throws  -> [Registration]  {
+    return try  FfiConverterSequenceTypeRegistration.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_registrations(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Removes a buddy: both directions end.
      */
 open func removeBuddy(peer: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -2548,6 +2678,18 @@ open func removeBuddy(peer: String)throws   {try rustCallWithError(FfiConverterT
     uniffi_rosterkit_ffi_fn_method_session_remove_buddy(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(peer),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes a registration away.
+     */
+open func removeRegistration(name: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_remove_registration(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
     )
 }
 }
@@ -2588,6 +2730,18 @@ open func roster(since: Int64? = nil)throws  -> Roster  {
     uniffi_rosterkit_ffi_fn_method_session_roster(
             self.uniffiCloneHandle(),
         FfiConverterOptionInt64.lower(since),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * The account's own rules, as JSON.
+     */
+open func rules()throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_rules(
+            self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
 }
@@ -2682,6 +2836,19 @@ open func setPresence(presence: PresenceUpdate)throws   {try rustCallWithError(F
     uniffi_rosterkit_ffi_fn_method_session_set_presence(
             self.uniffiCloneHandle(),
         FfiConverterTypePresenceUpdate_lower(presence),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+     * `InvalidArgument` and says where it stands.
+     */
+open func setRules(json: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_set_rules(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(json),uniffiCallStatus
     )
 }
 }
@@ -4722,6 +4889,10 @@ public struct PreferenceOverrides: Equatable, Hashable {
      * What senders learn of their messages.
      */
     public var receipts: Receipts?
+    /**
+     * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
+     */
+    public var utcOffsetMinutes: Int32?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4743,13 +4914,17 @@ public struct PreferenceOverrides: Equatable, Hashable {
          */maxRosterItems: Int64? = nil, 
         /**
          * What senders learn of their messages.
-         */receipts: Receipts? = nil) {
+         */receipts: Receipts? = nil, 
+        /**
+         * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
+         */utcOffsetMinutes: Int32? = nil) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
         self.deliverToDevices = deliverToDevices
         self.maxRosterItems = maxRosterItems
         self.receipts = receipts
+        self.utcOffsetMinutes = utcOffsetMinutes
     }
 
     
@@ -4773,7 +4948,8 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
                 keepHistory: FfiConverterOptionBool.read(from: &buf), 
                 deliverToDevices: FfiConverterOptionBool.read(from: &buf), 
                 maxRosterItems: FfiConverterOptionInt64.read(from: &buf), 
-                receipts: FfiConverterOptionTypeReceipts.read(from: &buf)
+                receipts: FfiConverterOptionTypeReceipts.read(from: &buf), 
+                utcOffsetMinutes: FfiConverterOptionInt32.read(from: &buf)
         )
     }
 
@@ -4784,6 +4960,7 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.deliverToDevices, into: &buf)
         FfiConverterOptionInt64.write(value.maxRosterItems, into: &buf)
         FfiConverterOptionTypeReceipts.write(value.receipts, into: &buf)
+        FfiConverterOptionInt32.write(value.utcOffsetMinutes, into: &buf)
     }
 }
 
@@ -4831,6 +5008,10 @@ public struct Preferences: Equatable, Hashable {
      * What senders learn of their messages.
      */
     public var receipts: Receipts
+    /**
+     * How far the account's clock is ahead of UTC.
+     */
+    public var utcOffsetMinutes: Int32
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4852,13 +5033,17 @@ public struct Preferences: Equatable, Hashable {
          */maxRosterItems: Int64, 
         /**
          * What senders learn of their messages.
-         */receipts: Receipts) {
+         */receipts: Receipts, 
+        /**
+         * How far the account's clock is ahead of UTC.
+         */utcOffsetMinutes: Int32) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
         self.deliverToDevices = deliverToDevices
         self.maxRosterItems = maxRosterItems
         self.receipts = receipts
+        self.utcOffsetMinutes = utcOffsetMinutes
     }
 
     
@@ -4882,7 +5067,8 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
                 keepHistory: FfiConverterBool.read(from: &buf), 
                 deliverToDevices: FfiConverterBool.read(from: &buf), 
                 maxRosterItems: FfiConverterInt64.read(from: &buf), 
-                receipts: FfiConverterTypeReceipts.read(from: &buf)
+                receipts: FfiConverterTypeReceipts.read(from: &buf), 
+                utcOffsetMinutes: FfiConverterInt32.read(from: &buf)
         )
     }
 
@@ -4893,6 +5079,7 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
         FfiConverterBool.write(value.deliverToDevices, into: &buf)
         FfiConverterInt64.write(value.maxRosterItems, into: &buf)
         FfiConverterTypeReceipts.write(value.receipts, into: &buf)
+        FfiConverterInt32.write(value.utcOffsetMinutes, into: &buf)
     }
 }
 
@@ -5166,6 +5353,95 @@ public func FfiConverterTypeReceipt_lift(_ buf: RustBuffer) throws -> Receipt {
 #endif
 public func FfiConverterTypeReceipt_lower(_ value: Receipt) -> RustBuffer {
     return FfiConverterTypeReceipt.lower(value)
+}
+
+
+/**
+ * A contact of an account that is no session.
+ */
+public struct Registration: Equatable, Hashable {
+    /**
+     * What it is called: registering again under the same name replaces it.
+     */
+    public var name: String
+    /**
+     * What sort it is.
+     */
+    public var kind: RegistrationKind
+    /**
+     * How to reach it, for the host alone: a SIP URI, a push token; at most 4,096 bytes.
+     */
+    public var contact: String
+    /**
+     * Until when it is there, in Unix milliseconds.
+     */
+    public var expiresMs: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it is called: registering again under the same name replaces it.
+         */name: String, 
+        /**
+         * What sort it is.
+         */kind: RegistrationKind, 
+        /**
+         * How to reach it, for the host alone: a SIP URI, a push token; at most 4,096 bytes.
+         */contact: String, 
+        /**
+         * Until when it is there, in Unix milliseconds.
+         */expiresMs: Int64) {
+        self.name = name
+        self.kind = kind
+        self.contact = contact
+        self.expiresMs = expiresMs
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Registration: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRegistration: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Registration {
+        return
+            try Registration(
+                name: FfiConverterString.read(from: &buf), 
+                kind: FfiConverterTypeRegistrationKind.read(from: &buf), 
+                contact: FfiConverterString.read(from: &buf), 
+                expiresMs: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Registration, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterTypeRegistrationKind.write(value.kind, into: &buf)
+        FfiConverterString.write(value.contact, into: &buf)
+        FfiConverterInt64.write(value.expiresMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRegistration_lift(_ buf: RustBuffer) throws -> Registration {
+    return try FfiConverterTypeRegistration.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRegistration_lower(_ value: Registration) -> RustBuffer {
+    return FfiConverterTypeRegistration.lower(value)
 }
 
 
@@ -5911,6 +6187,22 @@ public enum Answer: Equatable, Hashable {
          */devices: [String]
     )
     /**
+     * Rules, or an explanation.
+     */
+    case jsonRead(
+        /**
+         * As JSON.
+         */json: String
+    )
+    /**
+     * Registrations.
+     */
+    case registrationsRead(
+        /**
+         * Those that have not expired.
+         */registrations: [Registration]
+    )
+    /**
      * It was not done.
      */
     case failed(
@@ -5965,7 +6257,13 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         case 9: return .devicesRead(devices: try FfiConverterSequenceString.read(from: &buf)
         )
         
-        case 10: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
+        case 10: return .jsonRead(json: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 11: return .registrationsRead(registrations: try FfiConverterSequenceTypeRegistration.read(from: &buf)
+        )
+        
+        case 12: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6020,8 +6318,18 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
             FfiConverterSequenceString.write(devices, into: &buf)
             
         
-        case let .failed(error):
+        case let .jsonRead(json):
             writeInt(&buf, Int32(10))
+            FfiConverterString.write(json, into: &buf)
+            
+        
+        case let .registrationsRead(registrations):
+            writeInt(&buf, Int32(11))
+            FfiConverterSequenceTypeRegistration.write(registrations, into: &buf)
+            
+        
+        case let .failed(error):
+            writeInt(&buf, Int32(12))
             FfiConverterTypeRosterKitError.write(error, into: &buf)
             
         }
@@ -6556,6 +6864,57 @@ public enum Command: Equatable, Hashable {
      * Answered by `DevicesRead`.
      */
     case readDevices
+    /**
+     * Answered by `Done`.
+     */
+    case setRules(
+        /**
+         * A document of rules.
+         */json: String
+    )
+    /**
+     * Answered by `JsonRead`.
+     */
+    case readRules
+    /**
+     * Answered by `JsonRead`.
+     */
+    case explainRules(
+        /**
+         * Who would send it.
+         */sender: String, 
+        /**
+         * What it would say.
+         */text: String
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case addRegistration(
+        /**
+         * What.
+         */registration: Registration
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case removeRegistration(
+        /**
+         * Which.
+         */name: String
+    )
+    /**
+     * Answered by `RegistrationsRead`.
+     */
+    case readRegistrations
+    /**
+     * The host has delivered these messages to a contact: they are claimed. Answered by `Done`.
+     */
+    case claim(
+        /**
+         * Which.
+         */positions: [Int64]
+    )
 
 
 
@@ -6642,6 +7001,25 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         )
         
         case 24: return .readDevices
+        
+        case 25: return .setRules(json: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 26: return .readRules
+        
+        case 27: return .explainRules(sender: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 28: return .addRegistration(registration: try FfiConverterTypeRegistration.read(from: &buf)
+        )
+        
+        case 29: return .removeRegistration(name: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 30: return .readRegistrations
+        
+        case 31: return .claim(positions: try FfiConverterSequenceInt64.read(from: &buf)
+        )
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -6783,6 +7161,40 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case .readDevices:
             writeInt(&buf, Int32(24))
         
+        
+        case let .setRules(json):
+            writeInt(&buf, Int32(25))
+            FfiConverterString.write(json, into: &buf)
+            
+        
+        case .readRules:
+            writeInt(&buf, Int32(26))
+        
+        
+        case let .explainRules(sender,text):
+            writeInt(&buf, Int32(27))
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterString.write(text, into: &buf)
+            
+        
+        case let .addRegistration(registration):
+            writeInt(&buf, Int32(28))
+            FfiConverterTypeRegistration.write(registration, into: &buf)
+            
+        
+        case let .removeRegistration(name):
+            writeInt(&buf, Int32(29))
+            FfiConverterString.write(name, into: &buf)
+            
+        
+        case .readRegistrations:
+            writeInt(&buf, Int32(30))
+        
+        
+        case let .claim(positions):
+            writeInt(&buf, Int32(31))
+            FfiConverterSequenceInt64.write(positions, into: &buf)
+            
         }
     }
 }
@@ -7507,6 +7919,226 @@ public func FfiConverterTypeHandshakeStep_lift(_ buf: RustBuffer) throws -> Hand
 #endif
 public func FfiConverterTypeHandshakeStep_lower(_ value: HandshakeStep) -> RustBuffer {
     return FfiConverterTypeHandshakeStep.lower(value)
+}
+
+
+
+/**
+ * Something for the host to do. Kinds that are added come as `Other`.
+ */
+
+public enum HostEvent: Equatable, Hashable {
+    
+    /**
+     * A rule says that a URL is to be opened.
+     */
+    case openUrl(
+        /**
+         * Whose message it was about.
+         */account: String, 
+        /**
+         * Which rule: its level and its name.
+         */rule: String, 
+        /**
+         * Which URL.
+         */url: String, 
+        /**
+         * The message's id.
+         */messageId: String
+    )
+    /**
+     * A rule says that the account's devices are to be sent a notification.
+     */
+    case rulePush(
+        /**
+         * Whose.
+         */account: String, 
+        /**
+         * Which rule: its level and its name.
+         */rule: String, 
+        /**
+         * What it is to say.
+         */text: String, 
+        /**
+         * The message's id.
+         */messageId: String
+    )
+    /**
+     * A message is to be delivered to a contact that is registered. Who has it says so by `claim`; until then it waits
+     * for whoever else comes.
+     */
+    case deliver(
+        /**
+         * Whose contact.
+         */account: String, 
+        /**
+         * Which.
+         */registration: String, 
+        /**
+         * How to reach it.
+         */contact: String, 
+        /**
+         * What.
+         */message: Message
+    )
+    /**
+     * A device is to be woken: something came, and none of the account's sessions is there to take it.
+     */
+    case push(
+        /**
+         * Whose device.
+         */account: String, 
+        /**
+         * Which.
+         */registration: String, 
+        /**
+         * How to reach it.
+         */contact: String, 
+        /**
+         * What came.
+         */reason: PushReason, 
+        /**
+         * From whom: the collapse key.
+         */sender: String, 
+        /**
+         * The message's id.
+         */messageId: String, 
+        /**
+         * Its place.
+         */position: Int64, 
+        /**
+         * How many messages wait.
+         */badge: Int32, 
+        /**
+         * When it is of no use any more, in Unix milliseconds.
+         */expiresMs: Int64?
+    )
+    /**
+     * So many were lost before the next: nobody took them in time.
+     */
+    case missed(
+        /**
+         * How many.
+         */count: Int64
+    )
+    /**
+     * Something that this interface has no case for.
+     */
+    case other(
+        /**
+         * What sort of event.
+         */kind: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension HostEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHostEvent: FfiConverterRustBuffer {
+    typealias SwiftType = HostEvent
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> HostEvent {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .openUrl(account: try FfiConverterString.read(from: &buf), rule: try FfiConverterString.read(from: &buf), url: try FfiConverterString.read(from: &buf), messageId: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 2: return .rulePush(account: try FfiConverterString.read(from: &buf), rule: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), messageId: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 3: return .deliver(account: try FfiConverterString.read(from: &buf), registration: try FfiConverterString.read(from: &buf), contact: try FfiConverterString.read(from: &buf), message: try FfiConverterTypeMessage.read(from: &buf)
+        )
+        
+        case 4: return .push(account: try FfiConverterString.read(from: &buf), registration: try FfiConverterString.read(from: &buf), contact: try FfiConverterString.read(from: &buf), reason: try FfiConverterTypePushReason.read(from: &buf), sender: try FfiConverterString.read(from: &buf), messageId: try FfiConverterString.read(from: &buf), position: try FfiConverterInt64.read(from: &buf), badge: try FfiConverterInt32.read(from: &buf), expiresMs: try FfiConverterOptionInt64.read(from: &buf)
+        )
+        
+        case 5: return .missed(count: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 6: return .other(kind: try FfiConverterString.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: HostEvent, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .openUrl(account,rule,url,messageId):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterString.write(rule, into: &buf)
+            FfiConverterString.write(url, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            
+        
+        case let .rulePush(account,rule,text,messageId):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterString.write(rule, into: &buf)
+            FfiConverterString.write(text, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            
+        
+        case let .deliver(account,registration,contact,message):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterString.write(registration, into: &buf)
+            FfiConverterString.write(contact, into: &buf)
+            FfiConverterTypeMessage.write(message, into: &buf)
+            
+        
+        case let .push(account,registration,contact,reason,sender,messageId,position,badge,expiresMs):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterString.write(registration, into: &buf)
+            FfiConverterString.write(contact, into: &buf)
+            FfiConverterTypePushReason.write(reason, into: &buf)
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterString.write(messageId, into: &buf)
+            FfiConverterInt64.write(position, into: &buf)
+            FfiConverterInt32.write(badge, into: &buf)
+            FfiConverterOptionInt64.write(expiresMs, into: &buf)
+            
+        
+        case let .missed(count):
+            writeInt(&buf, Int32(5))
+            FfiConverterInt64.write(count, into: &buf)
+            
+        
+        case let .other(kind):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(kind, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHostEvent_lift(_ buf: RustBuffer) throws -> HostEvent {
+    return try FfiConverterTypeHostEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHostEvent_lower(_ value: HostEvent) -> RustBuffer {
+    return FfiConverterTypeHostEvent.lower(value)
 }
 
 
@@ -8263,6 +8895,97 @@ public func FfiConverterTypePresenceState_lower(_ value: PresenceState) -> RustB
 
 
 /**
+ * Why a device is to be woken.
+ */
+
+public enum PushReason: Equatable, Hashable {
+    
+    /**
+     * A message came.
+     */
+    case newMessage
+    /**
+     * Somebody asks to be a buddy.
+     */
+    case buddyRequest
+    /**
+     * One that this interface has no case for.
+     */
+    case other(
+        /**
+         * Its name.
+         */name: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PushReason: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePushReason: FfiConverterRustBuffer {
+    typealias SwiftType = PushReason
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PushReason {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .newMessage
+        
+        case 2: return .buddyRequest
+        
+        case 3: return .other(name: try FfiConverterString.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: PushReason, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .newMessage:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .buddyRequest:
+            writeInt(&buf, Int32(2))
+        
+        
+        case let .other(name):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(name, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushReason_lift(_ buf: RustBuffer) throws -> PushReason {
+    return try FfiConverterTypePushReason.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushReason_lower(_ value: PushReason) -> RustBuffer {
+    return FfiConverterTypePushReason.lower(value)
+}
+
+
+
+/**
  * What is known of the recipient of a message.
  */
 
@@ -8418,6 +9141,82 @@ public func FfiConverterTypeReceipts_lift(_ buf: RustBuffer) throws -> Receipts 
 #endif
 public func FfiConverterTypeReceipts_lower(_ value: Receipts) -> RustBuffer {
     return FfiConverterTypeReceipts.lower(value)
+}
+
+
+
+/**
+ * What sort of registration it is.
+ */
+
+public enum RegistrationKind: Equatable, Hashable {
+    
+    /**
+     * Somebody is there, as with a SIP registration: it counts in presence, and in delivery when `deliver_to_devices` is
+     * on.
+     */
+    case contact
+    /**
+     * Somebody can be woken, as with a push token: it counts in neither.
+     */
+    case push
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RegistrationKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRegistrationKind: FfiConverterRustBuffer {
+    typealias SwiftType = RegistrationKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RegistrationKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .contact
+        
+        case 2: return .push
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: RegistrationKind, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .contact:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .push:
+            writeInt(&buf, Int32(2))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRegistrationKind_lift(_ buf: RustBuffer) throws -> RegistrationKind {
+    return try FfiConverterTypeRegistrationKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRegistrationKind_lower(_ value: RegistrationKind) -> RustBuffer {
+    return FfiConverterTypeRegistrationKind.lower(value)
 }
 
 
@@ -9459,6 +10258,31 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeRegistration: FfiConverterRustBuffer {
+    typealias SwiftType = [Registration]
+
+    public static func write(_ value: [Registration], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRegistration.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Registration] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Registration]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRegistration.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeRelayedMessage: FfiConverterRustBuffer {
     typealias SwiftType = [RelayedMessage]
 
@@ -9501,6 +10325,31 @@ fileprivate struct FfiConverterSequenceTypeSubmittedCommand: FfiConverterRustBuf
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeSubmittedCommand.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeHostEvent: FfiConverterRustBuffer {
+    typealias SwiftType = [HostEvent]
+
+    public static func write(_ value: [HostEvent], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeHostEvent.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [HostEvent] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [HostEvent]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeHostEvent.read(from: &buf))
         }
         return seq
     }
@@ -9687,6 +10536,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_next_batches() != 42230) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_next_host_events() != 38338) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link() != 9434) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -9702,10 +10554,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_remove_domain() != 30016) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_rules() != 2371) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_engine_send() != 45894) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_set_domain() != 23343) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_set_rules() != 12788) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_engine_shutdown() != 26357) {
@@ -9774,6 +10632,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_add_buddy() != 3125) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_add_registration() != 45113) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_address() != 58853) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -9796,6 +10657,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_explain_rules() != 15674) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161) {
@@ -9825,7 +10689,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_registrations() != 12009) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() != 30875) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_remove_registration() != 44811) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572) {
@@ -9835,6 +10705,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_rules() != 28930) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_run() != 14819) {
@@ -9856,6 +10729,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_set_presence() != 15951) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_set_rules() != 35743) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_shutdown() != 39634) {

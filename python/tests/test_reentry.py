@@ -64,6 +64,8 @@ PARCEL = native.Parcel(
         messages=[native.RelayedMessage(body=native.MessageBody.TEXT(text="from outside"))]
     ),
 )
+NO_RULES = '{"rules": []}'
+PUSH = native.Registration(name="phone", kind=native.RegistrationKind.PUSH, contact="x", expires_ms=1 << 50)
 NOBODYS = "00000000-0000-0000-0000-000000000000"
 NOTICE = native.Notice.PRESENCE_ASKED(watcher="eve@relay.example", subject=BOB)
 SEND = native.SendOptions()
@@ -84,6 +86,9 @@ CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
     "Engine.set_domain": (lambda i: i.engine.set_domain("example.net", NOTHING), None),
     "Engine.remove_domain": (lambda i: i.engine.remove_domain("example.net"), None),
     "Engine.domains": (lambda i: i.engine.domains(), None),
+    "Engine.set_rules": (lambda i: i.engine.set_rules(NO_RULES, None), None),
+    "Engine.rules": (lambda i: i.engine.rules(None), None),
+    "Engine.next_host_events": (lambda i: i.engine.next_host_events(8, 0), None),
     "Engine.import_xep0227": (lambda i: i.engine.import_xep0227("/nowhere", Progress(None)), "InvalidArgument"),
     "Engine.open_session": (lambda i: i.engine.open_session(CAROL, options(), Adapter(ignore)), None),
     "Engine.send": (lambda i: i.engine.send(BOB, CAROL, "hello", SEND), None),
@@ -122,6 +127,12 @@ CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
     "Session.retract_message": (lambda i: i.session.retract_message(CAROL, NOBODYS, None), "NotFound"),
     "Session.mark_read": (lambda i: i.session.mark_read(CAROL, 1), None),
     "Session.conversations": (lambda i: i.session.conversations(None, 10), None),
+    "Session.set_rules": (lambda i: i.session.set_rules(NO_RULES), None),
+    "Session.rules": (lambda i: i.session.rules(), None),
+    "Session.explain_rules": (lambda i: i.session.explain_rules(CAROL, "x"), None),
+    "Session.add_registration": (lambda i: i.session.add_registration(PUSH), None),
+    "Session.registrations": (lambda i: i.session.registrations(), None),
+    "Session.remove_registration": (lambda i: i.session.remove_registration("phone"), None),
     "Session.history": (lambda i: i.session.history(native.HistoryRequest()), None),
     "Session.add_buddy": (lambda i: i.session.add_buddy(CAROL, "Carol", None, None), None),
     "Session.update_buddy": (lambda i: i.session.update_buddy(CAROL, None, ["Friends"]), None),

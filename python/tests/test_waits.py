@@ -35,6 +35,7 @@ WAITS = {
     "Session.run": "ready(); alice.run(print)",
     "Engine.next_answers": "ready(); engine.next_answers()",
     "Engine.next_batches": "ready(); engine.next_batches()",
+    "Engine.next_host_events": "ready(); engine.next_host_events()",
     "Relay.next_outgoing": "relay = engine.open_relay(); relay.connect(); ready(); relay.next_outgoing()",
     "PeerLink.take": """
 link = engine.open_peer_link(["example.net"])

@@ -35,6 +35,7 @@ _NATIVE_NAMES: dict[type[enum.Enum], str] = {
     model.Activity: "Activity",
     model.AcceptedSenders: "AcceptedSenders",
     model.Receipts: "Receipts",
+    model.RegistrationKind: "RegistrationKind",
 }
 
 
@@ -144,6 +145,7 @@ def preferences(given: Any) -> model.Preferences:
         given.deliver_to_devices,
         given.max_roster_items,
         model.Receipts[given.receipts.name],
+        given.utc_offset_minutes,
     )
 
 
@@ -156,6 +158,7 @@ def overrides(given: Any) -> model.PreferenceOverrides:
         given.deliver_to_devices,
         given.max_roster_items,
         None if given.receipts is None else model.Receipts[given.receipts.name],
+        given.utc_offset_minutes,
     )
 
 
@@ -168,6 +171,7 @@ def lowered_overrides(given: model.PreferenceOverrides) -> Any:
         deliver_to_devices=given.deliver_to_devices,
         max_roster_items=given.max_roster_items,
         receipts=None if given.receipts is None else lowered(choice(model.Receipts, given.receipts)),
+        utc_offset_minutes=given.utc_offset_minutes,
     )
 
 
@@ -246,6 +250,45 @@ def events(given: Iterable[Any]) -> list[model.Event]:
     return [event(one) for one in given]
 
 
+def registration(given: Any) -> model.Registration:
+    kind = model.RegistrationKind[given.kind.name]
+    return model.Registration(given.name, kind, given.contact, given.expires_ms)
+
+
+def lowered_registration(given: model.Registration) -> Any:
+    return native.Registration(
+        name=given.name,
+        kind=lowered(choice(model.RegistrationKind, given.kind)),
+        contact=given.contact,
+        expires_ms=given.expires_ms,
+    )
+
+
+_HOST_EVENTS: dict[str, Callable[[Any], model.HostEvent]] = {
+    "OPEN_URL": lambda e: model.OpenUrl(e.account, e.rule, e.url, e.message_id),
+    "RULE_PUSH": lambda e: model.RulePush(e.account, e.rule, e.text, e.message_id),
+    "DELIVER": lambda e: model.Deliver(e.account, e.registration, e.contact, message(e.message)),
+    "PUSH": lambda e: model.Push(
+        e.account,
+        e.registration,
+        e.contact,
+        _word(e.reason),
+        e.sender,
+        e.message_id,
+        e.position,
+        e.badge,
+        e.expires_ms,
+    ),
+    "MISSED": lambda e: model.Missed(e.count),
+    "OTHER": lambda e: model.OtherHostEvent(e.kind),
+}
+
+
+def host_event(given: Any) -> model.HostEvent:
+    name = case_name(given)
+    return _HOST_EVENTS[name](given) if name in _HOST_EVENTS else model.OtherHostEvent(name)
+
+
 def import_summary(given: Any) -> model.ImportSummary:
     return model.ImportSummary(given.accounts, given.buddies, given.messages)
 
@@ -266,6 +309,8 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "PRESENCE_READ": lambda a: presence(a.presence),
     "HISTORY_READ": lambda a: page(a.page),
     "CONVERSATIONS_READ": lambda a: conversations(a.page),
+    "JSON_READ": lambda a: a.json,
+    "REGISTRATIONS_READ": lambda a: [registration(one) for one in a.registrations],
     "BLOCKED_READ": lambda a: list(a.addresses),
     "PREFERENCES_READ": lambda a: preferences(a.preferences),
     "DEVICES_READ": lambda a: list(a.devices),

@@ -191,3 +191,38 @@ def read_history(
 def read_roster(actor: Actor, since: Optional[int] = None) -> Command:
     """Answered by a `Roster`."""
     return _of(actor, native.Command.READ_ROSTER(since=since))
+
+
+def set_rules(actor: Actor, rules: str) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.SET_RULES(json=rules))
+
+
+def read_rules(actor: Actor) -> Command:
+    """Answered by a JSON document."""
+    return _of(actor, native.Command.READ_RULES())
+
+
+def explain_rules(actor: Actor, sender: str, text: str) -> Command:
+    """Answered by a JSON list."""
+    return _of(actor, native.Command.EXPLAIN_RULES(sender=sender, text=text))
+
+
+def add_registration(actor: Actor, registration: model.Registration) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.ADD_REGISTRATION(registration=_convert.lowered_registration(registration)))
+
+
+def remove_registration(actor: Actor, name: str) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.REMOVE_REGISTRATION(name=name))
+
+
+def read_registrations(actor: Actor) -> Command:
+    """Answered by a list of `Registration`s."""
+    return _of(actor, native.Command.READ_REGISTRATIONS())
+
+
+def claim(actor: Actor, positions: Sequence[int]) -> Command:
+    """The host has delivered these messages to a contact: they are claimed. Answered by nothing."""
+    return _of(actor, native.Command.CLAIM(positions=list(positions)))

@@ -40,6 +40,7 @@ class Engine(Owner):
         self._is_virtual = is_virtual
         self._answer_waits = Interrupts()
         self._batch_waits = Interrupts()
+        self._host_waits = Interrupts()
         shut_down_at_exit(self)
 
     @classmethod
@@ -103,6 +104,14 @@ class Engine(Owner):
     def domains(self) -> dict[str, model.PreferenceOverrides]:
         """The hosted domains and what is set for them."""
         return {d.name: _convert.overrides(d.preferences) for d in self._call(self._handle.domains)}
+
+    def set_rules(self, rules: str, domain: Optional[str] = None) -> None:
+        """Replaces the rules of the server, or of a domain, by those of this JSON document (`docs/rules.md`)."""
+        self._call(self._handle.set_rules, rules, domain)
+
+    def rules(self, domain: Optional[str] = None) -> str:
+        """The rules of the server, or of a domain, as JSON."""
+        return str(self._call(self._handle.rules, domain))
 
     def import_xep0227(
         self,
@@ -188,6 +197,19 @@ class Engine(Owner):
         )
         return [Answered.of(answered) for answered in taken]
 
+    def next_host_events(self, max_events: int = 256, timeout: Optional[float] = None) -> list[model.HostEvent]:
+        """Takes what the host itself is asked to do, waiting for the first; empty when none came.
+
+        Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+        """
+        taken = in_slices(
+            lambda ms: list(self._call(self._handle.next_host_events, max_events, ms)),
+            timeout,
+            self._is_virtual,
+            self._host_waits,
+        )
+        return [_convert.host_event(event) for event in taken]
+
     def next_batches(
         self, max_events: int = 256, timeout: Optional[float] = None, *, max_bytes: int = 1 << 20
     ) -> list[model.Batch]:
@@ -205,12 +227,13 @@ class Engine(Owner):
         return [model.Batch(b.session_id, tuple(_convert.events(b.events))) for b in taken]
 
     def interrupt(self) -> None:
-        """Ends every wait in `next_answers` and `next_batches`, which then returns nothing.
+        """Ends every wait in `next_answers`, `next_batches` and `next_host_events`, which then returns nothing.
 
-        Of either, when nobody waits, the next wait ends at once. Sessions have an `interrupt` of their own.
+        Of each, when nobody waits, the next wait ends at once. Sessions have an `interrupt` of their own.
         """
         self._answer_waits.rise()
         self._batch_waits.rise()
+        self._host_waits.rise()
         self._call(self._handle.interrupt)
 
     def wakeup_fd(self) -> int:

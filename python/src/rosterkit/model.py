@@ -230,6 +230,7 @@ class PreferenceOverrides:
     deliver_to_devices: Optional[bool] = None
     max_roster_items: Optional[int] = None
     receipts: Optional[Receipts] = None
+    utc_offset_minutes: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,88 @@ class Preferences:
     deliver_to_devices: bool
     max_roster_items: int
     receipts: Receipts
+    utc_offset_minutes: int
+
+
+class RegistrationKind(str, enum.Enum):
+    """A contact is somebody who is there, as with a SIP registration; push is somebody who can be woken, as with a token."""
+
+    CONTACT = "contact"
+    PUSH = "push"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A contact of an account that is no session. `contact` is for the host alone: a SIP URI, a push token."""
+
+    name: str
+    kind: RegistrationKind
+    contact: str
+    expires_ms: int
+
+
+@dataclass(frozen=True)
+class HostEvent:
+    """Something that the host itself is asked to do."""
+
+
+@dataclass(frozen=True)
+class OpenUrl(HostEvent):
+    """A rule says that a URL is to be opened. `rule` is its level and its name."""
+
+    account: str
+    rule: str
+    url: str
+    message_id: str
+
+
+@dataclass(frozen=True)
+class RulePush(HostEvent):
+    """A rule says that the account's devices are to be sent a notification."""
+
+    account: str
+    rule: str
+    text: str
+    message_id: str
+
+
+@dataclass(frozen=True)
+class Deliver(HostEvent):
+    """A message is to be delivered to a contact that is registered; `commands.claim` says that it was."""
+
+    account: str
+    registration: str
+    contact: str
+    message: Message
+
+
+@dataclass(frozen=True)
+class Push(HostEvent):
+    """A device is to be woken: something came, and no session is there to take it. `sender` is the collapse key."""
+
+    account: str
+    registration: str
+    contact: str
+    reason: str
+    sender: str
+    message_id: str
+    position: int
+    badge: int
+    expires_ms: Optional[int]
+
+
+@dataclass(frozen=True)
+class Missed(HostEvent):
+    """So many were lost before the next: nobody took them in time."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class OtherHostEvent(HostEvent):
+    """A kind that this version has no class for."""
+
+    kind: str
 
 
 @dataclass(frozen=True)

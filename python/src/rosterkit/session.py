@@ -206,6 +206,30 @@ class Session(Owner):
         """Forgets a named device."""
         self._call(self._handle.retire_device, device)
 
+    def set_rules(self, rules: str) -> None:
+        """Replaces the account's rules by those of this JSON document (`docs/rules.md`)."""
+        self._call(self._handle.set_rules, rules)
+
+    def rules(self) -> str:
+        """The account's own rules, as JSON."""
+        return str(self._call(self._handle.rules))
+
+    def explain_rules(self, sender: str, text: str) -> str:
+        """What the rules in force would do with a text from this sender now, and why, as JSON. Nothing is done."""
+        return str(self._call(self._handle.explain_rules, sender, text))
+
+    def add_registration(self, registration: model.Registration) -> None:
+        """Registers a contact that is no session, until it expires; it replaces one of the same name."""
+        self._call(self._handle.add_registration, _convert.lowered_registration(registration))
+
+    def remove_registration(self, name: str) -> None:
+        """Takes a registration away."""
+        self._call(self._handle.remove_registration, name)
+
+    def registrations(self) -> list[model.Registration]:
+        """The account's registrations that have not expired."""
+        return [_convert.registration(one) for one in self._call(self._handle.registrations)]
+
     # ---- events ----
 
     def events(self, timeout: Optional[float] = None) -> Iterator[model.Event]:

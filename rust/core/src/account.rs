@@ -7,6 +7,7 @@ use crate::address::Address;
 use crate::delivery::claims::Claims;
 use crate::id::{AddressId, DeviceName, DeviceNumber, Position};
 use crate::preferences::Overrides;
+use crate::registration::{Registration, RegistrationKind};
 use crate::roster::Index;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
@@ -30,6 +31,8 @@ pub struct Record {
     pub devices: Vec<Device>,
     /// The number the next device gets. Numbers are never used again.
     pub next_device: u32,
+    /// Contacts that are no sessions. Those that have expired count for nothing.
+    pub registrations: Vec<Registration>,
     /// Raised each time an engine takes the account over (fencing, when several engines share a store).
     pub owner_epoch: u64,
     /// Fields that a newer version wrote and this one does not know, as stored.
@@ -77,6 +80,7 @@ impl Record {
             blocked: BTreeSet::new(),
             devices: Vec::new(),
             next_device: 1,
+            registrations: Vec::new(),
             owner_epoch: 0,
             unknown: Vec::new(),
         }
@@ -92,6 +96,14 @@ impl Record {
         !self.blocked.is_empty()
             && (self.blocked.contains(&sender.bare())
                 || self.blocked.iter().any(|b| b.user().is_none() && b.as_str() == sender.domain()))
+    }
+}
+
+impl Record {
+    /// Until when a contact counts in its presence; the epoch when none does.
+    pub fn registered_until(&self) -> Timestamp {
+        let contacts = self.registrations.iter().filter(|one| one.kind == RegistrationKind::Contact);
+        contacts.map(|contact| contact.expires).max().unwrap_or_default()
     }
 }
 

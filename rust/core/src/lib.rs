@@ -18,6 +18,7 @@ pub mod planted;
 pub mod preferences;
 pub mod presence;
 pub mod refusal;
+pub mod registration;
 pub mod roster;
 pub mod row;
 pub mod rules;

@@ -9,6 +9,7 @@ use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
 use rosterkit_core::preferences::{Overrides, Preferences};
 use rosterkit_core::presence::{Activity, Presence, State};
+use rosterkit_core::registration::Registration;
 use rosterkit_core::roster::{Buddy, Op};
 use rosterkit_core::row::{Amendment, Word};
 use rosterkit_core::time::Timestamp;
@@ -86,6 +87,15 @@ pub enum Command {
         /// What it would say.
         text: String,
     },
+    /// Registers a contact that is no session, until it expires; under a name that there is it replaces that one. Answer:
+    /// `Done`.
+    AddRegistration(Registration),
+    /// Takes a registration away. Answer: `Done`.
+    RemoveRegistration(DeviceName),
+    /// Reads the account's registrations that have not expired. Answer: `Registrations`.
+    ReadRegistrations,
+    /// The host has delivered these messages to a contact: they are claimed. Answer: `Done`.
+    Claim(Vec<Position>),
     /// Retires a named device: its cursor is forgotten. Answer: `Done`.
     RetireDevice(DeviceName),
     /// Reads the account's named devices. Answer: `Devices`.
@@ -270,6 +280,8 @@ pub enum Answer {
     Preferences(Preferences),
     /// Named devices.
     Devices(Vec<DeviceName>),
+    /// Registrations.
+    Registrations(Vec<Registration>),
     /// Rules, as JSON.
     Rules(String),
     /// A chain of facts, as JSON.

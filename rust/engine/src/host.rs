@@ -3,10 +3,12 @@
 //! None of it is kept: what nobody takes while there is room is lost, and that it was is told.
 
 use crate::error::{Error, Result};
+use crate::event::Message;
 use crate::sync::{Condvar, Mutex, lock, until, wait_for};
 use crate::wakeup::Interrupts;
 use rosterkit_core::address::Address;
-use rosterkit_core::id::MessageId;
+use rosterkit_core::id::{DeviceName, MessageId, Position};
+use rosterkit_core::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,11 +42,54 @@ pub enum HostEvent {
         /// The message's id.
         message_id: MessageId,
     },
+    /// A message is to be delivered to a contact that is registered. Who has it says so by
+    /// [`Claim`](crate::Command::Claim); until then it waits for whoever else comes.
+    Deliver {
+        /// Whose contact.
+        account: Address,
+        /// Which.
+        registration: DeviceName,
+        /// How to reach it.
+        contact: Arc<str>,
+        /// What.
+        message: Message,
+    },
+    /// A device is to be woken: something came, and none of the account's sessions is there to take it.
+    Push {
+        /// Whose device.
+        account: Address,
+        /// Which.
+        registration: DeviceName,
+        /// How to reach it.
+        contact: Arc<str>,
+        /// What came.
+        reason: PushReason,
+        /// From whom. What is pushed of one sender may take the place of what was before: the collapse key.
+        sender: Address,
+        /// The message's id.
+        message_id: MessageId,
+        /// Its place.
+        position: Position,
+        /// How many messages wait.
+        badge: usize,
+        /// When it is of no use any more.
+        expires: Option<Timestamp>,
+    },
     /// So many were lost before the next: nobody took them in time.
     Missed {
         /// How many.
         count: u64,
     },
+}
+
+/// Why a device is to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushReason {
+    /// A message came.
+    NewMessage,
+    /// Somebody asks to be a buddy.
+    BuddyRequest,
 }
 
 /// The queue of them.

@@ -58,7 +58,7 @@ pub use dispatch::Batch;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{EndReason, Event, EventBody, Message, MessageAmended, ReceiptState};
-pub use host::HostEvent;
+pub use host::{HostEvent, PushReason};
 pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
 pub use relay::{
@@ -74,6 +74,7 @@ pub use rosterkit_core::delivery::marks::Marks;
 pub use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
 pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences, Receipts};
 pub use rosterkit_core::presence::{Activity, Order, Presence, State};
+pub use rosterkit_core::registration::{Registration, RegistrationKind};
 pub use rosterkit_core::roster::{Buddy, Op, Status, Subscription};
 pub use rosterkit_core::row::{Amended, Amendment, Outcome, Word};
 pub use rosterkit_core::time::Timestamp;

@@ -106,6 +106,8 @@ pub(crate) enum Signal {
     Superseded { pending: Box<Pending>, known: Position },
     /// Marks of an account's conversation with a peer rose.
     Marked { account: AddressId, peer: AddressId, address: Address, marks: Marks },
+    /// A contact of this account was registered when the file was opened.
+    Registered(Address),
     /// The file holds rows of a deleted account still.
     Unswept(AddressId),
     /// A chat state.

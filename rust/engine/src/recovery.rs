@@ -9,10 +9,11 @@ use crate::messages::{Countdown, Deliver, Hosted, Hosting, RowAddresses, Signal,
 use crate::shard::forwarding;
 use crate::sync::atomic::Ordering;
 use crate::writer::WriterStep;
+use rosterkit_core::address::Address;
 use rosterkit_core::id::Position;
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::Row;
-use rosterkit_core::time::Tick;
+use rosterkit_core::time::{Tick, Timestamp};
 use rosterkit_core::write::RulesOf;
 use rosterkit_store::{Facts, Opened, Reader, StoreError};
 use std::sync::{Arc, Weak};
@@ -100,6 +101,7 @@ impl WriterStep {
         }
         let outbox = read_outbox(reader.as_mut())?;
         let forwards = read_forwards(reader.as_mut())?;
+        let registered = read_registered(reader.as_mut(), self.shared.clock.now().wall)?;
         let Facts { file_generation, sent, first_position, next_serial, domains, unswept, rules } = facts;
         self.shared.file.learn(file_generation, sent);
         let mut hosting = Hosting::default();
@@ -129,6 +131,11 @@ impl WriterStep {
         for shard in &self.shared.shards {
             let _ = shard.put(ToShard::Resume(generation, installed, Arc::clone(&self.domains)));
         }
+        // Before anybody asks what they show.
+        for account in registered {
+            let shard = self.shared.shard_of_address(&account);
+            let _ = self.shared.shards[shard].put(ToShard::Signal(Signal::Registered(account)));
+        }
         for id in unswept {
             let _ = self.shared.shards[self.shared.shard_of(id)].put(ToShard::Signal(Signal::Unswept(id)));
         }
@@ -153,6 +160,18 @@ impl WriterStep {
             let _ = self.shared.shards[shard].put(ToShard::Signal(signal));
         }
         Ok(())
+    }
+}
+
+/// Every account of which a contact is registered.
+fn read_registered(reader: &mut dyn Reader, now: Timestamp) -> Result<Vec<Address>, StoreError> {
+    let mut all: Vec<Address> = Vec::new();
+    loop {
+        let page = reader.registered(now, all.last(), PENDING_PAGE)?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::conversation::{ConversationsPage, amend, page};
 use crate::convert::{account, address, position, session, signed};
 use crate::error::RosterKitError;
+use crate::host::Registration;
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceUpdate, Roster};
 use crate::session::{Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, edit, message};
@@ -165,6 +166,37 @@ pub enum Command {
     },
     /// Answered by `DevicesRead`.
     ReadDevices,
+    /// Answered by `Done`.
+    SetRules {
+        /// A document of rules.
+        json: String,
+    },
+    /// Answered by `JsonRead`.
+    ReadRules,
+    /// Answered by `JsonRead`.
+    ExplainRules {
+        /// Who would send it.
+        sender: String,
+        /// What it would say.
+        text: String,
+    },
+    /// Answered by `Done`.
+    AddRegistration {
+        /// What.
+        registration: Registration,
+    },
+    /// Answered by `Done`.
+    RemoveRegistration {
+        /// Which.
+        name: String,
+    },
+    /// Answered by `RegistrationsRead`.
+    ReadRegistrations,
+    /// The host has delivered these messages to a contact: they are claimed. Answered by `Done`.
+    Claim {
+        /// Which.
+        positions: Vec<i64>,
+    },
 }
 
 /// The answer to a submitted command.
@@ -220,6 +252,16 @@ pub enum Answer {
     DevicesRead {
         /// Their names.
         devices: Vec<String>,
+    },
+    /// Rules, or an explanation.
+    JsonRead {
+        /// As JSON.
+        json: String,
+    },
+    /// Registrations.
+    RegistrationsRead {
+        /// Those that have not expired.
+        registrations: Vec<Registration>,
     },
     /// It was not done.
     Failed {
@@ -284,6 +326,19 @@ impl TryFrom<Command> for rosterkit::Command {
             Command::ReadPreferences => Engine::ReadPreferences,
             Command::RetireDevice { device } => Engine::RetireDevice(crate::convert::device(&device)?),
             Command::ReadDevices => Engine::ReadDevices,
+            Command::SetRules { json } => Engine::SetRules(json),
+            Command::ReadRules => Engine::ReadRules,
+            Command::ExplainRules { sender, text } => {
+                Engine::ExplainRules { sender: address(&sender)?, text }
+            }
+            Command::AddRegistration { registration } => Engine::AddRegistration(registration.try_into()?),
+            Command::RemoveRegistration { name } => {
+                Engine::RemoveRegistration(crate::convert::device(&name)?)
+            }
+            Command::ReadRegistrations => Engine::ReadRegistrations,
+            Command::Claim { positions } => {
+                Engine::Claim(positions.into_iter().map(position).collect::<Result<_>>()?)
+            }
         })
     }
 }
@@ -306,6 +361,10 @@ impl From<rosterkit::Answered> for Answered {
             }
             Ok(Engine::Devices(all)) => {
                 Answer::DevicesRead { devices: all.iter().map(|d| d.as_str().to_owned()).collect() }
+            }
+            Ok(Engine::Rules(json) | Engine::Explanation(json)) => Answer::JsonRead { json },
+            Ok(Engine::Registrations(all)) => {
+                Answer::RegistrationsRead { registrations: all.into_iter().map(Registration::from).collect() }
             }
             // Whatever else there is answers commands that cannot be submitted here.
             Ok(_) => Answer::Done,

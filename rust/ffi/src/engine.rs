@@ -5,6 +5,7 @@ use crate::command::{Answered, SubmittedCommand};
 use crate::convert::{account, count, domain, number, session, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::EventBatch;
+use crate::host::HostEvent;
 use crate::import::{ImportListener, ImportSummary, tell_progress};
 use crate::link::PeerLink;
 use crate::listener::{HostListener, SessionListener};
@@ -112,6 +113,25 @@ impl Engine {
         })
     }
 
+    /// Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+    /// that is not there, is `InvalidArgument` and says where it stands.
+    #[uniffi::method(default(domain = None))]
+    pub fn set_rules(&self, json: String, domain: Option<String>) -> Result<()> {
+        self.call(|engine| {
+            let domain = domain.map(|name| crate::convert::domain(&name)).transpose()?;
+            Ok(engine.set_rules(domain, &json)?)
+        })
+    }
+
+    /// The rules of the server, or of a domain, as JSON.
+    #[uniffi::method(default(domain = None))]
+    pub fn rules(&self, domain: Option<String>) -> Result<String> {
+        self.call(|engine| {
+            let domain = domain.map(|name| crate::convert::domain(&name)).transpose()?;
+            Ok(engine.rules(domain.as_ref())?)
+        })
+    }
+
     /// Imports the accounts of an XEP-0227 file, all or nothing. The domains must be hosted, the accounts must not exist.
     /// The listener is told on this thread after each account that was read; when it throws, the import is `Forbidden` and
     /// nothing was done.
@@ -190,6 +210,15 @@ impl Engine {
         self.call(|engine| {
             let answers = engine.next_answers(count("max", max)?, timeout(timeout_ms)?)?;
             Ok(answers.into_iter().map(Answered::from).collect())
+        })
+    }
+
+    /// Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+    /// interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+    pub fn next_host_events(&self, max: i32, timeout_ms: i64) -> Result<Vec<HostEvent>> {
+        self.call(|engine| {
+            let events = engine.next_host_events(count("max", max)?, timeout(timeout_ms)?)?;
+            Ok(events.into_iter().map(HostEvent::from).collect())
         })
     }
 

@@ -95,6 +95,9 @@ pub struct PreferenceOverrides {
     /// What senders learn of their messages.
     #[uniffi(default)]
     pub receipts: Option<Receipts>,
+    /// How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
+    #[uniffi(default)]
+    pub utc_offset_minutes: Option<i32>,
 }
 
 /// What is in force for an account.
@@ -112,6 +115,8 @@ pub struct Preferences {
     pub max_roster_items: i64,
     /// What senders learn of their messages.
     pub receipts: Receipts,
+    /// How far the account's clock is ahead of UTC.
+    pub utc_offset_minutes: i32,
 }
 
 /// What an account lets those know who write to it.
@@ -191,6 +196,13 @@ impl LimitOptions {
     }
 }
 
+fn utc_offset(minutes: i32) -> Result<i16> {
+    match i16::try_from(minutes) {
+        Ok(minutes) if minutes.unsigned_abs() <= 1_080 => Ok(minutes),
+        _ => Err(RosterKitError::invalid(format!("no clock is {minutes} minutes ahead of UTC"))),
+    }
+}
+
 /// Puts what was given, where it fits.
 fn set<T: TryFrom<i64>>(what: &str, place: &mut T, given: Option<impl Into<i64>>) -> Result<()> {
     if let Some(given) = given {
@@ -210,6 +222,7 @@ impl TryFrom<PreferenceOverrides> for Overrides {
             deliver_to_devices: given.deliver_to_devices,
             max_roster_items: given.max_roster_items.map(|n| number("max_roster_items", n)).transpose()?,
             receipts: given.receipts.map(Into::into),
+            utc_offset_minutes: given.utc_offset_minutes.map(utc_offset).transpose()?,
         })
     }
 }
@@ -223,6 +236,7 @@ impl From<Overrides> for PreferenceOverrides {
             deliver_to_devices: overrides.deliver_to_devices,
             max_roster_items: overrides.max_roster_items.map(i64::from),
             receipts: overrides.receipts.map(Into::into),
+            utc_offset_minutes: overrides.utc_offset_minutes.map(i32::from),
         }
     }
 }
@@ -236,6 +250,7 @@ impl From<rosterkit::Preferences> for Preferences {
             deliver_to_devices: preferences.deliver_to_devices,
             max_roster_items: preferences.max_roster_items.into(),
             receipts: preferences.receipts.into(),
+            utc_offset_minutes: preferences.utc_offset_minutes.into(),
         }
     }
 }

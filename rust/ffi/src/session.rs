@@ -5,6 +5,7 @@ use crate::conversation::{ConversationsPage, amend, page};
 use crate::convert::{address, count, number, position, refused, same_cases, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::{Event, Message};
+use crate::host::Registration;
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceUpdate, Roster};
@@ -354,6 +355,47 @@ impl Session {
             let device = crate::convert::device(&device)?;
             Ok(session.call(Command::RetireDevice(device)).map(|_| ())?)
         })
+    }
+
+    /// Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+    /// `InvalidArgument` and says where it stands.
+    pub fn set_rules(&self, json: String) -> Result<()> {
+        self.ask(Command::SetRules(json)).map(|_| ())
+    }
+
+    /// The account's own rules, as JSON.
+    pub fn rules(&self) -> Result<String> {
+        match self.ask(Command::ReadRules)? {
+            rosterkit::Answer::Rules(json) => Ok(json),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+    /// object for each stage. Nothing is done.
+    pub fn explain_rules(&self, sender: String, text: String) -> Result<String> {
+        match self.ask(Command::ExplainRules { sender: address(&sender)?, text })? {
+            rosterkit::Answer::Explanation(json) => Ok(json),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+    pub fn add_registration(&self, registration: Registration) -> Result<()> {
+        self.ask(Command::AddRegistration(registration.try_into()?)).map(|_| ())
+    }
+
+    /// Takes a registration away.
+    pub fn remove_registration(&self, name: String) -> Result<()> {
+        self.ask(Command::RemoveRegistration(crate::convert::device(&name)?)).map(|_| ())
+    }
+
+    /// The account's registrations that have not expired.
+    pub fn registrations(&self) -> Result<Vec<Registration>> {
+        match self.ask(Command::ReadRegistrations)? {
+            rosterkit::Answer::Registrations(all) => Ok(all.into_iter().map(Registration::from).collect()),
+            _ => Err(unexpected()),
+        }
     }
 
     // ---- events ---------------------------------------------------------------------------------------------

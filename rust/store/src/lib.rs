@@ -111,6 +111,14 @@ pub trait Reader: Send {
         limit: usize,
     ) -> Result<Vec<Address>, StoreError>;
 
+    /// Accounts with a contact that is registered beyond this time, in the order of their addresses, after this one.
+    fn registered(
+        &mut self,
+        beyond: Timestamp,
+        after: Option<&Address>,
+        limit: usize,
+    ) -> Result<Vec<Address>, StoreError>;
+
     /// One buddy, tombstones included.
     fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError>;
 

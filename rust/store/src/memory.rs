@@ -372,6 +372,23 @@ impl Reader for Part {
         Ok(all)
     }
 
+    fn registered(
+        &mut self,
+        beyond: Timestamp,
+        after: Option<&Address>,
+        limit: usize,
+    ) -> Result<Vec<Address>, StoreError> {
+        let data = lock(&self.data);
+        let registered = data.accounts.values().filter(|record| record.registered_until() > beyond);
+        let mut all: Vec<Address> = registered
+            .map(|record| record.address.clone())
+            .filter(|address| after.is_none_or(|after| address > after))
+            .collect();
+        all.sort_unstable();
+        all.truncate(limit);
+        Ok(all)
+    }
+
     fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError> {
         Ok(lock(&self.data).buddies.get(&(account, peer)).cloned())
     }

@@ -7,6 +7,7 @@ use rosterkit_core::content::{Body, Content};
 use rosterkit_core::delivery::claims::Claims;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
 use rosterkit_core::preferences::{AcceptedSenders, Overrides, Receipts};
+use rosterkit_core::registration::{Registration, RegistrationKind};
 use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
 use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Outcome, Ruled, Word};
 use rosterkit_core::time::Timestamp;
@@ -298,6 +299,21 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     }
     out.number(6, u64::from(record.next_device));
     out.number(7, record.owner_epoch);
+    for registration in &record.registrations {
+        let mut value = Vec::new();
+        varint(
+            &mut value,
+            match registration.kind {
+                RegistrationKind::Contact => 1,
+                RegistrationKind::Push => 2,
+            },
+        );
+        varint(&mut value, zigzag(registration.expires.0));
+        varint(&mut value, registration.name.as_str().len() as u64);
+        value.extend_from_slice(registration.name.as_str().as_bytes());
+        value.extend_from_slice(registration.contact.as_bytes());
+        out.bytes(13, &value);
+    }
     out.finish(&record.unknown)
 }
 
@@ -326,11 +342,25 @@ pub(crate) fn decode_record(id: AddressId, address: Address, stored: &[u8]) -> R
             }
             6 => record.next_device = number(bytes)? as u32,
             7 => record.owner_epoch = number(bytes)?,
+            13 => record.registrations.push(decode_registration(bytes)?),
             _ => fields.keep(tag, bytes),
         }
     }
     record.unknown = fields.into_unknown();
     Ok(record)
+}
+
+fn decode_registration(mut rest: &[u8]) -> Result<Registration, Malformed> {
+    let kind = match take_varint(&mut rest)? {
+        1 => RegistrationKind::Contact,
+        2 => RegistrationKind::Push,
+        _ => return Err(Malformed("a registration that this version does not know")),
+    };
+    let expires = Timestamp(unzigzag(take_varint(&mut rest)?));
+    let length = take_varint(&mut rest)? as usize;
+    let (name, contact) = rest.split_at_checked(length).ok_or(Malformed("a registration"))?;
+    let name = DeviceName::new(text(name)?).map_err(|_| Malformed("a registration's name"))?;
+    Ok(Registration { name, kind, contact: text(contact)?.into(), expires })
 }
 
 pub(crate) fn encode_progress(progress: &Progress) -> Vec<u8> {

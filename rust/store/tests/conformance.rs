@@ -7,8 +7,9 @@ use rosterkit_core::account::{Cursor, Progress, Record};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::Content;
 use rosterkit_core::delivery::marks::Marks;
-use rosterkit_core::id::{AddressId, ClientId, DeviceNumber, MessageId, Position};
+use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
 use rosterkit_core::preferences::Overrides;
+use rosterkit_core::registration::{Registration, RegistrationKind};
 use rosterkit_core::roster::{Buddy, Op as RosterOp, Signal};
 use rosterkit_core::row::{Amendment, Entry, Kind, Outcome, Side, Sides, Word};
 use rosterkit_core::rules::RuleSet;
@@ -30,6 +31,7 @@ enum Step {
     Due { row: usize, done: bool },
     Forward { row: usize, target: usize, done: bool },
     Rules { of: usize, any: bool },
+    Register { user: usize, expires: i64 },
     Mark { account: usize, peer: usize, marks: [u64; 3] },
     Deliver { origin: usize, recipient: usize, number: u8 },
     Claim { account: usize, row: usize },
@@ -56,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..60, any::<bool>()).prop_map(|(row, done)| Step::Due { row, done }),
         3 => (0usize..60, user.clone(), any::<bool>())
             .prop_map(|(row, target, done)| Step::Forward { row, target, done }),
+        1 => (user.clone(), 0i64..50).prop_map(|(user, expires)| Step::Register { user, expires }),
         1 => (0..ACCOUNTS + 2, any::<bool>()).prop_map(|(of, any)| Step::Rules { of, any }),
         1 => (user.clone(), user.clone(), [0u64..60, 0u64..60, 0u64..60])
             .prop_map(|(account, peer, marks)| Step::Mark { account, peer, marks }),
@@ -242,6 +245,17 @@ impl Suite {
                     false => vec![Write::Forward(Forward { position, target, redirects })],
                 });
             }
+            Step::Register { user, expires } => {
+                let registration = Registration {
+                    name: DeviceName::new("phone").unwrap(),
+                    kind: if expires % 3 == 0 { RegistrationKind::Push } else { RegistrationKind::Contact },
+                    contact: format!("sip:{}", self.number).into(),
+                    expires: Timestamp(expires),
+                };
+                let registrations = if expires % 5 == 0 { Vec::new() } else { vec![registration] };
+                let record = Record { registrations, ..Record::new(self.ids[user], address(user)) };
+                self.write(vec![Write::Account(Arc::new(record))]);
+            }
             Step::Rules { of, any } => {
                 let json = format!("{{\"rules\":[{{\"name\":\"{}\",\"priority\":5}}]}}", self.number);
                 let rules = any.then(|| Arc::new(RuleSet::load(&json).unwrap()));
@@ -357,6 +371,10 @@ impl Suite {
         let mut out = format!("{:?}\n", reader.pending(None, 100).unwrap());
         out += &format!("{:?}\n", reader.accounts(&Domain::new("example.org").unwrap(), None, 3).unwrap());
         out += &format!("{:?}\n", reader.rows_at(&rows).unwrap());
+        for beyond in [0, 20] {
+            let all = reader.registered(Timestamp(beyond), None, 10).unwrap();
+            out += &format!("{all:?} {:?}\n", reader.registered(Timestamp(beyond), all.first(), 2).unwrap());
+        }
         let all = reader.forwards(None, 100).unwrap();
         let behind = all.first().map(|first| (first.position, first.target.clone()));
         out += &format!("{all:?} {:?}\n", reader.forwards(behind, 3).unwrap());

@@ -771,6 +771,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_next_batches(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_next_host_events(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_open_relay(
@@ -781,9 +783,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_remove_domain(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_rules(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_send(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_set_domain(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_set_rules(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_shutdown(
     ): Int
@@ -829,6 +835,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_add_buddy(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_add_registration(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_address(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_block(
@@ -844,6 +852,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_devices(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_edit_message(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_explain_rules(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_fail(
     ): Int
@@ -863,13 +873,19 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_presence(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_registrations(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_remove_buddy(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_remove_registration(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_retire_device(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_retract_message(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_roster(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_rules(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_run(
     ): Int
@@ -884,6 +900,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_set_preferences(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_set_presence(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_set_rules(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_shutdown(
     ): Int
@@ -954,6 +972,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_next_batches(`ptr`: Long,`maxEvents`: Int,`maxBytes`: Long,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_engine_next_host_events(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_open_peer_link(`ptr`: Long,`domains`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_rosterkit_ffi_fn_method_engine_open_relay(`ptr`: Long,`domains`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -964,9 +984,13 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_remove_domain(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_engine_rules(`ptr`: Long,`domain`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_send(`ptr`: Long,`sender`: RustBuffer.ByValue,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_set_domain(`ptr`: Long,`name`: RustBuffer.ByValue,`preferences`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_engine_set_rules(`ptr`: Long,`json`: RustBuffer.ByValue,`domain`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_shutdown(`ptr`: Long,`wait`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1042,6 +1066,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_add_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,`groups`: RustBuffer.ByValue,`note`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_add_registration(`ptr`: Long,`registration`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_address(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_block(`ptr`: Long,`peer`: RustBuffer.ByValue,`blocked`: Byte,uniffi_out_err: UniffiRustCallStatus, 
@@ -1057,6 +1083,8 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_session_devices(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_edit_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_explain_rules(`ptr`: Long,`sender`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_fail(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1076,13 +1104,19 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_presence(`ptr`: Long,`buddy`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_registrations(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_remove_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_remove_registration(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_retire_device(`ptr`: Long,`device`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_retract_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_roster(`ptr`: Long,`since`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_rules(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_run(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1097,6 +1131,8 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_session_set_preferences(`ptr`: Long,`overrides`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_set_presence(`ptr`: Long,`presence`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_set_rules(`ptr`: Long,`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_shutdown(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1278,6 +1314,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_batches() and 0xFFFF) != 42230) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_next_host_events() and 0xFFFF) != 38338) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_open_peer_link() and 0xFFFF) != 9434) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1293,10 +1332,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_remove_domain() and 0xFFFF) != 30016) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_rules() and 0xFFFF) != 2371) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_send() and 0xFFFF) != 45894) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_set_domain() and 0xFFFF) != 23343) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_set_rules() and 0xFFFF) != 12788) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_shutdown() and 0xFFFF) != 26357) {
@@ -1365,6 +1410,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_add_buddy() and 0xFFFF) != 3125) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_add_registration() and 0xFFFF) != 45113) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_address() and 0xFFFF) != 58853) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1387,6 +1435,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() and 0xFFFF) != 5535) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules() and 0xFFFF) != 15674) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_fail() and 0xFFFF) != 52161) {
@@ -1416,7 +1467,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_presence() and 0xFFFF) != 8133) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_registrations() and 0xFFFF) != 12009) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() and 0xFFFF) != 30875) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration() and 0xFFFF) != 44811) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() and 0xFFFF) != 572) {
@@ -1426,6 +1483,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 46041) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_rules() and 0xFFFF) != 28930) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_run() and 0xFFFF) != 14819) {
@@ -1447,6 +1507,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_set_presence() and 0xFFFF) != 15951) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_set_rules() and 0xFFFF) != 35743) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_shutdown() and 0xFFFF) != 39634) {
@@ -1967,6 +2030,12 @@ public interface EngineInterface {
     fun `nextBatches`(`maxEvents`: kotlin.Int, `maxBytes`: kotlin.Long, `timeoutMs`: kotlin.Long): List<EventBatch>
     
     /**
+     * Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+     * interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+     */
+    fun `nextHostEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<HostEvent>
+    
+    /**
      * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
      * supplies the pipe. The other side may speak for these domains and for nobody else.
      */
@@ -1995,6 +2064,11 @@ public interface EngineInterface {
     fun `removeDomain`(`name`: kotlin.String)
     
     /**
+     * The rules of the server, or of a domain, as JSON.
+     */
+    fun `rules`(`domain`: kotlin.String? = null): kotlin.String
+    
+    /**
      * Sends a text for an account that has no session open.
      */
     fun `send`(`sender`: kotlin.String, `recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions = SendOptions()): Receipt
@@ -2003,6 +2077,12 @@ public interface EngineInterface {
      * Hosts a domain, or changes what is set for it.
      */
     fun `setDomain`(`name`: kotlin.String, `preferences`: PreferenceOverrides = PreferenceOverrides())
+    
+    /**
+     * Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+     * that is not there, is `InvalidArgument` and says where it stands.
+     */
+    fun `setRules`(`json`: kotlin.String, `domain`: kotlin.String? = null)
     
     /**
      * Shuts the engine down: sessions end, everything is written, the file is let go. Idempotent. With `wait` it returns
@@ -2334,6 +2414,26 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
 
     
     /**
+     * Takes up to `max` of what the host itself is asked to do, waiting for the first; empty when none came or it was
+     * interrupted. Nothing of it is kept: with more than 8,192 untaken the oldest are lost, and `Missed` says so.
+     */
+    @Throws(RosterKitException::class)override fun `nextHostEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<HostEvent> {
+            return FfiConverterSequenceTypeHostEvent.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_next_host_events(
+        it,
+        
+        FfiConverterInt.lower(`max`),
+        FfiConverterLong.lower(`timeoutMs`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Opens a peer link to another engine, which hosts these domains: the relay that comes with the library. The host
      * supplies the pipe. The other side may speak for these domains and for nobody else.
      */
@@ -2427,6 +2527,24 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
 
     
     /**
+     * The rules of the server, or of a domain, as JSON.
+     */
+    @Throws(RosterKitException::class)override fun `rules`(`domain`: kotlin.String?): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_rules(
+        it,
+        
+        FfiConverterOptionalString.lower(`domain`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Sends a text for an account that has no session open.
      */
     @Throws(RosterKitException::class)override fun `send`(`sender`: kotlin.String, `recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions): Receipt {
@@ -2459,6 +2577,25 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
         
         FfiConverterString.lower(`name`),
         FfiConverterTypePreferenceOverrides.lower(`preferences`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Replaces the rules of the server, or of a domain, by those of this JSON document. What would loop, or names an account
+     * that is not there, is `InvalidArgument` and says where it stands.
+     */
+    @Throws(RosterKitException::class)override fun `setRules`(`json`: kotlin.String, `domain`: kotlin.String?)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_set_rules(
+        it,
+        
+        FfiConverterString.lower(`json`),
+        FfiConverterOptionalString.lower(`domain`),_status)
 }
     }
     
@@ -4200,6 +4337,11 @@ public interface SessionInterface {
     fun `addBuddy`(`peer`: kotlin.String, `name`: kotlin.String? = null, `groups`: List<kotlin.String>? = null, `note`: kotlin.String? = null)
     
     /**
+     * Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+     */
+    fun `addRegistration`(`registration`: Registration)
+    
+    /**
      * Its full address.
      */
     fun `address`(): kotlin.String
@@ -4239,6 +4381,12 @@ public interface SessionInterface {
      * everybody who has the message. Returns when it is on disk.
      */
     fun `editMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `text`: kotlin.String, `clientId`: kotlin.String? = null): Receipt
+    
+    /**
+     * What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+     * object for each stage. Nothing is done.
+     */
+    fun `explainRules`(`sender`: kotlin.String, `text`: kotlin.String): kotlin.String
     
     /**
      * The consumer could not deal with what it was handed: it comes again one by one, and a message that fails three
@@ -4291,9 +4439,19 @@ public interface SessionInterface {
     fun `presence`(`buddy`: kotlin.String): Presence
     
     /**
+     * The account's registrations that have not expired.
+     */
+    fun `registrations`(): List<Registration>
+    
+    /**
      * Removes a buddy: both directions end.
      */
     fun `removeBuddy`(`peer`: kotlin.String)
+    
+    /**
+     * Takes a registration away.
+     */
+    fun `removeRegistration`(`name`: kotlin.String)
     
     /**
      * Forgets a named device.
@@ -4309,6 +4467,11 @@ public interface SessionInterface {
      * The roster; or what changed in it since a version.
      */
     fun `roster`(`since`: kotlin.Long? = null): Roster
+    
+    /**
+     * The account's own rules, as JSON.
+     */
+    fun `rules`(): kotlin.String
     
     /**
      * Calls the listener with the session's events on this thread until the session has ended or it is interrupted; in
@@ -4345,6 +4508,12 @@ public interface SessionInterface {
      * Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
      */
     fun `setPresence`(`presence`: PresenceUpdate)
+    
+    /**
+     * Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+     * `InvalidArgument` and says where it stands.
+     */
+    fun `setRules`(`json`: kotlin.String)
     
     /**
      * Ends the session. Idempotent.
@@ -4513,6 +4682,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * Registers a contact that is no session, until it expires; under a name that there is it replaces that one.
+     */
+    @Throws(RosterKitException::class)override fun `addRegistration`(`registration`: Registration)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_add_registration(
+        it,
+        
+        FfiConverterTypeRegistration.lower(`registration`),_status)
+}
+    }
+    
+    
+
+    
+    /**
      * Its full address.
      */
     @Throws(RosterKitException::class)override fun `address`(): kotlin.String {
@@ -4649,6 +4835,26 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         FfiConverterString.lower(`messageId`),
         FfiConverterString.lower(`text`),
         FfiConverterOptionalString.lower(`clientId`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
+     * object for each stage. Nothing is done.
+     */
+    @Throws(RosterKitException::class)override fun `explainRules`(`sender`: kotlin.String, `text`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_rules(
+        it,
+        
+        FfiConverterString.lower(`sender`),
+        FfiConverterString.lower(`text`),_status)
 }
     }
     )
@@ -4816,6 +5022,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * The account's registrations that have not expired.
+     */
+    @Throws(RosterKitException::class)override fun `registrations`(): List<Registration> {
+            return FfiConverterSequenceTypeRegistration.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_registrations(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Removes a buddy: both directions end.
      */
     @Throws(RosterKitException::class)override fun `removeBuddy`(`peer`: kotlin.String)
@@ -4826,6 +5049,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         it,
         
         FfiConverterString.lower(`peer`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes a registration away.
+     */
+    @Throws(RosterKitException::class)override fun `removeRegistration`(`name`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_registration(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
 }
     }
     
@@ -4880,6 +5120,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         it,
         
         FfiConverterOptionalLong.lower(`since`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * The account's own rules, as JSON.
+     */
+    @Throws(RosterKitException::class)override fun `rules`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_rules(
+        it,
+        _status)
 }
     }
     )
@@ -5008,6 +5265,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         it,
         
         FfiConverterTypePresenceUpdate.lower(`presence`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
+     * `InvalidArgument` and says where it stands.
+     */
+    @Throws(RosterKitException::class)override fun `setRules`(`json`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules(
+        it,
+        
+        FfiConverterString.lower(`json`),_status)
 }
     }
     
@@ -6697,6 +6972,11 @@ data class PreferenceOverrides (
      * What senders learn of their messages.
      */
     var `receipts`: Receipts? = null 
+    , 
+    /**
+     * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
+     */
+    var `utcOffsetMinutes`: kotlin.Int? = null 
     
 ){
     
@@ -6719,6 +6999,7 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalTypeReceipts.read(buf),
+            FfiConverterOptionalInt.read(buf),
         )
     }
 
@@ -6728,7 +7009,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.allocationSize(value.`keepHistory`) +
             FfiConverterOptionalBoolean.allocationSize(value.`deliverToDevices`) +
             FfiConverterOptionalLong.allocationSize(value.`maxRosterItems`) +
-            FfiConverterOptionalTypeReceipts.allocationSize(value.`receipts`)
+            FfiConverterOptionalTypeReceipts.allocationSize(value.`receipts`) +
+            FfiConverterOptionalInt.allocationSize(value.`utcOffsetMinutes`)
     )
 
     override fun write(value: PreferenceOverrides, buf: ByteBuffer) {
@@ -6738,6 +7020,7 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.write(value.`deliverToDevices`, buf)
             FfiConverterOptionalLong.write(value.`maxRosterItems`, buf)
             FfiConverterOptionalTypeReceipts.write(value.`receipts`, buf)
+            FfiConverterOptionalInt.write(value.`utcOffsetMinutes`, buf)
     }
 }
 
@@ -6776,6 +7059,11 @@ data class Preferences (
      * What senders learn of their messages.
      */
     var `receipts`: Receipts
+    , 
+    /**
+     * How far the account's clock is ahead of UTC.
+     */
+    var `utcOffsetMinutes`: kotlin.Int
     
 ){
     
@@ -6798,6 +7086,7 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterTypeReceipts.read(buf),
+            FfiConverterInt.read(buf),
         )
     }
 
@@ -6807,7 +7096,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.allocationSize(value.`keepHistory`) +
             FfiConverterBoolean.allocationSize(value.`deliverToDevices`) +
             FfiConverterLong.allocationSize(value.`maxRosterItems`) +
-            FfiConverterTypeReceipts.allocationSize(value.`receipts`)
+            FfiConverterTypeReceipts.allocationSize(value.`receipts`) +
+            FfiConverterInt.allocationSize(value.`utcOffsetMinutes`)
     )
 
     override fun write(value: Preferences, buf: ByteBuffer) {
@@ -6817,6 +7107,7 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.write(value.`deliverToDevices`, buf)
             FfiConverterLong.write(value.`maxRosterItems`, buf)
             FfiConverterTypeReceipts.write(value.`receipts`, buf)
+            FfiConverterInt.write(value.`utcOffsetMinutes`, buf)
     }
 }
 
@@ -6998,6 +7289,69 @@ public object FfiConverterTypeReceipt: FfiConverterRustBuffer<Receipt> {
             FfiConverterLong.write(value.`position`, buf)
             FfiConverterTypeSendOutcome.write(value.`outcome`, buf)
             FfiConverterLong.write(value.`timeMs`, buf)
+    }
+}
+
+
+
+/**
+ * A contact of an account that is no session.
+ */
+data class Registration (
+    /**
+     * What it is called: registering again under the same name replaces it.
+     */
+    var `name`: kotlin.String
+    , 
+    /**
+     * What sort it is.
+     */
+    var `kind`: RegistrationKind
+    , 
+    /**
+     * How to reach it, for the host alone: a SIP URI, a push token; at most 4,096 bytes.
+     */
+    var `contact`: kotlin.String
+    , 
+    /**
+     * Until when it is there, in Unix milliseconds.
+     */
+    var `expiresMs`: kotlin.Long
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRegistration: FfiConverterRustBuffer<Registration> {
+    override fun read(buf: ByteBuffer): Registration {
+        return Registration(
+            FfiConverterString.read(buf),
+            FfiConverterTypeRegistrationKind.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Registration) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterTypeRegistrationKind.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`contact`) +
+            FfiConverterLong.allocationSize(value.`expiresMs`)
+    )
+
+    override fun write(value: Registration, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterTypeRegistrationKind.write(value.`kind`, buf)
+            FfiConverterString.write(value.`contact`, buf)
+            FfiConverterLong.write(value.`expiresMs`, buf)
     }
 }
 
@@ -7581,6 +7935,36 @@ sealed class Answer {
     }
     
     /**
+     * Rules, or an explanation.
+     */
+    data class JsonRead(
+        /**
+         * As JSON.
+         */
+        val `json`: kotlin.String) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Registrations.
+     */
+    data class RegistrationsRead(
+        /**
+         * Those that have not expired.
+         */
+        val `registrations`: List<rosterkit.generated.Registration>) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * It was not done.
      */
     data class Failed(
@@ -7636,7 +8020,13 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             9 -> Answer.DevicesRead(
                 FfiConverterSequenceString.read(buf),
                 )
-            10 -> Answer.Failed(
+            10 -> Answer.JsonRead(
+                FfiConverterString.read(buf),
+                )
+            11 -> Answer.RegistrationsRead(
+                FfiConverterSequenceTypeRegistration.read(buf),
+                )
+            12 -> Answer.Failed(
                 FfiConverterTypeRosterKitError.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -7706,6 +8096,20 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 + FfiConverterSequenceString.allocationSize(value.`devices`)
             )
         }
+        is Answer.JsonRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`json`)
+            )
+        }
+        is Answer.RegistrationsRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeRegistration.allocationSize(value.`registrations`)
+            )
+        }
         is Answer.Failed -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -7761,8 +8165,18 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 FfiConverterSequenceString.write(value.`devices`, buf)
                 Unit
             }
-            is Answer.Failed -> {
+            is Answer.JsonRead -> {
                 buf.putInt(10)
+                FfiConverterString.write(value.`json`, buf)
+                Unit
+            }
+            is Answer.RegistrationsRead -> {
+                buf.putInt(11)
+                FfiConverterSequenceTypeRegistration.write(value.`registrations`, buf)
+                Unit
+            }
+            is Answer.Failed -> {
+                buf.putInt(12)
                 FfiConverterTypeRosterKitError.write(value.`error`, buf)
                 Unit
             }
@@ -8338,6 +8752,97 @@ sealed class Command {
     object ReadDevices : Command()
     
     
+    /**
+     * Answered by `Done`.
+     */
+    data class SetRules(
+        /**
+         * A document of rules.
+         */
+        val `json`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `JsonRead`.
+     */
+    object ReadRules : Command()
+    
+    
+    /**
+     * Answered by `JsonRead`.
+     */
+    data class ExplainRules(
+        /**
+         * Who would send it.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * What it would say.
+         */
+        val `text`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class AddRegistration(
+        /**
+         * What.
+         */
+        val `registration`: rosterkit.generated.Registration) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class RemoveRegistration(
+        /**
+         * Which.
+         */
+        val `name`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `RegistrationsRead`.
+     */
+    object ReadRegistrations : Command()
+    
+    
+    /**
+     * The host has delivered these messages to a contact: they are claimed. Answered by `Done`.
+     */
+    data class Claim(
+        /**
+         * Which.
+         */
+        val `positions`: List<kotlin.Long>) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -8433,6 +8938,24 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterString.read(buf),
                 )
             24 -> Command.ReadDevices
+            25 -> Command.SetRules(
+                FfiConverterString.read(buf),
+                )
+            26 -> Command.ReadRules
+            27 -> Command.ExplainRules(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            28 -> Command.AddRegistration(
+                FfiConverterTypeRegistration.read(buf),
+                )
+            29 -> Command.RemoveRegistration(
+                FfiConverterString.read(buf),
+                )
+            30 -> Command.ReadRegistrations
+            31 -> Command.Claim(
+                FfiConverterSequenceLong.read(buf),
+                )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
     }
@@ -8619,6 +9142,54 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 4UL
             )
         }
+        is Command.SetRules -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`json`)
+            )
+        }
+        is Command.ReadRules -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Command.ExplainRules -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterString.allocationSize(value.`text`)
+            )
+        }
+        is Command.AddRegistration -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeRegistration.allocationSize(value.`registration`)
+            )
+        }
+        is Command.RemoveRegistration -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+            )
+        }
+        is Command.ReadRegistrations -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Command.Claim -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceLong.allocationSize(value.`positions`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -8754,6 +9325,40 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             }
             is Command.ReadDevices -> {
                 buf.putInt(24)
+                Unit
+            }
+            is Command.SetRules -> {
+                buf.putInt(25)
+                FfiConverterString.write(value.`json`, buf)
+                Unit
+            }
+            is Command.ReadRules -> {
+                buf.putInt(26)
+                Unit
+            }
+            is Command.ExplainRules -> {
+                buf.putInt(27)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterString.write(value.`text`, buf)
+                Unit
+            }
+            is Command.AddRegistration -> {
+                buf.putInt(28)
+                FfiConverterTypeRegistration.write(value.`registration`, buf)
+                Unit
+            }
+            is Command.RemoveRegistration -> {
+                buf.putInt(29)
+                FfiConverterString.write(value.`name`, buf)
+                Unit
+            }
+            is Command.ReadRegistrations -> {
+                buf.putInt(30)
+                Unit
+            }
+            is Command.Claim -> {
+                buf.putInt(31)
+                FfiConverterSequenceLong.write(value.`positions`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -9709,6 +10314,344 @@ public object FfiConverterTypeHandshakeStep: FfiConverterRustBuffer<HandshakeSte
 
 
 /**
+ * Something for the host to do. Kinds that are added come as `Other`.
+ */
+sealed class HostEvent {
+    
+    /**
+     * A rule says that a URL is to be opened.
+     */
+    data class OpenUrl(
+        /**
+         * Whose message it was about.
+         */
+        val `account`: kotlin.String, 
+        /**
+         * Which rule: its level and its name.
+         */
+        val `rule`: kotlin.String, 
+        /**
+         * Which URL.
+         */
+        val `url`: kotlin.String, 
+        /**
+         * The message's id.
+         */
+        val `messageId`: kotlin.String) : HostEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A rule says that the account's devices are to be sent a notification.
+     */
+    data class RulePush(
+        /**
+         * Whose.
+         */
+        val `account`: kotlin.String, 
+        /**
+         * Which rule: its level and its name.
+         */
+        val `rule`: kotlin.String, 
+        /**
+         * What it is to say.
+         */
+        val `text`: kotlin.String, 
+        /**
+         * The message's id.
+         */
+        val `messageId`: kotlin.String) : HostEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A message is to be delivered to a contact that is registered. Who has it says so by `claim`; until then it waits
+     * for whoever else comes.
+     */
+    data class Deliver(
+        /**
+         * Whose contact.
+         */
+        val `account`: kotlin.String, 
+        /**
+         * Which.
+         */
+        val `registration`: kotlin.String, 
+        /**
+         * How to reach it.
+         */
+        val `contact`: kotlin.String, 
+        /**
+         * What.
+         */
+        val `message`: rosterkit.generated.Message) : HostEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A device is to be woken: something came, and none of the account's sessions is there to take it.
+     */
+    data class Push(
+        /**
+         * Whose device.
+         */
+        val `account`: kotlin.String, 
+        /**
+         * Which.
+         */
+        val `registration`: kotlin.String, 
+        /**
+         * How to reach it.
+         */
+        val `contact`: kotlin.String, 
+        /**
+         * What came.
+         */
+        val `reason`: rosterkit.generated.PushReason, 
+        /**
+         * From whom: the collapse key.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * The message's id.
+         */
+        val `messageId`: kotlin.String, 
+        /**
+         * Its place.
+         */
+        val `position`: kotlin.Long, 
+        /**
+         * How many messages wait.
+         */
+        val `badge`: kotlin.Int, 
+        /**
+         * When it is of no use any more, in Unix milliseconds.
+         */
+        val `expiresMs`: kotlin.Long?) : HostEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * So many were lost before the next: nobody took them in time.
+     */
+    data class Missed(
+        /**
+         * How many.
+         */
+        val `count`: kotlin.Long) : HostEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Something that this interface has no case for.
+     */
+    data class Other(
+        /**
+         * What sort of event.
+         */
+        val `kind`: kotlin.String) : HostEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHostEvent : FfiConverterRustBuffer<HostEvent>{
+    override fun read(buf: ByteBuffer): HostEvent {
+        return when(buf.getInt()) {
+            1 -> HostEvent.OpenUrl(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            2 -> HostEvent.RulePush(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            3 -> HostEvent.Deliver(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeMessage.read(buf),
+                )
+            4 -> HostEvent.Push(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypePushReason.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterLong.read(buf),
+                FfiConverterInt.read(buf),
+                FfiConverterOptionalLong.read(buf),
+                )
+            5 -> HostEvent.Missed(
+                FfiConverterLong.read(buf),
+                )
+            6 -> HostEvent.Other(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: HostEvent): ULong = when(value) {
+        is HostEvent.OpenUrl -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterString.allocationSize(value.`rule`)
+                + FfiConverterString.allocationSize(value.`url`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+            )
+        }
+        is HostEvent.RulePush -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterString.allocationSize(value.`rule`)
+                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+            )
+        }
+        is HostEvent.Deliver -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterString.allocationSize(value.`registration`)
+                + FfiConverterString.allocationSize(value.`contact`)
+                + FfiConverterTypeMessage.allocationSize(value.`message`)
+            )
+        }
+        is HostEvent.Push -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterString.allocationSize(value.`registration`)
+                + FfiConverterString.allocationSize(value.`contact`)
+                + FfiConverterTypePushReason.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterString.allocationSize(value.`messageId`)
+                + FfiConverterLong.allocationSize(value.`position`)
+                + FfiConverterInt.allocationSize(value.`badge`)
+                + FfiConverterOptionalLong.allocationSize(value.`expiresMs`)
+            )
+        }
+        is HostEvent.Missed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`count`)
+            )
+        }
+        is HostEvent.Other -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`kind`)
+            )
+        }
+    }
+
+    override fun write(value: HostEvent, buf: ByteBuffer) {
+        when(value) {
+            is HostEvent.OpenUrl -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterString.write(value.`rule`, buf)
+                FfiConverterString.write(value.`url`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                Unit
+            }
+            is HostEvent.RulePush -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterString.write(value.`rule`, buf)
+                FfiConverterString.write(value.`text`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                Unit
+            }
+            is HostEvent.Deliver -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterString.write(value.`registration`, buf)
+                FfiConverterString.write(value.`contact`, buf)
+                FfiConverterTypeMessage.write(value.`message`, buf)
+                Unit
+            }
+            is HostEvent.Push -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterString.write(value.`registration`, buf)
+                FfiConverterString.write(value.`contact`, buf)
+                FfiConverterTypePushReason.write(value.`reason`, buf)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterString.write(value.`messageId`, buf)
+                FfiConverterLong.write(value.`position`, buf)
+                FfiConverterInt.write(value.`badge`, buf)
+                FfiConverterOptionalLong.write(value.`expiresMs`, buf)
+                Unit
+            }
+            is HostEvent.Missed -> {
+                buf.putInt(5)
+                FfiConverterLong.write(value.`count`, buf)
+                Unit
+            }
+            is HostEvent.Other -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`kind`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * How much a record matters.
  */
 
@@ -10413,6 +11356,108 @@ public object FfiConverterTypePresenceState: FfiConverterRustBuffer<PresenceStat
 
 
 /**
+ * Why a device is to be woken.
+ */
+sealed class PushReason {
+    
+    /**
+     * A message came.
+     */
+    object NewMessage : PushReason()
+    
+    
+    /**
+     * Somebody asks to be a buddy.
+     */
+    object BuddyRequest : PushReason()
+    
+    
+    /**
+     * One that this interface has no case for.
+     */
+    data class Other(
+        /**
+         * Its name.
+         */
+        val `name`: kotlin.String) : PushReason()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePushReason : FfiConverterRustBuffer<PushReason>{
+    override fun read(buf: ByteBuffer): PushReason {
+        return when(buf.getInt()) {
+            1 -> PushReason.NewMessage
+            2 -> PushReason.BuddyRequest
+            3 -> PushReason.Other(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: PushReason): ULong = when(value) {
+        is PushReason.NewMessage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is PushReason.BuddyRequest -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is PushReason.Other -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+            )
+        }
+    }
+
+    override fun write(value: PushReason, buf: ByteBuffer) {
+        when(value) {
+            is PushReason.NewMessage -> {
+                buf.putInt(1)
+                Unit
+            }
+            is PushReason.BuddyRequest -> {
+                buf.putInt(2)
+                Unit
+            }
+            is PushReason.Other -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`name`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * What is known of the recipient of a message.
  */
 
@@ -10494,6 +11539,50 @@ public object FfiConverterTypeReceipts: FfiConverterRustBuffer<Receipts> {
     override fun allocationSize(value: Receipts) = 4UL
 
     override fun write(value: Receipts, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What sort of registration it is.
+ */
+
+enum class RegistrationKind {
+    
+    /**
+     * Somebody is there, as with a SIP registration: it counts in presence, and in delivery when `deliver_to_devices` is
+     * on.
+     */
+    CONTACT,
+    /**
+     * Somebody can be woken, as with a push token: it counts in neither.
+     */
+    PUSH;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRegistrationKind: FfiConverterRustBuffer<RegistrationKind> {
+    override fun read(buf: ByteBuffer) = try {
+        RegistrationKind.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: RegistrationKind) = 4UL
+
+    override fun write(value: RegistrationKind, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -11779,6 +12868,34 @@ public object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Messa
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeRegistration: FfiConverterRustBuffer<List<Registration>> {
+    override fun read(buf: ByteBuffer): List<Registration> {
+        val len = buf.getInt()
+        return List<Registration>(len) {
+            FfiConverterTypeRegistration.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Registration>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRegistration.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Registration>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRegistration.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeRelayedMessage: FfiConverterRustBuffer<List<RelayedMessage>> {
     override fun read(buf: ByteBuffer): List<RelayedMessage> {
         val len = buf.getInt()
@@ -11825,6 +12942,34 @@ public object FfiConverterSequenceTypeSubmittedCommand: FfiConverterRustBuffer<L
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeSubmittedCommand.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeHostEvent: FfiConverterRustBuffer<List<HostEvent>> {
+    override fun read(buf: ByteBuffer): List<HostEvent> {
+        val len = buf.getInt()
+        return List<HostEvent>(len) {
+            FfiConverterTypeHostEvent.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<HostEvent>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeHostEvent.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<HostEvent>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeHostEvent.write(it, buf)
         }
     }
 }

@@ -28,7 +28,7 @@ impl Taker<'_> {
 }
 
 /// The word of the answer. `sender_may_see` says whether the sender sees the recipient's presence; one who does not
-/// learns nothing of sessions either.
+/// learns nothing of sessions either. `contacts` is how many registrations take part.
 ///
 /// With offline storage off a message that reaches nobody is refused, whoever asks: that is the one place where a
 /// sender who sees nothing learns that nobody is there.
@@ -36,8 +36,9 @@ pub fn word<'a>(
     preferences: &Preferences,
     sender_may_see: bool,
     sessions: impl IntoIterator<Item = Taker<'a>>,
+    contacts: usize,
 ) -> Result<Word, Refusal> {
-    let (mut anybody, mut visible) = (false, false);
+    let (mut anybody, mut visible) = (contacts > 0, contacts > 0);
     for taker in sessions.into_iter().filter(Taker::takes) {
         anybody = true;
         visible |= !taker.invisible;
@@ -72,11 +73,13 @@ mod tests {
             (&[deaf], false, false),
             (&[negative], false, false),
         ];
-        for (sessions, anybody, visible) in cases {
+        let with_and_without = cases.iter().flat_map(|case| [(case, 0), (case, 2)]);
+        for (&(sessions, anybody, visible), contacts) in with_and_without {
             for offline_storage in [true, false] {
                 for may_see in [true, false] {
                     let preferences = Preferences { offline_storage, ..Preferences::default() };
-                    let word = word(&preferences, may_see, sessions.iter().copied());
+                    let word = word(&preferences, may_see, sessions.iter().copied(), contacts);
+                    let (anybody, visible) = (anybody || contacts > 0, visible || contacts > 0);
                     match (anybody, offline_storage) {
                         (false, false) => assert!(matches!(word, Err(Refusal::NotFound(_)))),
                         _ if visible && may_see => assert_eq!(word, Ok(Word::Delivered)),

@@ -70,6 +70,9 @@ pub(crate) enum After {
     PreferencesSet {
         reply: ReplyTo,
     },
+    Registered {
+        reply: ReplyTo,
+    },
     RulesSet {
         rules: Option<Arc<RuleSet>>,
         reply: ReplyTo,
@@ -97,6 +100,7 @@ impl Changing {
             | After::Blocked { reply, .. }
             | After::PreferencesSet { reply }
             | After::RulesSet { reply, .. }
+            | After::Registered { reply }
             | After::DeviceAdded { reply, .. }
             | After::DeviceRetired { reply, .. }
             | After::MessagesTaken { reply, .. } => Some(reply),
@@ -206,6 +210,10 @@ impl Shard {
                 }
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);
+            }
+            After::Registered { reply } => {
+                reply.answer(Ok(Answer::Done));
+                self.registrations_changed(id);
             }
             After::RulesSet { rules, reply } => {
                 resident.rules = rules;

@@ -13,6 +13,7 @@ mod marks;
 mod outbox;
 mod outside;
 mod presence;
+mod registrations;
 mod resident;
 mod roster;
 mod rule_sets;
@@ -131,6 +132,7 @@ enum Deadline {
     OutboxExpires,
     Superseded,
     OutsideIsAway(u64),
+    Registration(AddressId),
 }
 
 /// What a step sends, at its end.
@@ -303,6 +305,7 @@ impl Shard {
             Signal::Marked { account, peer, address, marks } => {
                 self.take_marks(account, peer, &address, marks, None);
             }
+            Signal::Registered(account) => self.work(account, Work::Look),
             Signal::Unswept(id) => self.sweep_deleted(id, 0, self.mark),
             Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
@@ -362,6 +365,7 @@ impl Shard {
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
             Deadline::Superseded => self.superseded_due(),
+            Deadline::Registration(id) => self.registration_due(id),
             Deadline::OutsideIsAway(relay) => self.outside_is_unknown(relay),
         }
     }
@@ -419,6 +423,7 @@ impl Shard {
             Work::Command { session, command, reply } => self.command(id, session, *command, reply),
             Work::Send { session, send, reply } => self.send(id, session, send, false, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
+            Work::Look => {}
             Work::Due(found) => self.due(id, *found),
             Work::Remember { ref peer, .. } => {
                 let peer = peer.clone();
@@ -476,6 +481,10 @@ impl Shard {
                 let work = Work::Command { session, command: Box::new(command), reply };
                 self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
             }
+            Command::AddRegistration(registration) => self.add_registration(id, registration, reply),
+            Command::RemoveRegistration(name) => self.remove_registration(id, &name, reply),
+            Command::ReadRegistrations => self.read_registrations(id, reply),
+            Command::Claim(positions) => self.claim(id, positions, reply),
             Command::RetireDevice(name) => self.retire_device(id, &name, reply),
             Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
                 let Some(resident) = self.residents.get(&id) else {
@@ -552,6 +561,9 @@ impl Shard {
         if !record.blocked.is_empty() || record.roster.reaches_outside() {
             self.look_up_sight(id, None);
         }
+        if !record.registrations.is_empty() {
+            self.registrations_changed(id);
+        }
     }
 
     /// There is no such account. The first who wants to make it does; what came before that is refused.
@@ -577,7 +589,7 @@ impl Shard {
                 }
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
                 (Work::Due(found), _) => self.due_done(found.position, found.what),
-                (Work::Remember { .. }, _) => {}
+                (Work::Remember { .. } | Work::Look, _) => {}
                 (work, _) => {
                     let error = Refusal::NotFound(format!("there is no account {address}")).into();
                     self.cannot(work, &error);
@@ -593,7 +605,7 @@ impl Shard {
             // It is looked for again.
             Work::Due(_) => self.due_at(self.now.wall),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
-            Work::Pending(_) | Work::Superseded { .. } | Work::Remember { .. } => {}
+            Work::Pending(_) | Work::Superseded { .. } | Work::Remember { .. } | Work::Look => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
             Work::Outcome(settling) => self.outcome_failed(settling, error),
             Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),

@@ -18,6 +18,7 @@ use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::{Contribution, Presence, State, aggregate};
 use rosterkit_core::refusal::Refusal;
+use rosterkit_core::registration::RegistrationKind;
 use rosterkit_core::roster::Buddy;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -118,7 +119,14 @@ impl Shard {
             .iter()
             .filter_map(|s| self.sessions.get(s))
             .filter_map(|a| a.contribution.as_ref());
-        aggregate(&self.shared.options.presence_order, self.now.wall, contributions)
+        let now = self.now.wall;
+        let presence = aggregate(&self.shared.options.presence_order, now, contributions);
+        let registered = resident.registrations(RegistrationKind::Contact, now).next().is_some();
+        match presence.state {
+            // Where no session shows anything a contact does.
+            State::Offline if registered => Presence { state: State::Online, note: None },
+            _ => presence,
+        }
     }
 
     /// Tells the watchers, when the aggregate is another.

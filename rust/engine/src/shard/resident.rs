@@ -93,6 +93,8 @@ pub(crate) enum Work {
         reply: ReplyTo,
     },
     Deliver(Box<Deliver>),
+    /// It is to be in memory: what it is to do it does by itself.
+    Look,
     /// A row to the account is to be looked at again.
     Due(Box<DueRow>),
     /// A rule puts this peer into this group.
@@ -166,6 +168,7 @@ impl Resident {
             && !self.sweeping
             && !self.dirty
             && self.being_saved == 0
+            && self.record.registrations.is_empty()
     }
 
     /// The lowest row that nobody claimed moves the mark of claimed rows.

@@ -16,6 +16,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::delivery::fork;
 use rosterkit_core::id::{AddressId, ClientId};
 use rosterkit_core::refusal::Refusal;
+use rosterkit_core::registration::RegistrationKind;
 use rosterkit_core::roster::Op;
 use rosterkit_core::row::{Entry, Kind, Outcome, Row, Ruled, Side, Word};
 use rosterkit_core::rules::{self, EffectKind, Facts, Levels, LocalTime, Method, Stage, Verdict, evaluate};
@@ -95,6 +96,8 @@ impl Shard {
     }
 
     pub(super) fn facts<'a>(&'a self, resident: &'a Resident, asked: Asked<'a>) -> Facts<'a> {
+        let now = self.now.wall;
+        let registrations = resident.registrations(RegistrationKind::Contact, now).count();
         Facts {
             method: Method::Message,
             request_uri: asked.request_uri,
@@ -103,8 +106,8 @@ impl Shard {
             to: &resident.record.address,
             authenticated: self.hosts(asked.from),
             presence: resident.shown.state,
-            registrations: 0,
-            local: LocalTime::at(self.now.wall, resident.preferences.utc_offset_minutes),
+            registrations: registrations as u32,
+            local: LocalTime::at(now, resident.preferences.utc_offset_minutes),
             body: match &asked.entry.kind {
                 Kind::Message(content) => content.as_text(),
                 _ => None,
@@ -120,7 +123,12 @@ impl Shard {
         let plainly = || {
             limits.check_unclaimed(&resident.unclaimed, asked.sender, asked.entry.size())?;
             let may_see = asked.sender == resident.id() || self.shows_to(resident, asked.sender);
-            fork::word(&resident.preferences, may_see, self.takers(resident))
+            fork::word(
+                &resident.preferences,
+                may_see,
+                self.takers(resident),
+                resident.contacts(self.now.wall),
+            )
         };
         let is_message = matches!(asked.entry.kind, Kind::Message(_)) && asked.sender != resident.id();
         let Some(levels) = self.levels(resident).filter(|_| with_rules && is_message) else {
@@ -136,7 +144,8 @@ impl Shard {
             Some(Stage::AfterDelay { seconds }) => Some(seconds),
             _ => None,
         };
-        if !self.takers(resident).any(|taker| taker.takes()) {
+        let anybody = self.takers(resident).any(|taker| taker.takes());
+        if !anybody && resident.contacts(self.now.wall) == 0 {
             let verdict = evaluate(&levels, Stage::NoAnswer, &facts);
             if let Some(decided) = then.take(&verdict, plainly)? {
                 then.due = None;

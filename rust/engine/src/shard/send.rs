@@ -344,7 +344,11 @@ impl Shard {
         }
         match row.entry.ruled {
             Some(Ruled::Discarded | Ruled::Redirected) => {}
-            Some(Ruled::Stored) | None => self.offer_to_sessions(id, row, addresses),
+            Some(Ruled::Stored) => self.offer_to_sessions(id, row, addresses),
+            None => {
+                self.tell_registrations(id, row, addresses);
+                self.offer_to_sessions(id, row, addresses);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod history;
 mod listeners;
 mod presence;
 mod receipts;
+mod registrations;
 mod rules;
 mod sending;
 #[path = "../world/mod.rs"]

@@ -217,6 +217,23 @@ impl Reader for SqliteReader {
         Ok(texts.iter().filter_map(|text| Address::new(text).ok()).collect())
     }
 
+    fn registered(
+        &mut self,
+        beyond: Timestamp,
+        after: Option<&Address>,
+        limit: usize,
+    ) -> Result<Vec<Address>, StoreError> {
+        let after = after.map_or("", Address::as_str);
+        let texts = self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(
+                "SELECT address FROM account WHERE registered_until > ?1 AND address > ?2 ORDER BY address LIMIT ?3",
+            )?;
+            let rows = select.query_map(params![beyond.0, after, limit as i64], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(texts.iter().filter_map(|text| Address::new(text).ok()).collect())
+    }
+
     fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError> {
         self.connection
             .prepare_cached("SELECT version, value FROM buddy WHERE account = ?1 AND peer = ?2")

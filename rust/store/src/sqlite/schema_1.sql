@@ -55,12 +55,15 @@ CREATE TABLE domain (
     overrides BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- registered_until: until when a contact counts in its presence, in Unix ms; opening loads those that have one.
 CREATE TABLE account (
-    id      INTEGER PRIMARY KEY,
-    domain  TEXT NOT NULL,
-    address TEXT NOT NULL,
-    record  BLOB NOT NULL
+    id               INTEGER PRIMARY KEY,
+    domain           TEXT NOT NULL,
+    address          TEXT NOT NULL,
+    record           BLOB NOT NULL,
+    registered_until INTEGER
 ) STRICT;
+CREATE INDEX account_registered ON account (registered_until) WHERE registered_until IS NOT NULL;
 CREATE INDEX account_by_domain ON account (domain, address);
 
 CREATE TABLE progress (

@@ -305,11 +305,13 @@ fn apply(
             if matches!(write, Write::AccountCreated(_)) && exists().map_err(failed)? {
                 return Err(StoreError::account_exists(&record.address));
             }
-            let upsert = "INSERT INTO account (id, domain, address, record)
-                 SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM domain WHERE name = ?2)
-                 ON CONFLICT (id) DO UPDATE SET record = excluded.record";
+            let upsert = "INSERT INTO account (id, domain, address, record, registered_until)
+                 SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM domain WHERE name = ?2)
+                 ON CONFLICT (id) DO UPDATE
+                     SET record = excluded.record, registered_until = excluded.registered_until";
             let domain = record.address.domain();
-            if run(upsert, &[&id, &domain, &record.address.as_str(), &encode_record(record)])? == 0 {
+            let until = Some(record.registered_until().0).filter(|until| *until != 0);
+            if run(upsert, &[&id, &domain, &record.address.as_str(), &encode_record(record), &until])? == 0 {
                 return Err(StoreError::Refused("the domain of the account is not hosted"));
             }
         }
