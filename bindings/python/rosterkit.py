@@ -644,6 +644,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_files() != 55472:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_hand_back() != 42052:
@@ -660,9 +662,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_registrations() != 12009:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() != 30875:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_remove_file() != 62585:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration() != 44811:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -697,6 +703,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_touch() != 38655:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy() != 46668:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_write_file() != 64709:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events() != 19196:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -909,6 +917,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules.restype = 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_files.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_files.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.restype = ctypes.c_uint16
@@ -933,12 +944,18 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_preferences.restype = ct
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_registrations.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_registrations.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_file.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_file.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration.restype = ctypes.c_uint16
@@ -990,6 +1007,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_touch.restype = ctypes.c
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_write_file.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_write_file.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_sessionlistener_on_events.restype = ctypes.c_uint16
@@ -1358,6 +1378,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_fail.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_fail.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1404,6 +1430,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_presence.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_presence.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_registrations.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1415,6 +1448,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_buddy.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_buddy.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_file.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_file.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_registration.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1523,6 +1562,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_update_buddy.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_update_buddy.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_write_file.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiForeignBytes,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_write_file.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_sessionlistener_on_events.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -2278,19 +2324,22 @@ class Presence:
     """
     What watchers see of an account.
 """
-    def __init__(self, *, state:PresenceState, note:typing.Optional[str]):
+    def __init__(self, *, state:PresenceState, note:typing.Optional[str], avatar:typing.Optional[str] = None):
         self.state = state
         self.note = note
+        self.avatar = avatar
         
         
 
     
     def __str__(self):
-        return "Presence(state={}, note={})".format(self.state, self.note)
+        return "Presence(state={}, note={}, avatar={})".format(self.state, self.note, self.avatar)
     def __eq__(self, other):
         if self.state != other.state:
             return False
         if self.note != other.note:
+            return False
+        if self.avatar != other.avatar:
             return False
         return True
 
@@ -2300,17 +2349,20 @@ class _UniffiFfiConverterTypePresence(_UniffiConverterRustBuffer):
         return Presence(
             state=_UniffiFfiConverterTypePresenceState.read(buf),
             note=_UniffiFfiConverterOptionalString.read(buf),
+            avatar=_UniffiFfiConverterOptionalString.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterTypePresenceState.check_lower(value.state)
         _UniffiFfiConverterOptionalString.check_lower(value.note)
+        _UniffiFfiConverterOptionalString.check_lower(value.avatar)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterTypePresenceState.write(value.state, buf)
         _UniffiFfiConverterOptionalString.write(value.note, buf)
+        _UniffiFfiConverterOptionalString.write(value.avatar, buf)
 
 class _UniffiFfiConverterBytes(_UniffiConverterRustBuffer):
     @staticmethod
@@ -3257,20 +3309,22 @@ class Preferences:
     """
     What is in force for an account.
 """
-    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, utc_offset_minutes:int):
+    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, storage_files:int, storage_bytes:int, utc_offset_minutes:int):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
         self.deliver_to_devices = deliver_to_devices
         self.max_roster_items = max_roster_items
         self.receipts = receipts
+        self.storage_files = storage_files
+        self.storage_bytes = storage_bytes
         self.utc_offset_minutes = utc_offset_minutes
         
         
 
     
     def __str__(self):
-        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.utc_offset_minutes)
+        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -3283,6 +3337,10 @@ class Preferences:
         if self.max_roster_items != other.max_roster_items:
             return False
         if self.receipts != other.receipts:
+            return False
+        if self.storage_files != other.storage_files:
+            return False
+        if self.storage_bytes != other.storage_bytes:
             return False
         if self.utc_offset_minutes != other.utc_offset_minutes:
             return False
@@ -3298,6 +3356,8 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
             deliver_to_devices=_UniffiFfiConverterBoolean.read(buf),
             max_roster_items=_UniffiFfiConverterInt64.read(buf),
             receipts=_UniffiFfiConverterTypeReceipts.read(buf),
+            storage_files=_UniffiFfiConverterInt64.read(buf),
+            storage_bytes=_UniffiFfiConverterInt64.read(buf),
             utc_offset_minutes=_UniffiFfiConverterInt32.read(buf),
         )
 
@@ -3309,6 +3369,8 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.deliver_to_devices)
         _UniffiFfiConverterInt64.check_lower(value.max_roster_items)
         _UniffiFfiConverterTypeReceipts.check_lower(value.receipts)
+        _UniffiFfiConverterInt64.check_lower(value.storage_files)
+        _UniffiFfiConverterInt64.check_lower(value.storage_bytes)
         _UniffiFfiConverterInt32.check_lower(value.utc_offset_minutes)
 
     @staticmethod
@@ -3319,7 +3381,77 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.deliver_to_devices, buf)
         _UniffiFfiConverterInt64.write(value.max_roster_items, buf)
         _UniffiFfiConverterTypeReceipts.write(value.receipts, buf)
+        _UniffiFfiConverterInt64.write(value.storage_files, buf)
+        _UniffiFfiConverterInt64.write(value.storage_bytes, buf)
         _UniffiFfiConverterInt32.write(value.utc_offset_minutes, buf)
+
+@dataclass
+class FileInfo:
+    """
+    A file, but for what is in it.
+"""
+    def __init__(self, *, path:str, size:int, modified_ms:int):
+        self.path = path
+        self.size = size
+        self.modified_ms = modified_ms
+        
+        
+
+    
+    def __str__(self):
+        return "FileInfo(path={}, size={}, modified_ms={})".format(self.path, self.size, self.modified_ms)
+    def __eq__(self, other):
+        if self.path != other.path:
+            return False
+        if self.size != other.size:
+            return False
+        if self.modified_ms != other.modified_ms:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeFileInfo(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return FileInfo(
+            path=_UniffiFfiConverterString.read(buf),
+            size=_UniffiFfiConverterInt64.read(buf),
+            modified_ms=_UniffiFfiConverterInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.path)
+        _UniffiFfiConverterInt64.check_lower(value.size)
+        _UniffiFfiConverterInt64.check_lower(value.modified_ms)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.path, buf)
+        _UniffiFfiConverterInt64.write(value.size, buf)
+        _UniffiFfiConverterInt64.write(value.modified_ms, buf)
+
+class _UniffiFfiConverterSequenceTypeFileInfo(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeFileInfo.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeFileInfo.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeFileInfo.read(buf) for i in range(count)
+        ]
 
 
 
@@ -4009,6 +4141,66 @@ class Answer:
             return True
 
     @dataclass
+    class FILES_READ:
+        """
+        Files.
+"""
+        
+        def __init__(self, files:typing.List[FileInfo]):
+            self.files = files
+            
+            """
+        In the order of their paths.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.FILES_READ(files={})".format(self.files)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_FILES_READ():
+                return False
+            if self.files != other.files:
+                return False
+            return True
+
+    @dataclass
+    class FILE_READ:
+        """
+        A file.
+"""
+        
+        def __init__(self, bytes:bytes):
+            self.bytes = bytes
+            
+            """
+        What is in it.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.FILE_READ(bytes={})".format(self.bytes)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_FILE_READ():
+                return False
+            if self.bytes != other.bytes:
+                return False
+            return True
+
+    @dataclass
     class JSON_READ:
         """
         Rules, or an explanation.
@@ -4138,6 +4330,14 @@ class Answer:
         return isinstance(self, Answer.DEVICES_READ)
     def is_devices_read(self) -> bool:
         return isinstance(self, Answer.DEVICES_READ)
+    def is_FILES_READ(self) -> bool:
+        return isinstance(self, Answer.FILES_READ)
+    def is_files_read(self) -> bool:
+        return isinstance(self, Answer.FILES_READ)
+    def is_FILE_READ(self) -> bool:
+        return isinstance(self, Answer.FILE_READ)
+    def is_file_read(self) -> bool:
+        return isinstance(self, Answer.FILE_READ)
     def is_JSON_READ(self) -> bool:
         return isinstance(self, Answer.JSON_READ)
     def is_json_read(self) -> bool:
@@ -4164,6 +4364,8 @@ Answer.CONVERSATIONS_READ = type("Answer.CONVERSATIONS_READ", (Answer.CONVERSATI
 Answer.BLOCKED_READ = type("Answer.BLOCKED_READ", (Answer.BLOCKED_READ, Answer,), {})  # type: ignore
 Answer.PREFERENCES_READ = type("Answer.PREFERENCES_READ", (Answer.PREFERENCES_READ, Answer,), {})  # type: ignore
 Answer.DEVICES_READ = type("Answer.DEVICES_READ", (Answer.DEVICES_READ, Answer,), {})  # type: ignore
+Answer.FILES_READ = type("Answer.FILES_READ", (Answer.FILES_READ, Answer,), {})  # type: ignore
+Answer.FILE_READ = type("Answer.FILE_READ", (Answer.FILE_READ, Answer,), {})  # type: ignore
 Answer.JSON_READ = type("Answer.JSON_READ", (Answer.JSON_READ, Answer,), {})  # type: ignore
 Answer.REGISTRATIONS_READ = type("Answer.REGISTRATIONS_READ", (Answer.REGISTRATIONS_READ, Answer,), {})  # type: ignore
 Answer.FAILED = type("Answer.FAILED", (Answer.FAILED, Answer,), {})  # type: ignore
@@ -4211,14 +4413,22 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 10:
+            return Answer.FILES_READ(
+                _UniffiFfiConverterSequenceTypeFileInfo.read(buf),
+            )
+        if variant == 11:
+            return Answer.FILE_READ(
+                _UniffiFfiConverterBytes.read(buf),
+            )
+        if variant == 12:
             return Answer.JSON_READ(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 11:
+        if variant == 13:
             return Answer.REGISTRATIONS_READ(
                 _UniffiFfiConverterSequenceTypeRegistration.read(buf),
             )
-        if variant == 12:
+        if variant == 14:
             return Answer.FAILED(
                 _UniffiFfiConverterTypeRosterKitError.read(buf),
             )
@@ -4251,6 +4461,12 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return
         if value.is_DEVICES_READ():
             _UniffiFfiConverterSequenceString.check_lower(value.devices)
+            return
+        if value.is_FILES_READ():
+            _UniffiFfiConverterSequenceTypeFileInfo.check_lower(value.files)
+            return
+        if value.is_FILE_READ():
+            _UniffiFfiConverterBytes.check_lower(value.bytes)
             return
         if value.is_JSON_READ():
             _UniffiFfiConverterString.check_lower(value.json)
@@ -4291,14 +4507,20 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         if value.is_DEVICES_READ():
             buf.write_i32(9)
             _UniffiFfiConverterSequenceString.write(value.devices, buf)
-        if value.is_JSON_READ():
+        if value.is_FILES_READ():
             buf.write_i32(10)
+            _UniffiFfiConverterSequenceTypeFileInfo.write(value.files, buf)
+        if value.is_FILE_READ():
+            buf.write_i32(11)
+            _UniffiFfiConverterBytes.write(value.bytes, buf)
+        if value.is_JSON_READ():
+            buf.write_i32(12)
             _UniffiFfiConverterString.write(value.json, buf)
         if value.is_REGISTRATIONS_READ():
-            buf.write_i32(11)
+            buf.write_i32(13)
             _UniffiFfiConverterSequenceTypeRegistration.write(value.registrations, buf)
         if value.is_FAILED():
-            buf.write_i32(12)
+            buf.write_i32(14)
             _UniffiFfiConverterTypeRosterKitError.write(value.error, buf)
 
 
@@ -4447,20 +4669,22 @@ class PreferenceOverrides:
     """
     What is set on one level. What is left out falls through to the level below.
 """
-    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, utc_offset_minutes:typing.Optional[int] = None):
+    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, storage_files:typing.Optional[int] = None, storage_bytes:typing.Optional[int] = None, utc_offset_minutes:typing.Optional[int] = None):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
         self.deliver_to_devices = deliver_to_devices
         self.max_roster_items = max_roster_items
         self.receipts = receipts
+        self.storage_files = storage_files
+        self.storage_bytes = storage_bytes
         self.utc_offset_minutes = utc_offset_minutes
         
         
 
     
     def __str__(self):
-        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.utc_offset_minutes)
+        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -4473,6 +4697,10 @@ class PreferenceOverrides:
         if self.max_roster_items != other.max_roster_items:
             return False
         if self.receipts != other.receipts:
+            return False
+        if self.storage_files != other.storage_files:
+            return False
+        if self.storage_bytes != other.storage_bytes:
             return False
         if self.utc_offset_minutes != other.utc_offset_minutes:
             return False
@@ -4488,6 +4716,8 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
             deliver_to_devices=_UniffiFfiConverterOptionalBoolean.read(buf),
             max_roster_items=_UniffiFfiConverterOptionalInt64.read(buf),
             receipts=_UniffiFfiConverterOptionalTypeReceipts.read(buf),
+            storage_files=_UniffiFfiConverterOptionalInt64.read(buf),
+            storage_bytes=_UniffiFfiConverterOptionalInt64.read(buf),
             utc_offset_minutes=_UniffiFfiConverterOptionalInt32.read(buf),
         )
 
@@ -4499,6 +4729,8 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.check_lower(value.deliver_to_devices)
         _UniffiFfiConverterOptionalInt64.check_lower(value.max_roster_items)
         _UniffiFfiConverterOptionalTypeReceipts.check_lower(value.receipts)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.storage_files)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.storage_bytes)
         _UniffiFfiConverterOptionalInt32.check_lower(value.utc_offset_minutes)
 
     @staticmethod
@@ -4509,6 +4741,8 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.write(value.deliver_to_devices, buf)
         _UniffiFfiConverterOptionalInt64.write(value.max_roster_items, buf)
         _UniffiFfiConverterOptionalTypeReceipts.write(value.receipts, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.storage_files, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.storage_bytes, buf)
         _UniffiFfiConverterOptionalInt32.write(value.utc_offset_minutes, buf)
 
 class _UniffiFfiConverterOptionalTypePreferenceOverrides(_UniffiConverterRustBuffer):
@@ -8187,6 +8421,142 @@ class Command:
             return True
 
     @dataclass
+    class LIST_FILES:
+        """
+        Answered by `FilesRead`.
+"""
+        
+        def __init__(self, prefix:str):
+            self.prefix = prefix
+            
+            """
+        How their paths begin.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.LIST_FILES(prefix={})".format(self.prefix)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_LIST_FILES():
+                return False
+            if self.prefix != other.prefix:
+                return False
+            return True
+
+    @dataclass
+    class READ_FILE:
+        """
+        Answered by `FileRead`.
+"""
+        
+        def __init__(self, path:str, owner:typing.Optional[str]):
+            self.path = path
+            
+            """
+        Which.
+"""
+        
+            self.owner = owner
+            
+            """
+        Whose, when it is another account's.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.READ_FILE(path={}, owner={})".format(self.path, self.owner)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_READ_FILE():
+                return False
+            if self.path != other.path:
+                return False
+            if self.owner != other.owner:
+                return False
+            return True
+
+    @dataclass
+    class WRITE_FILE:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, path:str, bytes:bytes):
+            self.path = path
+            
+            """
+        Which.
+"""
+        
+            self.bytes = bytes
+            
+            """
+        What is in it.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.WRITE_FILE(path={}, bytes={})".format(self.path, self.bytes)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_WRITE_FILE():
+                return False
+            if self.path != other.path:
+                return False
+            if self.bytes != other.bytes:
+                return False
+            return True
+
+    @dataclass
+    class REMOVE_FILE:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, path:str):
+            self.path = path
+            
+            """
+        Which.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.REMOVE_FILE(path={})".format(self.path)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_REMOVE_FILE():
+                return False
+            if self.path != other.path:
+                return False
+            return True
+
+    @dataclass
     class SET_RULES:
         """
         Answered by `Done`.
@@ -8488,6 +8858,22 @@ class Command:
         return isinstance(self, Command.READ_DEVICES)
     def is_read_devices(self) -> bool:
         return isinstance(self, Command.READ_DEVICES)
+    def is_LIST_FILES(self) -> bool:
+        return isinstance(self, Command.LIST_FILES)
+    def is_list_files(self) -> bool:
+        return isinstance(self, Command.LIST_FILES)
+    def is_READ_FILE(self) -> bool:
+        return isinstance(self, Command.READ_FILE)
+    def is_read_file(self) -> bool:
+        return isinstance(self, Command.READ_FILE)
+    def is_WRITE_FILE(self) -> bool:
+        return isinstance(self, Command.WRITE_FILE)
+    def is_write_file(self) -> bool:
+        return isinstance(self, Command.WRITE_FILE)
+    def is_REMOVE_FILE(self) -> bool:
+        return isinstance(self, Command.REMOVE_FILE)
+    def is_remove_file(self) -> bool:
+        return isinstance(self, Command.REMOVE_FILE)
     def is_SET_RULES(self) -> bool:
         return isinstance(self, Command.SET_RULES)
     def is_set_rules(self) -> bool:
@@ -8545,6 +8931,10 @@ Command.SET_PREFERENCES = type("Command.SET_PREFERENCES", (Command.SET_PREFERENC
 Command.READ_PREFERENCES = type("Command.READ_PREFERENCES", (Command.READ_PREFERENCES, Command,), {})  # type: ignore
 Command.RETIRE_DEVICE = type("Command.RETIRE_DEVICE", (Command.RETIRE_DEVICE, Command,), {})  # type: ignore
 Command.READ_DEVICES = type("Command.READ_DEVICES", (Command.READ_DEVICES, Command,), {})  # type: ignore
+Command.LIST_FILES = type("Command.LIST_FILES", (Command.LIST_FILES, Command,), {})  # type: ignore
+Command.READ_FILE = type("Command.READ_FILE", (Command.READ_FILE, Command,), {})  # type: ignore
+Command.WRITE_FILE = type("Command.WRITE_FILE", (Command.WRITE_FILE, Command,), {})  # type: ignore
+Command.REMOVE_FILE = type("Command.REMOVE_FILE", (Command.REMOVE_FILE, Command,), {})  # type: ignore
 Command.SET_RULES = type("Command.SET_RULES", (Command.SET_RULES, Command,), {})  # type: ignore
 Command.READ_RULES = type("Command.READ_RULES", (Command.READ_RULES, Command,), {})  # type: ignore
 Command.EXPLAIN_RULES = type("Command.EXPLAIN_RULES", (Command.EXPLAIN_RULES, Command,), {})  # type: ignore
@@ -8670,29 +9060,47 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return Command.READ_DEVICES(
             )
         if variant == 25:
-            return Command.SET_RULES(
+            return Command.LIST_FILES(
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 26:
-            return Command.READ_RULES(
+            return Command.READ_FILE(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
             )
         if variant == 27:
+            return Command.WRITE_FILE(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterBytes.read(buf),
+            )
+        if variant == 28:
+            return Command.REMOVE_FILE(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 29:
+            return Command.SET_RULES(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 30:
+            return Command.READ_RULES(
+            )
+        if variant == 31:
             return Command.EXPLAIN_RULES(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 28:
+        if variant == 32:
             return Command.ADD_REGISTRATION(
                 _UniffiFfiConverterTypeRegistration.read(buf),
             )
-        if variant == 29:
+        if variant == 33:
             return Command.REMOVE_REGISTRATION(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 30:
+        if variant == 34:
             return Command.READ_REGISTRATIONS(
             )
-        if variant == 31:
+        if variant == 35:
             return Command.CLAIM(
                 _UniffiFfiConverterSequenceInt64.read(buf),
             )
@@ -8784,6 +9192,20 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.device)
             return
         if value.is_READ_DEVICES():
+            return
+        if value.is_LIST_FILES():
+            _UniffiFfiConverterString.check_lower(value.prefix)
+            return
+        if value.is_READ_FILE():
+            _UniffiFfiConverterString.check_lower(value.path)
+            _UniffiFfiConverterOptionalString.check_lower(value.owner)
+            return
+        if value.is_WRITE_FILE():
+            _UniffiFfiConverterString.check_lower(value.path)
+            _UniffiFfiConverterBytes.check_lower(value.bytes)
+            return
+        if value.is_REMOVE_FILE():
+            _UniffiFfiConverterString.check_lower(value.path)
             return
         if value.is_SET_RULES():
             _UniffiFfiConverterString.check_lower(value.json)
@@ -8894,25 +9316,39 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.device, buf)
         if value.is_READ_DEVICES():
             buf.write_i32(24)
-        if value.is_SET_RULES():
+        if value.is_LIST_FILES():
             buf.write_i32(25)
+            _UniffiFfiConverterString.write(value.prefix, buf)
+        if value.is_READ_FILE():
+            buf.write_i32(26)
+            _UniffiFfiConverterString.write(value.path, buf)
+            _UniffiFfiConverterOptionalString.write(value.owner, buf)
+        if value.is_WRITE_FILE():
+            buf.write_i32(27)
+            _UniffiFfiConverterString.write(value.path, buf)
+            _UniffiFfiConverterBytes.write(value.bytes, buf)
+        if value.is_REMOVE_FILE():
+            buf.write_i32(28)
+            _UniffiFfiConverterString.write(value.path, buf)
+        if value.is_SET_RULES():
+            buf.write_i32(29)
             _UniffiFfiConverterString.write(value.json, buf)
         if value.is_READ_RULES():
-            buf.write_i32(26)
+            buf.write_i32(30)
         if value.is_EXPLAIN_RULES():
-            buf.write_i32(27)
+            buf.write_i32(31)
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterString.write(value.text, buf)
         if value.is_ADD_REGISTRATION():
-            buf.write_i32(28)
+            buf.write_i32(32)
             _UniffiFfiConverterTypeRegistration.write(value.registration, buf)
         if value.is_REMOVE_REGISTRATION():
-            buf.write_i32(29)
+            buf.write_i32(33)
             _UniffiFfiConverterString.write(value.name, buf)
         if value.is_READ_REGISTRATIONS():
-            buf.write_i32(30)
+            buf.write_i32(34)
         if value.is_CLAIM():
-            buf.write_i32(31)
+            buf.write_i32(35)
             _UniffiFfiConverterSequenceInt64.write(value.positions, buf)
 
 
@@ -11244,6 +11680,11 @@ class SessionProtocol(typing.Protocol):
         times is parked.
 """
         raise NotImplementedError
+    def files(self, prefix: str = "") -> typing.List[FileInfo]:
+        """
+        The account's files whose paths begin so, in order.
+"""
+        raise NotImplementedError
     def go_offline(self, ) -> None:
         """
         Shows nothing and sees nothing any more; messages still come.
@@ -11288,6 +11729,12 @@ class SessionProtocol(typing.Protocol):
         What a buddy shows, or the account itself.
 """
         raise NotImplementedError
+    def read_file(self, path: str,owner: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> bytes:
+        """
+        Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+        presence may be seen.
+"""
+        raise NotImplementedError
     def registrations(self, ) -> typing.List[Registration]:
         """
         The account's registrations that have not expired.
@@ -11296,6 +11743,11 @@ class SessionProtocol(typing.Protocol):
     def remove_buddy(self, peer: str) -> None:
         """
         Removes a buddy: both directions end.
+"""
+        raise NotImplementedError
+    def remove_file(self, path: str) -> None:
+        """
+        Removes a file of the account's.
 """
         raise NotImplementedError
     def remove_registration(self, name: str) -> None:
@@ -11383,6 +11835,12 @@ class SessionProtocol(typing.Protocol):
     def update_buddy(self, peer: str,name: typing.Union[object, typing.Optional[str]] = _DEFAULT,groups: typing.Union[object, typing.Optional[typing.List[str]]] = _DEFAULT) -> None:
         """
         Changes a buddy's name or groups; they are not told. What is left out stays.
+"""
+        raise NotImplementedError
+    def write_file(self, path: str,bytes: bytes) -> None:
+        """
+        Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+        image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
 """
         raise NotImplementedError
 
@@ -11676,6 +12134,24 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def files(self, prefix: str = "") -> typing.List[FileInfo]:
+        """
+        The account's files whose paths begin so, in order.
+"""
+        
+        _UniffiFfiConverterString.check_lower(prefix)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(prefix),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeFileInfo.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def go_offline(self, ) -> None:
         """
         Shows nothing and sees nothing any more; messages still come.
@@ -11818,6 +12294,30 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def read_file(self, path: str,owner: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> bytes:
+        """
+        Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+        presence may be seen.
+"""
+        
+        _UniffiFfiConverterString.check_lower(path)
+
+        if owner is _DEFAULT:
+            owner = None
+        _UniffiFfiConverterOptionalString.check_lower(owner)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+            _UniffiFfiConverterOptionalString.lower(owner),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBytes.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def registrations(self, ) -> typing.List[Registration]:
         """
         The account's registrations that have not expired.
@@ -11848,6 +12348,24 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_buddy,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def remove_file(self, path: str) -> None:
+        """
+        Removes a file of the account's.
+"""
+        
+        _UniffiFfiConverterString.check_lower(path)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_file,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -12186,6 +12704,28 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_update_buddy,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def write_file(self, path: str,bytes: bytes) -> None:
+        """
+        Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+        image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(path)
+
+        _UniffiFfiConverterByRefBytes.check_lower(bytes)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+            _UniffiFfiConverterByRefBytes.lower(bytes),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_write_file,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -13250,6 +13790,7 @@ __all__ = [
     "Conversation",
     "ConversationsPage",
     "Preferences",
+    "FileInfo",
     "Registration",
     "Answered",
     "PreferenceOverrides",

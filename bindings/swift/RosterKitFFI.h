@@ -661,6 +661,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_explain_rules(uint64_t ptr, Ru
 void uniffi_rosterkit_ffi_fn_method_session_fail(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FILES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FILES
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_files(uint64_t ptr, RustBuffer prefix, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_GO_OFFLINE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_GO_OFFLINE
 void uniffi_rosterkit_ffi_fn_method_session_go_offline(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -701,6 +706,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_preferences(uint64_t ptr, Rust
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_presence(uint64_t ptr, RustBuffer buddy, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_read_file(uint64_t ptr, RustBuffer path, RustBuffer owner, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REGISTRATIONS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REGISTRATIONS
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_registrations(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -709,6 +719,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_registrations(uint64_t ptr, Ru
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_BUDDY
 void uniffi_rosterkit_ffi_fn_method_session_remove_buddy(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_FILE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_FILE
+void uniffi_rosterkit_ffi_fn_method_session_remove_file(uint64_t ptr, RustBuffer path, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REMOVE_REGISTRATION
@@ -794,6 +809,11 @@ void uniffi_rosterkit_ffi_fn_method_session_touch(uint64_t ptr, RustCallStatus *
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_UPDATE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_UPDATE_BUDDY
 void uniffi_rosterkit_ffi_fn_method_session_update_buddy(uint64_t ptr, RustBuffer peer, RustBuffer name, RustBuffer groups, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_WRITE_FILE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_WRITE_FILE
+void uniffi_rosterkit_ffi_fn_method_session_write_file(uint64_t ptr, RustBuffer path, ForeignBytes bytes, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_FUNC_GIT_REVISION
@@ -1426,6 +1446,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_fail(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_FILES
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_FILES
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_files(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_GO_OFFLINE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_GO_OFFLINE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_go_offline(void
@@ -1474,6 +1500,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_presence(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_READ_FILE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_READ_FILE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_read_file(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REGISTRATIONS
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REGISTRATIONS
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_registrations(void
@@ -1483,6 +1515,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_registrations(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_BUDDY
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_remove_buddy(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_FILE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REMOVE_FILE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_remove_file(void
     
 );
 #endif
@@ -1585,6 +1623,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_touch(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_UPDATE_BUDDY
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_UPDATE_BUDDY
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_update_buddy(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_WRITE_FILE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_WRITE_FILE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_write_file(void
     
 );
 #endif

@@ -2188,6 +2188,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func fail() throws 
     
     /**
+     * The account's files whose paths begin so, in order.
+     */
+    func files(prefix: String) throws  -> [FileInfo]
+    
+    /**
      * Shows nothing and sees nothing any more; messages still come.
      */
     func goOffline() throws 
@@ -2232,6 +2237,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func presence(buddy: String) throws  -> Presence
     
     /**
+     * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+     * presence may be seen.
+     */
+    func readFile(path: String, owner: String?) throws  -> Data
+    
+    /**
      * The account's registrations that have not expired.
      */
     func registrations() throws  -> [Registration]
@@ -2240,6 +2251,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * Removes a buddy: both directions end.
      */
     func removeBuddy(peer: String) throws 
+    
+    /**
+     * Removes a file of the account's.
+     */
+    func removeFile(path: String) throws 
     
     /**
      * Takes a registration away.
@@ -2327,6 +2343,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * Changes a buddy's name or groups; they are not told. What is left out stays.
      */
     func updateBuddy(peer: String, name: String?, groups: [String]?) throws 
+    
+    /**
+     * Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+     * image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
+     */
+    func writeFile(path: String, bytes: Data) throws 
     
 }
 /**
@@ -2557,6 +2579,19 @@ open func fail()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_l
 }
     
     /**
+     * The account's files whose paths begin so, in order.
+     */
+open func files(prefix: String = "")throws  -> [FileInfo]  {
+    return try  FfiConverterSequenceTypeFileInfo.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_files(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(prefix),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Shows nothing and sees nothing any more; messages still come.
      */
 open func goOffline()throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -2659,6 +2694,21 @@ open func presence(buddy: String)throws  -> Presence  {
 }
     
     /**
+     * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+     * presence may be seen.
+     */
+open func readFile(path: String, owner: String? = nil)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_read_file(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),
+        FfiConverterOptionString.lower(owner),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * The account's registrations that have not expired.
      */
 open func registrations()throws  -> [Registration]  {
@@ -2678,6 +2728,18 @@ open func removeBuddy(peer: String)throws   {try rustCallWithError(FfiConverterT
     uniffi_rosterkit_ffi_fn_method_session_remove_buddy(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(peer),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Removes a file of the account's.
+     */
+open func removeFile(path: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_remove_file(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),uniffiCallStatus
     )
 }
 }
@@ -2899,6 +2961,22 @@ open func updateBuddy(peer: String, name: String? = nil, groups: [String]? = nil
         FfiConverterOptionString.lower(name),
         FfiConverterOptionSequenceString.lower(groups),uniffiCallStatus
     )
+}
+}
+    
+    /**
+     * Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+     * image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
+     */
+open func writeFile(path: String, bytes: Data)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+        FfiConverterByRefBytes.lower(bytes) { bytesFb in
+    uniffi_rosterkit_ffi_fn_method_session_write_file(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),
+        bytesFb,uniffiCallStatus
+    )
+        }
 }
 }
     
@@ -3878,6 +3956,85 @@ public func FfiConverterTypeEventBatch_lift(_ buf: RustBuffer) throws -> EventBa
 #endif
 public func FfiConverterTypeEventBatch_lower(_ value: EventBatch) -> RustBuffer {
     return FfiConverterTypeEventBatch.lower(value)
+}
+
+
+/**
+ * A file, but for what is in it.
+ */
+public struct FileInfo: Equatable, Hashable {
+    /**
+     * Its path.
+     */
+    public var path: String
+    /**
+     * How long it is, in bytes; 0 for the messages with a peer, which are rendered when they are read.
+     */
+    public var size: Int64
+    /**
+     * When it was written, in Unix milliseconds.
+     */
+    public var modifiedMs: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its path.
+         */path: String, 
+        /**
+         * How long it is, in bytes; 0 for the messages with a peer, which are rendered when they are read.
+         */size: Int64, 
+        /**
+         * When it was written, in Unix milliseconds.
+         */modifiedMs: Int64) {
+        self.path = path
+        self.size = size
+        self.modifiedMs = modifiedMs
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension FileInfo: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFileInfo: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FileInfo {
+        return
+            try FileInfo(
+                path: FfiConverterString.read(from: &buf), 
+                size: FfiConverterInt64.read(from: &buf), 
+                modifiedMs: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FileInfo, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.path, into: &buf)
+        FfiConverterInt64.write(value.size, into: &buf)
+        FfiConverterInt64.write(value.modifiedMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFileInfo_lift(_ buf: RustBuffer) throws -> FileInfo {
+    return try FfiConverterTypeFileInfo.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFileInfo_lower(_ value: FileInfo) -> RustBuffer {
+    return FfiConverterTypeFileInfo.lower(value)
 }
 
 
@@ -4890,6 +5047,14 @@ public struct PreferenceOverrides: Equatable, Hashable {
      */
     public var receipts: Receipts?
     /**
+     * How many files the account may keep.
+     */
+    public var storageFiles: Int64?
+    /**
+     * How many bytes they may have in all.
+     */
+    public var storageBytes: Int64?
+    /**
      * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
      */
     public var utcOffsetMinutes: Int32?
@@ -4916,6 +5081,12 @@ public struct PreferenceOverrides: Equatable, Hashable {
          * What senders learn of their messages.
          */receipts: Receipts? = nil, 
         /**
+         * How many files the account may keep.
+         */storageFiles: Int64? = nil, 
+        /**
+         * How many bytes they may have in all.
+         */storageBytes: Int64? = nil, 
+        /**
          * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
          */utcOffsetMinutes: Int32? = nil) {
         self.acceptedSenders = acceptedSenders
@@ -4924,6 +5095,8 @@ public struct PreferenceOverrides: Equatable, Hashable {
         self.deliverToDevices = deliverToDevices
         self.maxRosterItems = maxRosterItems
         self.receipts = receipts
+        self.storageFiles = storageFiles
+        self.storageBytes = storageBytes
         self.utcOffsetMinutes = utcOffsetMinutes
     }
 
@@ -4949,6 +5122,8 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
                 deliverToDevices: FfiConverterOptionBool.read(from: &buf), 
                 maxRosterItems: FfiConverterOptionInt64.read(from: &buf), 
                 receipts: FfiConverterOptionTypeReceipts.read(from: &buf), 
+                storageFiles: FfiConverterOptionInt64.read(from: &buf), 
+                storageBytes: FfiConverterOptionInt64.read(from: &buf), 
                 utcOffsetMinutes: FfiConverterOptionInt32.read(from: &buf)
         )
     }
@@ -4960,6 +5135,8 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.deliverToDevices, into: &buf)
         FfiConverterOptionInt64.write(value.maxRosterItems, into: &buf)
         FfiConverterOptionTypeReceipts.write(value.receipts, into: &buf)
+        FfiConverterOptionInt64.write(value.storageFiles, into: &buf)
+        FfiConverterOptionInt64.write(value.storageBytes, into: &buf)
         FfiConverterOptionInt32.write(value.utcOffsetMinutes, into: &buf)
     }
 }
@@ -5009,6 +5186,14 @@ public struct Preferences: Equatable, Hashable {
      */
     public var receipts: Receipts
     /**
+     * How many files the account may keep.
+     */
+    public var storageFiles: Int64
+    /**
+     * How many bytes they may have in all.
+     */
+    public var storageBytes: Int64
+    /**
      * How far the account's clock is ahead of UTC.
      */
     public var utcOffsetMinutes: Int32
@@ -5035,6 +5220,12 @@ public struct Preferences: Equatable, Hashable {
          * What senders learn of their messages.
          */receipts: Receipts, 
         /**
+         * How many files the account may keep.
+         */storageFiles: Int64, 
+        /**
+         * How many bytes they may have in all.
+         */storageBytes: Int64, 
+        /**
          * How far the account's clock is ahead of UTC.
          */utcOffsetMinutes: Int32) {
         self.acceptedSenders = acceptedSenders
@@ -5043,6 +5234,8 @@ public struct Preferences: Equatable, Hashable {
         self.deliverToDevices = deliverToDevices
         self.maxRosterItems = maxRosterItems
         self.receipts = receipts
+        self.storageFiles = storageFiles
+        self.storageBytes = storageBytes
         self.utcOffsetMinutes = utcOffsetMinutes
     }
 
@@ -5068,6 +5261,8 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
                 deliverToDevices: FfiConverterBool.read(from: &buf), 
                 maxRosterItems: FfiConverterInt64.read(from: &buf), 
                 receipts: FfiConverterTypeReceipts.read(from: &buf), 
+                storageFiles: FfiConverterInt64.read(from: &buf), 
+                storageBytes: FfiConverterInt64.read(from: &buf), 
                 utcOffsetMinutes: FfiConverterInt32.read(from: &buf)
         )
     }
@@ -5079,6 +5274,8 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
         FfiConverterBool.write(value.deliverToDevices, into: &buf)
         FfiConverterInt64.write(value.maxRosterItems, into: &buf)
         FfiConverterTypeReceipts.write(value.receipts, into: &buf)
+        FfiConverterInt64.write(value.storageFiles, into: &buf)
+        FfiConverterInt64.write(value.storageBytes, into: &buf)
         FfiConverterInt32.write(value.utcOffsetMinutes, into: &buf)
     }
 }
@@ -5111,6 +5308,11 @@ public struct Presence: Equatable, Hashable {
      * A note.
      */
     public var note: String?
+    /**
+     * The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). None when there is none, and when
+     * the account is offline.
+     */
+    public var avatar: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5120,9 +5322,14 @@ public struct Presence: Equatable, Hashable {
          */state: PresenceState, 
         /**
          * A note.
-         */note: String?) {
+         */note: String?, 
+        /**
+         * The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). None when there is none, and when
+         * the account is offline.
+         */avatar: String? = nil) {
         self.state = state
         self.note = note
+        self.avatar = avatar
     }
 
     
@@ -5142,13 +5349,15 @@ public struct FfiConverterTypePresence: FfiConverterRustBuffer {
         return
             try Presence(
                 state: FfiConverterTypePresenceState.read(from: &buf), 
-                note: FfiConverterOptionString.read(from: &buf)
+                note: FfiConverterOptionString.read(from: &buf), 
+                avatar: FfiConverterOptionString.read(from: &buf)
         )
     }
 
     public static func write(_ value: Presence, into buf: inout [UInt8]) {
         FfiConverterTypePresenceState.write(value.state, into: &buf)
         FfiConverterOptionString.write(value.note, into: &buf)
+        FfiConverterOptionString.write(value.avatar, into: &buf)
     }
 }
 
@@ -6187,6 +6396,22 @@ public enum Answer: Equatable, Hashable {
          */devices: [String]
     )
     /**
+     * Files.
+     */
+    case filesRead(
+        /**
+         * In the order of their paths.
+         */files: [FileInfo]
+    )
+    /**
+     * A file.
+     */
+    case fileRead(
+        /**
+         * What is in it.
+         */bytes: Data
+    )
+    /**
      * Rules, or an explanation.
      */
     case jsonRead(
@@ -6257,13 +6482,19 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         case 9: return .devicesRead(devices: try FfiConverterSequenceString.read(from: &buf)
         )
         
-        case 10: return .jsonRead(json: try FfiConverterString.read(from: &buf)
+        case 10: return .filesRead(files: try FfiConverterSequenceTypeFileInfo.read(from: &buf)
         )
         
-        case 11: return .registrationsRead(registrations: try FfiConverterSequenceTypeRegistration.read(from: &buf)
+        case 11: return .fileRead(bytes: try FfiConverterData.read(from: &buf)
         )
         
-        case 12: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
+        case 12: return .jsonRead(json: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 13: return .registrationsRead(registrations: try FfiConverterSequenceTypeRegistration.read(from: &buf)
+        )
+        
+        case 14: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6318,18 +6549,28 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
             FfiConverterSequenceString.write(devices, into: &buf)
             
         
-        case let .jsonRead(json):
+        case let .filesRead(files):
             writeInt(&buf, Int32(10))
+            FfiConverterSequenceTypeFileInfo.write(files, into: &buf)
+            
+        
+        case let .fileRead(bytes):
+            writeInt(&buf, Int32(11))
+            FfiConverterData.write(bytes, into: &buf)
+            
+        
+        case let .jsonRead(json):
+            writeInt(&buf, Int32(12))
             FfiConverterString.write(json, into: &buf)
             
         
         case let .registrationsRead(registrations):
-            writeInt(&buf, Int32(11))
+            writeInt(&buf, Int32(13))
             FfiConverterSequenceTypeRegistration.write(registrations, into: &buf)
             
         
         case let .failed(error):
-            writeInt(&buf, Int32(12))
+            writeInt(&buf, Int32(14))
             FfiConverterTypeRosterKitError.write(error, into: &buf)
             
         }
@@ -6865,6 +7106,44 @@ public enum Command: Equatable, Hashable {
      */
     case readDevices
     /**
+     * Answered by `FilesRead`.
+     */
+    case listFiles(
+        /**
+         * How their paths begin.
+         */prefix: String
+    )
+    /**
+     * Answered by `FileRead`.
+     */
+    case readFile(
+        /**
+         * Which.
+         */path: String, 
+        /**
+         * Whose, when it is another account's.
+         */owner: String?
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case writeFile(
+        /**
+         * Which.
+         */path: String, 
+        /**
+         * What is in it.
+         */bytes: Data
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case removeFile(
+        /**
+         * Which.
+         */path: String
+    )
+    /**
      * Answered by `Done`.
      */
     case setRules(
@@ -7002,23 +7281,35 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         
         case 24: return .readDevices
         
-        case 25: return .setRules(json: try FfiConverterString.read(from: &buf)
+        case 25: return .listFiles(prefix: try FfiConverterString.read(from: &buf)
         )
         
-        case 26: return .readRules
-        
-        case 27: return .explainRules(sender: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf)
+        case 26: return .readFile(path: try FfiConverterString.read(from: &buf), owner: try FfiConverterOptionString.read(from: &buf)
         )
         
-        case 28: return .addRegistration(registration: try FfiConverterTypeRegistration.read(from: &buf)
+        case 27: return .writeFile(path: try FfiConverterString.read(from: &buf), bytes: try FfiConverterData.read(from: &buf)
         )
         
-        case 29: return .removeRegistration(name: try FfiConverterString.read(from: &buf)
+        case 28: return .removeFile(path: try FfiConverterString.read(from: &buf)
         )
         
-        case 30: return .readRegistrations
+        case 29: return .setRules(json: try FfiConverterString.read(from: &buf)
+        )
         
-        case 31: return .claim(positions: try FfiConverterSequenceInt64.read(from: &buf)
+        case 30: return .readRules
+        
+        case 31: return .explainRules(sender: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 32: return .addRegistration(registration: try FfiConverterTypeRegistration.read(from: &buf)
+        )
+        
+        case 33: return .removeRegistration(name: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 34: return .readRegistrations
+        
+        case 35: return .claim(positions: try FfiConverterSequenceInt64.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7162,37 +7453,59 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
             writeInt(&buf, Int32(24))
         
         
-        case let .setRules(json):
+        case let .listFiles(prefix):
             writeInt(&buf, Int32(25))
+            FfiConverterString.write(prefix, into: &buf)
+            
+        
+        case let .readFile(path,owner):
+            writeInt(&buf, Int32(26))
+            FfiConverterString.write(path, into: &buf)
+            FfiConverterOptionString.write(owner, into: &buf)
+            
+        
+        case let .writeFile(path,bytes):
+            writeInt(&buf, Int32(27))
+            FfiConverterString.write(path, into: &buf)
+            FfiConverterData.write(bytes, into: &buf)
+            
+        
+        case let .removeFile(path):
+            writeInt(&buf, Int32(28))
+            FfiConverterString.write(path, into: &buf)
+            
+        
+        case let .setRules(json):
+            writeInt(&buf, Int32(29))
             FfiConverterString.write(json, into: &buf)
             
         
         case .readRules:
-            writeInt(&buf, Int32(26))
+            writeInt(&buf, Int32(30))
         
         
         case let .explainRules(sender,text):
-            writeInt(&buf, Int32(27))
+            writeInt(&buf, Int32(31))
             FfiConverterString.write(sender, into: &buf)
             FfiConverterString.write(text, into: &buf)
             
         
         case let .addRegistration(registration):
-            writeInt(&buf, Int32(28))
+            writeInt(&buf, Int32(32))
             FfiConverterTypeRegistration.write(registration, into: &buf)
             
         
         case let .removeRegistration(name):
-            writeInt(&buf, Int32(29))
+            writeInt(&buf, Int32(33))
             FfiConverterString.write(name, into: &buf)
             
         
         case .readRegistrations:
-            writeInt(&buf, Int32(30))
+            writeInt(&buf, Int32(34))
         
         
         case let .claim(positions):
-            writeInt(&buf, Int32(31))
+            writeInt(&buf, Int32(35))
             FfiConverterSequenceInt64.write(positions, into: &buf)
             
         }
@@ -10208,6 +10521,31 @@ fileprivate struct FfiConverterSequenceTypeEventBatch: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeFileInfo: FfiConverterRustBuffer {
+    typealias SwiftType = [FileInfo]
+
+    public static func write(_ value: [FileInfo], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFileInfo.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FileInfo] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [FileInfo]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFileInfo.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeHostedDomain: FfiConverterRustBuffer {
     typealias SwiftType = [HostedDomain]
 
@@ -10665,6 +11003,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_files() != 55472) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -10689,10 +11030,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_registrations() != 12009) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() != 30875) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_remove_file() != 62585) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_remove_registration() != 44811) {
@@ -10744,6 +11091,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_update_buddy() != 46668) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_write_file() != 64709) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() != 59512) {

@@ -53,7 +53,7 @@ def receipt(given: Any) -> model.Receipt:
 
 
 def presence(given: Any) -> model.Presence:
-    return model.Presence(model.PresenceState[given.state.name], given.note)
+    return model.Presence(model.PresenceState[given.state.name], given.note, given.avatar)
 
 
 def buddy(given: Any) -> model.Buddy:
@@ -145,6 +145,8 @@ def preferences(given: Any) -> model.Preferences:
         given.deliver_to_devices,
         given.max_roster_items,
         model.Receipts[given.receipts.name],
+        given.storage_files,
+        given.storage_bytes,
         given.utc_offset_minutes,
     )
 
@@ -158,6 +160,8 @@ def overrides(given: Any) -> model.PreferenceOverrides:
         given.deliver_to_devices,
         given.max_roster_items,
         None if given.receipts is None else model.Receipts[given.receipts.name],
+        given.storage_files,
+        given.storage_bytes,
         given.utc_offset_minutes,
     )
 
@@ -171,6 +175,8 @@ def lowered_overrides(given: model.PreferenceOverrides) -> Any:
         deliver_to_devices=given.deliver_to_devices,
         max_roster_items=given.max_roster_items,
         receipts=None if given.receipts is None else lowered(choice(model.Receipts, given.receipts)),
+        storage_files=given.storage_files,
+        storage_bytes=given.storage_bytes,
         utc_offset_minutes=given.utc_offset_minutes,
     )
 
@@ -250,6 +256,10 @@ def events(given: Iterable[Any]) -> list[model.Event]:
     return [event(one) for one in given]
 
 
+def files(given: Iterable[Any]) -> list[model.FileInfo]:
+    return [model.FileInfo(file.path, file.size, file.modified_ms) for file in given]
+
+
 def registration(given: Any) -> model.Registration:
     kind = model.RegistrationKind[given.kind.name]
     return model.Registration(given.name, kind, given.contact, given.expires_ms)
@@ -309,6 +319,8 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "PRESENCE_READ": lambda a: presence(a.presence),
     "HISTORY_READ": lambda a: page(a.page),
     "CONVERSATIONS_READ": lambda a: conversations(a.page),
+    "FILES_READ": lambda a: files(a.files),
+    "FILE_READ": lambda a: a.bytes,
     "JSON_READ": lambda a: a.json,
     "REGISTRATIONS_READ": lambda a: [registration(one) for one in a.registrations],
     "BLOCKED_READ": lambda a: list(a.addresses),

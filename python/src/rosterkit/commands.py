@@ -226,3 +226,23 @@ def read_registrations(actor: Actor) -> Command:
 def claim(actor: Actor, positions: Sequence[int]) -> Command:
     """The host has delivered these messages to a contact: they are claimed. Answered by nothing."""
     return _of(actor, native.Command.CLAIM(positions=list(positions)))
+
+
+def list_files(actor: Actor, prefix: str = "") -> Command:
+    """Answered by a list of `FileInfo`s."""
+    return _of(actor, native.Command.LIST_FILES(prefix=prefix))
+
+
+def read_file(actor: Actor, path: str, owner: Optional[str] = None) -> Command:
+    """Answered by bytes."""
+    return _of(actor, native.Command.READ_FILE(path=path, owner=owner))
+
+
+def write_file(actor: Actor, path: str, content: bytes) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.WRITE_FILE(path=path, bytes=content))
+
+
+def remove_file(actor: Actor, path: str) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.REMOVE_FILE(path=path))

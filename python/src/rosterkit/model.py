@@ -193,10 +193,11 @@ class ConversationsPage:
 
 @dataclass(frozen=True)
 class Presence:
-    """What watchers see of an account."""
+    """What watchers see of an account. `avatar` is the hash of the image in its vCard (XEP-0153), while it is not offline."""
 
     state: PresenceState
     note: Optional[str] = None
+    avatar: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,8 @@ class PreferenceOverrides:
     deliver_to_devices: Optional[bool] = None
     max_roster_items: Optional[int] = None
     receipts: Optional[Receipts] = None
+    storage_files: Optional[int] = None
+    storage_bytes: Optional[int] = None
     utc_offset_minutes: Optional[int] = None
 
 
@@ -243,7 +246,18 @@ class Preferences:
     deliver_to_devices: bool
     max_roster_items: int
     receipts: Receipts
+    storage_files: int
+    storage_bytes: int
     utc_offset_minutes: int
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file, but for what is in it. The size of the messages with a peer, rendered when they are read, is 0."""
+
+    path: str
+    size: int
+    modified_ms: int
 
 
 class RegistrationKind(str, enum.Enum):

@@ -272,7 +272,11 @@ def _notice(given: Any) -> Notice:
 
 def _lowered_notice(given: Notice) -> Any:
     if isinstance(given, PresenceShown):
-        shown = native.Presence(state=_convert.lowered(given.presence.state), note=given.presence.note)
+        shown = native.Presence(
+            state=_convert.lowered(given.presence.state),
+            note=given.presence.note,
+            avatar=given.presence.avatar,
+        )
         return native.Notice.PRESENCE_SHOWN(subject=given.subject, watcher=given.watcher, presence=shown)
     if isinstance(given, PresenceAsked):
         return native.Notice.PRESENCE_ASKED(watcher=given.watcher, subject=given.subject)

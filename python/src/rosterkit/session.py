@@ -230,6 +230,27 @@ class Session(Owner):
         """The account's registrations that have not expired."""
         return [_convert.registration(one) for one in self._call(self._handle.registrations)]
 
+    # ---- files ----
+
+    def files(self, prefix: str = "") -> list[model.FileInfo]:
+        """The account's files whose paths begin so, in order."""
+        return _convert.files(self._call(self._handle.files, prefix))
+
+    def read_file(self, path: str, owner: Optional[str] = None) -> bytes:
+        """Reads a file of the account's, or one of another's: what is under `public/`, and `profile.vcf`."""
+        return bytes(self._call(self._handle.read_file, path, owner))
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Writes a file, at most 4 MiB, in place of what was there. Returns when it is on disk.
+
+        `profile.vcf` must be a vCard; its image is the account's avatar.
+        """
+        self._call(self._handle.write_file, path, content)
+
+    def remove_file(self, path: str) -> None:
+        """Removes a file."""
+        self._call(self._handle.remove_file, path)
+
     # ---- events ----
 
     def events(self, timeout: Optional[float] = None) -> Iterator[model.Event]:

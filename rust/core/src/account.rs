@@ -11,6 +11,7 @@ use crate::registration::{Registration, RegistrationKind};
 use crate::roster::Index;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What an account is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Record {
     pub devices: Vec<Device>,
     /// The number the next device gets. Numbers are never used again.
     pub next_device: u32,
+    /// The hash of the image in its vCard (XEP-0153). Only the engine writes it, with the vCard.
+    pub avatar: Option<Arc<str>>,
     /// Contacts that are no sessions. Those that have expired count for nothing.
     pub registrations: Vec<Registration>,
     /// Raised each time an engine takes the account over (fencing, when several engines share a store).
@@ -80,6 +83,7 @@ impl Record {
             blocked: BTreeSet::new(),
             devices: Vec::new(),
             next_device: 1,
+            avatar: None,
             registrations: Vec::new(),
             owner_epoch: 0,
             unknown: Vec::new(),

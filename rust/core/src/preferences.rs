@@ -45,6 +45,10 @@ pub struct Overrides {
     pub max_roster_items: Option<u32>,
     /// What senders learn of their messages.
     pub receipts: Option<Receipts>,
+    /// How many files an account may keep.
+    pub storage_files: Option<u32>,
+    /// How many bytes they may have in all.
+    pub storage_bytes: Option<u64>,
     /// How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
     pub utc_offset_minutes: Option<i16>,
 }
@@ -64,6 +68,10 @@ pub struct Preferences {
     pub max_roster_items: u32,
     /// See [`Overrides::receipts`].
     pub receipts: Receipts,
+    /// See [`Overrides::storage_files`].
+    pub storage_files: u32,
+    /// See [`Overrides::storage_bytes`].
+    pub storage_bytes: u64,
     /// See [`Overrides::utc_offset_minutes`].
     pub utc_offset_minutes: i16,
 }
@@ -78,6 +86,8 @@ impl Default for Preferences {
             deliver_to_devices: false,
             max_roster_items: 5_000,
             receipts: Receipts::All,
+            storage_files: 1_000,
+            storage_bytes: 64 << 20,
             utc_offset_minutes: 0,
         }
     }
@@ -94,6 +104,8 @@ impl Preferences {
             deliver_to_devices: over.deliver_to_devices.unwrap_or(self.deliver_to_devices),
             max_roster_items: over.max_roster_items.unwrap_or(self.max_roster_items),
             receipts: over.receipts.unwrap_or(self.receipts),
+            storage_files: over.storage_files.unwrap_or(self.storage_files),
+            storage_bytes: over.storage_bytes.unwrap_or(self.storage_bytes),
             utc_offset_minutes: over.utc_offset_minutes.unwrap_or(self.utc_offset_minutes),
         }
     }
@@ -109,6 +121,8 @@ impl Overrides {
             "keep_history" | "IMHistory" => self.keep_history = value.map(boolean).transpose()?,
             "deliver_to_devices" | "SIPIMMode" => self.deliver_to_devices = value.map(boolean).transpose()?,
             "max_roster_items" | "MaxRosterItems" => self.max_roster_items = value.map(number).transpose()?,
+            "storage_files" => self.storage_files = value.map(number).transpose()?,
+            "storage_bytes" => self.storage_bytes = value.map(bytes).transpose()?,
             "utc_offset_minutes" => self.utc_offset_minutes = value.map(offset).transpose()?,
             "receipts" => self.receipts = value.map(receipts).transpose()?,
             _ => {
@@ -129,6 +143,10 @@ fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
             "{value:?} is none of everybody, authenticated, same-domain, nobody"
         ))),
     }
+}
+
+fn bytes(value: &str) -> Result<u64, Refusal> {
+    value.parse().map_err(|_| Refusal::InvalidArgument(format!("{value:?} is no number of bytes")))
 }
 
 fn offset(value: &str) -> Result<i16, Refusal> {

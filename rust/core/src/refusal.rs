@@ -13,6 +13,9 @@ pub enum Refusal {
     /// The recipient does not take signals from this sender. It is never said why: blocked and `nobody` read alike.
     #[error("the recipient does not accept this")]
     Forbidden,
+    /// It is not the account's to do; the text says what.
+    #[error("{0}")]
+    NotAllowed(String),
     /// A limit is reached. `retry_after_ms` is there when waiting helps.
     #[error("{what}")]
     LimitExceeded {

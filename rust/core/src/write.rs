@@ -155,6 +155,8 @@ pub enum Write {
     Credential(AddressId, Credential),
     /// A file in an account's storage, replaced as a whole.
     File(AddressId, File),
+    /// A file is gone.
+    FileRemoved(AddressId, String),
 }
 
 /// A durable signal under way.

@@ -96,6 +96,32 @@ pub enum Command {
     ReadRegistrations,
     /// The host has delivered these messages to a contact: they are claimed. Answer: `Done`.
     Claim(Vec<Position>),
+    /// Lists the account's files whose paths begin so. Answer: `Files`.
+    ListFiles {
+        /// Empty lists all of them.
+        prefix: String,
+    },
+    /// Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+    /// presence may be seen. Answer: `File`.
+    ReadFile {
+        /// Whose, when it is another's.
+        owner: Option<Address>,
+        /// Which.
+        path: String,
+    },
+    /// Writes a file of the account's, in place of what was there. `profile.vcf` must be a vCard, and its image is the
+    /// account's avatar. Answer: `Done`, when it is on disk.
+    WriteFile {
+        /// Which.
+        path: String,
+        /// What is in it; at most 4 MiB.
+        bytes: Vec<u8>,
+    },
+    /// Removes a file of the account's. Answer: `Done`.
+    RemoveFile {
+        /// Which.
+        path: String,
+    },
     /// Retires a named device: its cursor is forgotten. Answer: `Done`.
     RetireDevice(DeviceName),
     /// Reads the account's named devices. Answer: `Devices`.
@@ -282,6 +308,10 @@ pub enum Answer {
     Devices(Vec<DeviceName>),
     /// Registrations.
     Registrations(Vec<Registration>),
+    /// Files, in the order of their paths.
+    Files(Vec<rosterkit_store::FileInfo>),
+    /// What is in a file.
+    File(Vec<u8>),
     /// Rules, as JSON.
     Rules(String),
     /// A chain of facts, as JSON.

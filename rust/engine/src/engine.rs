@@ -473,6 +473,7 @@ fn account(address: &Address) -> Result<Address> {
 fn size(command: &Command) -> usize {
     match command {
         Command::Send(send) => send.content.size(),
+        Command::WriteFile { bytes, .. } => bytes.len(),
         Command::Amend(Amend { amendment: Amendment::Edit(content), .. }) => content.size(),
         _ => 0,
     }

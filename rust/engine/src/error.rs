@@ -100,7 +100,7 @@ impl From<Refusal> for Error {
         let kind = match refusal {
             Refusal::InvalidArgument(_) => ErrorKind::InvalidArgument,
             Refusal::NotFound(_) => ErrorKind::NotFound,
-            Refusal::Forbidden => ErrorKind::Forbidden,
+            Refusal::Forbidden | Refusal::NotAllowed(_) => ErrorKind::Forbidden,
             Refusal::LimitExceeded { retry_after_ms, .. } => ErrorKind::LimitExceeded { retry_after_ms },
             Refusal::Conflict(_) => ErrorKind::Conflict,
             Refusal::Unreachable(_) => ErrorKind::Unreachable,

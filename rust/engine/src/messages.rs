@@ -12,6 +12,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::ChatState;
 use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::files::FilePath;
 use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::presence::Presence;
@@ -20,7 +21,7 @@ use rosterkit_core::row::{Entry, Outcome, Row, Side};
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Due, Pending, Write};
-use rosterkit_store::{HistoryQuery, Loaded, Reader};
+use rosterkit_store::{FileInfo, HistoryQuery, Loaded, Reader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -215,6 +216,14 @@ pub(crate) enum Fetch {
     Own { account: AddressId, peer: Address, message_id: MessageId },
     /// Rows of this shard's accounts that are to be looked at again.
     Due { shard: usize, upto: Timestamp },
+    /// The account's files, before one is changed.
+    Files { account: AddressId },
+    /// Answered by the reader itself.
+    ListFiles { account: AddressId, prefix: String, unclaimed: Vec<Position>, reply: ReplyTo },
+    /// Answered by the reader itself.
+    File { account: AddressId, path: FilePath, unclaimed: Vec<Position>, reply: ReplyTo },
+    /// A file of another account. Answered by the reader itself.
+    FileOf { viewer: (AddressId, Address), owner: Address, path: FilePath, reply: ReplyTo },
     /// Whether these accounts are there.
     Exist { account: AddressId, addresses: Vec<Address> },
     /// Answered by the reader itself.
@@ -278,6 +287,10 @@ pub(crate) enum Fetched {
         result: Result<Option<Arc<Row>>, Error>,
     },
     Due(Result<FoundDue, Error>),
+    Files {
+        account: AddressId,
+        result: Result<Vec<FileInfo>, Error>,
+    },
     Exist {
         account: AddressId,
         result: Result<Vec<bool>, Error>,

@@ -171,6 +171,25 @@ impl ReaderStep {
                 Fetched::Own { account, result }
             }
             Fetch::Due { shard, upto } => Fetched::Due(self.due(shard, upto)),
+            Fetch::Files { account } => {
+                let result = self.store().and_then(|s| Ok(s.files(account)?));
+                Fetched::Files { account, result }
+            }
+            Fetch::ListFiles { account, prefix, unclaimed, reply } => {
+                let result = self.connection().and_then(|c| c.list_files(account, &prefix, &unclaimed));
+                reply.answer(result.map(Answer::Files));
+                return None;
+            }
+            Fetch::File { account, path, unclaimed, reply } => {
+                let result = self.connection().and_then(|c| c.file(account, &path, &unclaimed));
+                reply.answer(result.map(Answer::File));
+                return None;
+            }
+            Fetch::FileOf { viewer, owner, path, reply } => {
+                let result = self.connection().and_then(|c| c.file_of(viewer.0, &viewer.1, &owner, &path));
+                reply.answer(result.map(Answer::File));
+                return None;
+            }
             Fetch::Exist { account, addresses } => {
                 let result = self.exist(&addresses);
                 Fetched::Exist { account, result }

@@ -7,11 +7,13 @@ use crate::messages::RowAddresses;
 use crate::sync::{Condvar, Mutex, lock, wait};
 use crate::view;
 use rosterkit_core::address::Address;
+use rosterkit_core::admission::may_see;
 use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::files::{FileKind, FilePath};
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::row::{Entry, Row};
-use rosterkit_store::{Anchor, Direction, HistoryQuery, Reader as StoreReader};
+use rosterkit_store::{Anchor, Direction, FileInfo, HistoryQuery, Reader as StoreReader};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map;
 use std::sync::Arc;
@@ -48,6 +50,10 @@ fn check_page(limit: usize) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn no_file(path: &FilePath) -> Error {
+    Refusal::NotFound(format!("there is no file {path}, or it is not to be read")).into()
 }
 
 /// What these marks say of one's own message at this place.
@@ -143,6 +149,59 @@ impl ReadConnection {
         let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: MAX_PAGE };
         let rows = self.store.history(&query)?.rows;
         Ok(rows.iter().filter(|row| row.entry.sender == peer).count() as u32)
+    }
+
+    /// The account's files whose paths begin so, in order, those that are rendered too.
+    pub(crate) fn list_files(
+        &mut self,
+        account: AddressId,
+        prefix: &str,
+        unclaimed: &[Position],
+    ) -> Result<Vec<FileInfo>> {
+        let mut files = self.store.files(account)?;
+        files.append(&mut self.rendered_files(account, unclaimed)?);
+        files.retain(|file| file.path.starts_with(prefix));
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// What is in a file of the account's.
+    pub(crate) fn file(
+        &mut self,
+        account: AddressId,
+        path: &FilePath,
+        unclaimed: &[Position],
+    ) -> Result<Vec<u8>> {
+        let bytes = match path.kind() {
+            FileKind::Plain | FileKind::Profile => {
+                self.store.file(account, path.as_str())?.map(|file| file.bytes)
+            }
+            FileKind::Log(peer) => self.log_with(account, peer)?,
+            FileKind::Offline => self.waiting(unclaimed)?,
+            FileKind::Nothing => None,
+        };
+        bytes.ok_or_else(|| no_file(path))
+    }
+
+    /// What is in a file of another account's: those that are public, and the vCard for who may see the account. Of all
+    /// others it is not said whether they are there.
+    pub(crate) fn file_of(
+        &mut self,
+        viewer: AddressId,
+        address: &Address,
+        owner: &Address,
+        path: &FilePath,
+    ) -> Result<Vec<u8>> {
+        let owner = self.store.account(owner)?.map(|loaded| loaded.record);
+        let Some(owner) = owner.filter(|owner| !owner.blocks(address)) else {
+            return Err(no_file(path));
+        };
+        let may_read = match path.kind() {
+            FileKind::Profile => may_see(&owner, viewer, address),
+            FileKind::Plain => path.is_public(),
+            _ => false,
+        };
+        if may_read { self.file(owner.id, path, &[]) } else { Err(no_file(path)) }
     }
 
     /// A message that the account sent to a peer.

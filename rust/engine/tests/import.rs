@@ -101,11 +101,17 @@ fn a_real_export_comes_in_whole() {
     let id = store.address_id(&user("alice")).unwrap().unwrap();
     assert_eq!(store.credentials(id).unwrap()[0].mechanism, "SCRAM-SHA-1");
     let files = store.files(id).unwrap();
-    let kept: Vec<String> =
-        files.iter().map(|f| String::from_utf8(store.file(id, f).unwrap().unwrap().bytes).unwrap()).collect();
+    let kept: Vec<String> = files
+        .iter()
+        .map(|f| String::from_utf8(store.file(id, &f.path).unwrap().unwrap().bytes).unwrap())
+        .collect();
     for what in ["vcard-temp", "storage:bookmarks", "jabber:iq:privacy"] {
         assert!(kept.iter().any(|xml| xml.contains(what)), "{what} was not kept: {files:?}");
     }
+    let profile = store.file(id, "profile.vcf").unwrap().unwrap();
+    let avatar = rosterkit_core::vcard::avatar(&profile.bytes).unwrap();
+    assert!(avatar.is_some());
+    assert_eq!(store.account(&user("alice")).unwrap().unwrap().record.avatar, avatar);
 }
 
 // behaviour: import.all-or-nothing

@@ -3,6 +3,7 @@
 use crate::conversation::{ConversationsPage, amend, page};
 use crate::convert::{account, address, position, session, signed};
 use crate::error::RosterKitError;
+use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceUpdate, Roster};
@@ -166,6 +167,30 @@ pub enum Command {
     },
     /// Answered by `DevicesRead`.
     ReadDevices,
+    /// Answered by `FilesRead`.
+    ListFiles {
+        /// How their paths begin.
+        prefix: String,
+    },
+    /// Answered by `FileRead`.
+    ReadFile {
+        /// Which.
+        path: String,
+        /// Whose, when it is another account's.
+        owner: Option<String>,
+    },
+    /// Answered by `Done`.
+    WriteFile {
+        /// Which.
+        path: String,
+        /// What is in it.
+        bytes: Vec<u8>,
+    },
+    /// Answered by `Done`.
+    RemoveFile {
+        /// Which.
+        path: String,
+    },
     /// Answered by `Done`.
     SetRules {
         /// A document of rules.
@@ -253,6 +278,16 @@ pub enum Answer {
         /// Their names.
         devices: Vec<String>,
     },
+    /// Files.
+    FilesRead {
+        /// In the order of their paths.
+        files: Vec<FileInfo>,
+    },
+    /// A file.
+    FileRead {
+        /// What is in it.
+        bytes: Vec<u8>,
+    },
     /// Rules, or an explanation.
     JsonRead {
         /// As JSON.
@@ -326,6 +361,12 @@ impl TryFrom<Command> for rosterkit::Command {
             Command::ReadPreferences => Engine::ReadPreferences,
             Command::RetireDevice { device } => Engine::RetireDevice(crate::convert::device(&device)?),
             Command::ReadDevices => Engine::ReadDevices,
+            Command::ListFiles { prefix } => Engine::ListFiles { prefix },
+            Command::ReadFile { path, owner } => {
+                Engine::ReadFile { owner: owner.map(|owner| account(&owner)).transpose()?, path }
+            }
+            Command::WriteFile { path, bytes } => Engine::WriteFile { path, bytes },
+            Command::RemoveFile { path } => Engine::RemoveFile { path },
             Command::SetRules { json } => Engine::SetRules(json),
             Command::ReadRules => Engine::ReadRules,
             Command::ExplainRules { sender, text } => {
@@ -362,6 +403,10 @@ impl From<rosterkit::Answered> for Answered {
             Ok(Engine::Devices(all)) => {
                 Answer::DevicesRead { devices: all.iter().map(|d| d.as_str().to_owned()).collect() }
             }
+            Ok(Engine::Files(files)) => {
+                Answer::FilesRead { files: files.into_iter().map(FileInfo::from).collect() }
+            }
+            Ok(Engine::File(bytes)) => Answer::FileRead { bytes },
             Ok(Engine::Rules(json) | Engine::Explanation(json)) => Answer::JsonRead { json },
             Ok(Engine::Registrations(all)) => {
                 Answer::RegistrationsRead { registrations: all.into_iter().map(Registration::from).collect() }

@@ -13,6 +13,7 @@ mod convert;
 mod engine;
 mod error;
 mod event;
+mod files;
 mod host;
 mod import;
 mod link;

@@ -1,6 +1,6 @@
 //! How engines and sessions are opened.
 
-use crate::convert::{device, domain, number, refused, same_cases};
+use crate::convert::{device, domain, number, refused, same_cases, signed};
 use crate::error::RosterKitError;
 use crate::roster::{AcceptedSenders, PresenceState};
 use rosterkit::{Consumer, Durability, Limits, Order, Overrides, State};
@@ -95,6 +95,12 @@ pub struct PreferenceOverrides {
     /// What senders learn of their messages.
     #[uniffi(default)]
     pub receipts: Option<Receipts>,
+    /// How many files the account may keep.
+    #[uniffi(default)]
+    pub storage_files: Option<i64>,
+    /// How many bytes they may have in all.
+    #[uniffi(default)]
+    pub storage_bytes: Option<i64>,
     /// How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
     #[uniffi(default)]
     pub utc_offset_minutes: Option<i32>,
@@ -115,6 +121,10 @@ pub struct Preferences {
     pub max_roster_items: i64,
     /// What senders learn of their messages.
     pub receipts: Receipts,
+    /// How many files the account may keep.
+    pub storage_files: i64,
+    /// How many bytes they may have in all.
+    pub storage_bytes: i64,
     /// How far the account's clock is ahead of UTC.
     pub utc_offset_minutes: i32,
 }
@@ -222,6 +232,8 @@ impl TryFrom<PreferenceOverrides> for Overrides {
             deliver_to_devices: given.deliver_to_devices,
             max_roster_items: given.max_roster_items.map(|n| number("max_roster_items", n)).transpose()?,
             receipts: given.receipts.map(Into::into),
+            storage_files: given.storage_files.map(|n| number("storage_files", n)).transpose()?,
+            storage_bytes: given.storage_bytes.map(|n| number("storage_bytes", n)).transpose()?,
             utc_offset_minutes: given.utc_offset_minutes.map(utc_offset).transpose()?,
         })
     }
@@ -236,6 +248,8 @@ impl From<Overrides> for PreferenceOverrides {
             deliver_to_devices: overrides.deliver_to_devices,
             max_roster_items: overrides.max_roster_items.map(i64::from),
             receipts: overrides.receipts.map(Into::into),
+            storage_files: overrides.storage_files.map(i64::from),
+            storage_bytes: overrides.storage_bytes.map(signed),
             utc_offset_minutes: overrides.utc_offset_minutes.map(i32::from),
         }
     }
@@ -250,6 +264,8 @@ impl From<rosterkit::Preferences> for Preferences {
             deliver_to_devices: preferences.deliver_to_devices,
             max_roster_items: preferences.max_roster_items.into(),
             receipts: preferences.receipts.into(),
+            storage_files: preferences.storage_files.into(),
+            storage_bytes: signed(preferences.storage_bytes),
             utc_offset_minutes: preferences.utc_offset_minutes.into(),
         }
     }

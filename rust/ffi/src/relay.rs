@@ -426,6 +426,7 @@ impl TryFrom<Notice> for rosterkit::Notice {
                 presence: rosterkit::Presence {
                     state: presence.state.into(),
                     note: presence.note.map(Into::into),
+                    avatar: presence.avatar.map(Into::into),
                 },
             },
             Notice::PresenceAsked { watcher, subject } => {

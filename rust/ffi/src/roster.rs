@@ -58,6 +58,10 @@ pub struct Presence {
     pub state: PresenceState,
     /// A note.
     pub note: Option<String>,
+    /// The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). None when there is none, and when
+    /// the account is offline.
+    #[uniffi(default)]
+    pub avatar: Option<String>,
 }
 
 /// A presence state.
@@ -156,7 +160,11 @@ impl From<&rosterkit::Buddy> for Buddy {
 
 impl From<&rosterkit::Presence> for Presence {
     fn from(presence: &rosterkit::Presence) -> Self {
-        Presence { state: presence.state.into(), note: presence.note.as_deref().map(str::to_owned) }
+        Presence {
+            state: presence.state.into(),
+            note: presence.note.as_deref().map(str::to_owned),
+            avatar: presence.avatar.as_deref().map(str::to_owned),
+        }
     }
 }
 

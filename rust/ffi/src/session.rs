@@ -5,6 +5,7 @@ use crate::conversation::{ConversationsPage, amend, page};
 use crate::convert::{address, count, number, position, refused, same_cases, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::{Event, Message};
+use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
@@ -396,6 +397,39 @@ impl Session {
             rosterkit::Answer::Registrations(all) => Ok(all.into_iter().map(Registration::from).collect()),
             _ => Err(unexpected()),
         }
+    }
+
+    // ---- files ----------------------------------------------------------------------------------------------
+
+    /// The account's files whose paths begin so, in order.
+    #[uniffi::method(default(prefix = ""))]
+    pub fn files(&self, prefix: String) -> Result<Vec<FileInfo>> {
+        match self.ask(Command::ListFiles { prefix })? {
+            rosterkit::Answer::Files(files) => Ok(files.into_iter().map(FileInfo::from).collect()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+    /// presence may be seen.
+    #[uniffi::method(default(owner = None))]
+    pub fn read_file(&self, path: String, owner: Option<String>) -> Result<Vec<u8>> {
+        let owner = owner.map(|owner| crate::convert::account(&owner)).transpose()?;
+        match self.ask(Command::ReadFile { owner, path })? {
+            rosterkit::Answer::File(bytes) => Ok(bytes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+    /// image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
+    pub fn write_file(&self, path: String, bytes: &[u8]) -> Result<()> {
+        self.ask(Command::WriteFile { path, bytes: bytes.to_vec() }).map(|_| ())
+    }
+
+    /// Removes a file of the account's.
+    pub fn remove_file(&self, path: String) -> Result<()> {
+        self.ask(Command::RemoveFile { path }).map(|_| ())
     }
 
     // ---- events ---------------------------------------------------------------------------------------------

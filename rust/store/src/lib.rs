@@ -207,8 +207,8 @@ pub trait Reader: Send {
     /// The credential verifiers of an account.
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError>;
 
-    /// The paths of an account's files, in order.
-    fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError>;
+    /// An account's files, in the order of their paths.
+    fn files(&mut self, account: AddressId) -> Result<Vec<FileInfo>, StoreError>;
 
     /// A file of an account.
     fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError>;
@@ -238,6 +238,17 @@ pub struct Loaded {
     pub last: Position,
     /// Its rules.
     pub rules: Option<Arc<RuleSet>>,
+}
+
+/// A file, but for what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Its path.
+    pub path: String,
+    /// How long it is, in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Timestamp,
 }
 
 /// A row that is to be looked at again.

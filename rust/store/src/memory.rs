@@ -3,8 +3,8 @@
 //! Opening it again finds the data: it lives as long as the [`MemoryStore`]. Nothing is lost, nothing fails.
 
 use crate::{
-    Anchor, Checkpointer, CommitError, Direction, DueRow, Facts, HistoryPage, HistoryQuery, Item, Loaded,
-    Opened, Reader, Store, StoreError, UnclaimedRow, Writer,
+    Anchor, Checkpointer, CommitError, Direction, DueRow, Facts, FileInfo, HistoryPage, HistoryQuery, Item,
+    Loaded, Opened, Reader, Store, StoreError, UnclaimedRow, Writer,
 };
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::{Address, Domain};
@@ -266,6 +266,7 @@ impl Data {
             Write::Credential(account, credential) => {
                 self.credentials.insert((*account, credential.mechanism.clone()), credential.clone());
             }
+            Write::FileRemoved(account, path) => drop(self.files.remove(&(*account, path.clone()))),
             Write::File(account, file) => {
                 drop(self.files.insert((*account, file.path.clone()), file.clone()))
             }
@@ -581,9 +582,14 @@ impl Reader for Part {
         Ok(data.credentials.iter().filter(|((of, _), _)| *of == account).map(|(_, c)| c.clone()).collect())
     }
 
-    fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError> {
+    fn files(&mut self, account: AddressId) -> Result<Vec<FileInfo>, StoreError> {
         let data = lock(&self.data);
-        Ok(data.files.keys().filter(|(of, _)| *of == account).map(|(_, path)| path.clone()).collect())
+        let files = data.files.iter().filter(|((of, _), _)| *of == account).map(|(_, file)| FileInfo {
+            path: file.path.clone(),
+            size: file.bytes.len() as u64,
+            modified: file.modified,
+        });
+        Ok(files.collect())
     }
 
     fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError> {

@@ -299,6 +299,9 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     }
     out.number(6, u64::from(record.next_device));
     out.number(7, record.owner_epoch);
+    if let Some(avatar) = &record.avatar {
+        out.text(10, avatar);
+    }
     for registration in &record.registrations {
         let mut value = Vec::new();
         varint(
@@ -342,6 +345,7 @@ pub(crate) fn decode_record(id: AddressId, address: Address, stored: &[u8]) -> R
             }
             6 => record.next_device = number(bytes)? as u32,
             7 => record.owner_epoch = number(bytes)?,
+            10 => record.avatar = Some(text(bytes)?.into()),
             13 => record.registrations.push(decode_registration(bytes)?),
             _ => fields.keep(tag, bytes),
         }
@@ -419,6 +423,8 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         max_roster_items,
         receipts,
         utc_offset_minutes,
+        storage_files,
+        storage_bytes,
     } = overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
@@ -446,6 +452,12 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         };
         out.number(6, number);
     }
+    if let Some(files) = storage_files {
+        out.number(7, u64::from(*files));
+    }
+    if let Some(bytes) = storage_bytes {
+        out.number(8, *bytes);
+    }
     if let Some(minutes) = utc_offset_minutes {
         out.number(10, zigzag((*minutes).into()));
     }
@@ -472,6 +484,8 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
             3 => overrides.keep_history = flag,
             4 => overrides.deliver_to_devices = flag,
             5 => overrides.max_roster_items = Some(number as u32),
+            7 => overrides.storage_files = Some(number as u32),
+            8 => overrides.storage_bytes = Some(number),
             10 => overrides.utc_offset_minutes = Some(unzigzag(number) as i16),
             6 => {
                 overrides.receipts = Some(match number {

@@ -330,6 +330,10 @@ impl Suite {
                     File { path: "profile.vcf".into(), bytes, modified: Timestamp(self.number as i64) };
                 let credential =
                     Credential { mechanism: "SCRAM-SHA-1".into(), verifier: vec![self.number as u8] };
+                if self.number.is_multiple_of(3) {
+                    self.write(vec![Write::FileRemoved(self.ids[user], "profile.vcf".into())]);
+                    return;
+                }
                 self.write(vec![
                     Write::File(self.ids[user], file),
                     Write::Credential(self.ids[user], credential),

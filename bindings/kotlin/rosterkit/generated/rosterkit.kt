@@ -857,6 +857,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_fail(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_files(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_go_offline(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_hand_back(
@@ -873,9 +875,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_presence(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_read_file(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_registrations(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_remove_buddy(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_remove_file(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_remove_registration(
     ): Int
@@ -910,6 +916,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_touch(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_update_buddy(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_write_file(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_constructor_engine_open_file(
     ): Int
@@ -1088,6 +1096,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_fail(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_files(`ptr`: Long,`prefix`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_go_offline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_hand_back(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1104,9 +1114,13 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_presence(`ptr`: Long,`buddy`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_read_file(`ptr`: Long,`path`: RustBuffer.ByValue,`owner`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_registrations(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_remove_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_remove_file(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_remove_registration(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1141,6 +1155,8 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_session_touch(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_update_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,`groups`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_write_file(`ptr`: Long,`path`: RustBuffer.ByValue,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_func_git_revision(uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -1443,6 +1459,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_fail() and 0xFFFF) != 52161) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_files() and 0xFFFF) != 55472) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() and 0xFFFF) != 27247) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1467,10 +1486,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_presence() and 0xFFFF) != 8133) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() and 0xFFFF) != 60326) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_registrations() and 0xFFFF) != 12009) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_remove_buddy() and 0xFFFF) != 30875) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_remove_file() and 0xFFFF) != 62585) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_remove_registration() and 0xFFFF) != 44811) {
@@ -1522,6 +1547,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_update_buddy() and 0xFFFF) != 46668) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_write_file() and 0xFFFF) != 64709) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_constructor_engine_open_file() and 0xFFFF) != 59512) {
@@ -4395,6 +4423,11 @@ public interface SessionInterface {
     fun `fail`()
     
     /**
+     * The account's files whose paths begin so, in order.
+     */
+    fun `files`(`prefix`: kotlin.String = ""): List<FileInfo>
+    
+    /**
      * Shows nothing and sees nothing any more; messages still come.
      */
     fun `goOffline`()
@@ -4439,6 +4472,12 @@ public interface SessionInterface {
     fun `presence`(`buddy`: kotlin.String): Presence
     
     /**
+     * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+     * presence may be seen.
+     */
+    fun `readFile`(`path`: kotlin.String, `owner`: kotlin.String? = null): kotlin.ByteArray
+    
+    /**
      * The account's registrations that have not expired.
      */
     fun `registrations`(): List<Registration>
@@ -4447,6 +4486,11 @@ public interface SessionInterface {
      * Removes a buddy: both directions end.
      */
     fun `removeBuddy`(`peer`: kotlin.String)
+    
+    /**
+     * Removes a file of the account's.
+     */
+    fun `removeFile`(`path`: kotlin.String)
     
     /**
      * Takes a registration away.
@@ -4534,6 +4578,12 @@ public interface SessionInterface {
      * Changes a buddy's name or groups; they are not told. What is left out stays.
      */
     fun `updateBuddy`(`peer`: kotlin.String, `name`: kotlin.String? = null, `groups`: List<kotlin.String>? = null)
+    
+    /**
+     * Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+     * image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
+     */
+    fun `writeFile`(`path`: kotlin.String, `bytes`: java.nio.ByteBuffer)
     
     companion object
 }
@@ -4880,6 +4930,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * The account's files whose paths begin so, in order.
+     */
+    @Throws(RosterKitException::class)override fun `files`(`prefix`: kotlin.String): List<FileInfo> {
+            return FfiConverterSequenceTypeFileInfo.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files(
+        it,
+        
+        FfiConverterString.lower(`prefix`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Shows nothing and sees nothing any more; messages still come.
      */
     @Throws(RosterKitException::class)override fun `goOffline`()
@@ -5022,6 +5090,26 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
+     * presence may be seen.
+     */
+    @Throws(RosterKitException::class)override fun `readFile`(`path`: kotlin.String, `owner`: kotlin.String?): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file(
+        it,
+        
+        FfiConverterString.lower(`path`),
+        FfiConverterOptionalString.lower(`owner`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * The account's registrations that have not expired.
      */
     @Throws(RosterKitException::class)override fun `registrations`(): List<Registration> {
@@ -5049,6 +5137,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         it,
         
         FfiConverterString.lower(`peer`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Removes a file of the account's.
+     */
+    @Throws(RosterKitException::class)override fun `removeFile`(`path`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_remove_file(
+        it,
+        
+        FfiConverterString.lower(`path`),_status)
 }
     }
     
@@ -5352,6 +5457,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         FfiConverterString.lower(`peer`),
         FfiConverterOptionalString.lower(`name`),
         FfiConverterOptionalSequenceString.lower(`groups`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Writes a file of the account's, at most 4 MiB, in place of what was there. `profile.vcf` must be a vCard, and its
+     * image is the account's avatar. Returns when it is on disk. In Kotlin the bytes are a direct `ByteBuffer`.
+     */
+    @Throws(RosterKitException::class)override fun `writeFile`(`path`: kotlin.String, `bytes`: java.nio.ByteBuffer)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_write_file(
+        it,
+        
+        FfiConverterString.lower(`path`),
+        FfiConverterByRefBytes.lower(`bytes`),_status)
 }
     }
     
@@ -6238,6 +6362,61 @@ public object FfiConverterTypeEventBatch: FfiConverterRustBuffer<EventBatch> {
 
 
 /**
+ * A file, but for what is in it.
+ */
+data class FileInfo (
+    /**
+     * Its path.
+     */
+    var `path`: kotlin.String
+    , 
+    /**
+     * How long it is, in bytes; 0 for the messages with a peer, which are rendered when they are read.
+     */
+    var `size`: kotlin.Long
+    , 
+    /**
+     * When it was written, in Unix milliseconds.
+     */
+    var `modifiedMs`: kotlin.Long
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFileInfo: FfiConverterRustBuffer<FileInfo> {
+    override fun read(buf: ByteBuffer): FileInfo {
+        return FileInfo(
+            FfiConverterString.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FileInfo) = (
+            FfiConverterString.allocationSize(value.`path`) +
+            FfiConverterLong.allocationSize(value.`size`) +
+            FfiConverterLong.allocationSize(value.`modifiedMs`)
+    )
+
+    override fun write(value: FileInfo, buf: ByteBuffer) {
+            FfiConverterString.write(value.`path`, buf)
+            FfiConverterLong.write(value.`size`, buf)
+            FfiConverterLong.write(value.`modifiedMs`, buf)
+    }
+}
+
+
+
+/**
  * A page of history.
  */
 data class HistoryPage (
@@ -6974,6 +7153,16 @@ data class PreferenceOverrides (
     var `receipts`: Receipts? = null 
     , 
     /**
+     * How many files the account may keep.
+     */
+    var `storageFiles`: kotlin.Long? = null 
+    , 
+    /**
+     * How many bytes they may have in all.
+     */
+    var `storageBytes`: kotlin.Long? = null 
+    , 
+    /**
      * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
      */
     var `utcOffsetMinutes`: kotlin.Int? = null 
@@ -6999,6 +7188,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalTypeReceipts.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalInt.read(buf),
         )
     }
@@ -7010,6 +7201,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.allocationSize(value.`deliverToDevices`) +
             FfiConverterOptionalLong.allocationSize(value.`maxRosterItems`) +
             FfiConverterOptionalTypeReceipts.allocationSize(value.`receipts`) +
+            FfiConverterOptionalLong.allocationSize(value.`storageFiles`) +
+            FfiConverterOptionalLong.allocationSize(value.`storageBytes`) +
             FfiConverterOptionalInt.allocationSize(value.`utcOffsetMinutes`)
     )
 
@@ -7020,6 +7213,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalBoolean.write(value.`deliverToDevices`, buf)
             FfiConverterOptionalLong.write(value.`maxRosterItems`, buf)
             FfiConverterOptionalTypeReceipts.write(value.`receipts`, buf)
+            FfiConverterOptionalLong.write(value.`storageFiles`, buf)
+            FfiConverterOptionalLong.write(value.`storageBytes`, buf)
             FfiConverterOptionalInt.write(value.`utcOffsetMinutes`, buf)
     }
 }
@@ -7061,6 +7256,16 @@ data class Preferences (
     var `receipts`: Receipts
     , 
     /**
+     * How many files the account may keep.
+     */
+    var `storageFiles`: kotlin.Long
+    , 
+    /**
+     * How many bytes they may have in all.
+     */
+    var `storageBytes`: kotlin.Long
+    , 
+    /**
      * How far the account's clock is ahead of UTC.
      */
     var `utcOffsetMinutes`: kotlin.Int
@@ -7086,6 +7291,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterTypeReceipts.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
             FfiConverterInt.read(buf),
         )
     }
@@ -7097,6 +7304,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.allocationSize(value.`deliverToDevices`) +
             FfiConverterLong.allocationSize(value.`maxRosterItems`) +
             FfiConverterTypeReceipts.allocationSize(value.`receipts`) +
+            FfiConverterLong.allocationSize(value.`storageFiles`) +
+            FfiConverterLong.allocationSize(value.`storageBytes`) +
             FfiConverterInt.allocationSize(value.`utcOffsetMinutes`)
     )
 
@@ -7107,6 +7316,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterBoolean.write(value.`deliverToDevices`, buf)
             FfiConverterLong.write(value.`maxRosterItems`, buf)
             FfiConverterTypeReceipts.write(value.`receipts`, buf)
+            FfiConverterLong.write(value.`storageFiles`, buf)
+            FfiConverterLong.write(value.`storageBytes`, buf)
             FfiConverterInt.write(value.`utcOffsetMinutes`, buf)
     }
 }
@@ -7126,6 +7337,12 @@ data class Presence (
      * A note.
      */
     var `note`: kotlin.String?
+    , 
+    /**
+     * The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). None when there is none, and when
+     * the account is offline.
+     */
+    var `avatar`: kotlin.String? = null 
     
 ){
     
@@ -7144,17 +7361,20 @@ public object FfiConverterTypePresence: FfiConverterRustBuffer<Presence> {
         return Presence(
             FfiConverterTypePresenceState.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
         )
     }
 
     override fun allocationSize(value: Presence) = (
             FfiConverterTypePresenceState.allocationSize(value.`state`) +
-            FfiConverterOptionalString.allocationSize(value.`note`)
+            FfiConverterOptionalString.allocationSize(value.`note`) +
+            FfiConverterOptionalString.allocationSize(value.`avatar`)
     )
 
     override fun write(value: Presence, buf: ByteBuffer) {
             FfiConverterTypePresenceState.write(value.`state`, buf)
             FfiConverterOptionalString.write(value.`note`, buf)
+            FfiConverterOptionalString.write(value.`avatar`, buf)
     }
 }
 
@@ -7935,6 +8155,36 @@ sealed class Answer {
     }
     
     /**
+     * Files.
+     */
+    data class FilesRead(
+        /**
+         * In the order of their paths.
+         */
+        val `files`: List<rosterkit.generated.FileInfo>) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A file.
+     */
+    data class FileRead(
+        /**
+         * What is in it.
+         */
+        val `bytes`: kotlin.ByteArray) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Rules, or an explanation.
      */
     data class JsonRead(
@@ -8020,13 +8270,19 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             9 -> Answer.DevicesRead(
                 FfiConverterSequenceString.read(buf),
                 )
-            10 -> Answer.JsonRead(
+            10 -> Answer.FilesRead(
+                FfiConverterSequenceTypeFileInfo.read(buf),
+                )
+            11 -> Answer.FileRead(
+                FfiConverterByteArray.read(buf),
+                )
+            12 -> Answer.JsonRead(
                 FfiConverterString.read(buf),
                 )
-            11 -> Answer.RegistrationsRead(
+            13 -> Answer.RegistrationsRead(
                 FfiConverterSequenceTypeRegistration.read(buf),
                 )
-            12 -> Answer.Failed(
+            14 -> Answer.Failed(
                 FfiConverterTypeRosterKitError.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -8094,6 +8350,20 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             (
                 4UL
                 + FfiConverterSequenceString.allocationSize(value.`devices`)
+            )
+        }
+        is Answer.FilesRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeFileInfo.allocationSize(value.`files`)
+            )
+        }
+        is Answer.FileRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterByteArray.allocationSize(value.`bytes`)
             )
         }
         is Answer.JsonRead -> {
@@ -8165,18 +8435,28 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 FfiConverterSequenceString.write(value.`devices`, buf)
                 Unit
             }
-            is Answer.JsonRead -> {
+            is Answer.FilesRead -> {
                 buf.putInt(10)
+                FfiConverterSequenceTypeFileInfo.write(value.`files`, buf)
+                Unit
+            }
+            is Answer.FileRead -> {
+                buf.putInt(11)
+                FfiConverterByteArray.write(value.`bytes`, buf)
+                Unit
+            }
+            is Answer.JsonRead -> {
+                buf.putInt(12)
                 FfiConverterString.write(value.`json`, buf)
                 Unit
             }
             is Answer.RegistrationsRead -> {
-                buf.putInt(11)
+                buf.putInt(13)
                 FfiConverterSequenceTypeRegistration.write(value.`registrations`, buf)
                 Unit
             }
             is Answer.Failed -> {
-                buf.putInt(12)
+                buf.putInt(14)
                 FfiConverterTypeRosterKitError.write(value.`error`, buf)
                 Unit
             }
@@ -8753,6 +9033,74 @@ sealed class Command {
     
     
     /**
+     * Answered by `FilesRead`.
+     */
+    data class ListFiles(
+        /**
+         * How their paths begin.
+         */
+        val `prefix`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `FileRead`.
+     */
+    data class ReadFile(
+        /**
+         * Which.
+         */
+        val `path`: kotlin.String, 
+        /**
+         * Whose, when it is another account's.
+         */
+        val `owner`: kotlin.String?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class WriteFile(
+        /**
+         * Which.
+         */
+        val `path`: kotlin.String, 
+        /**
+         * What is in it.
+         */
+        val `bytes`: kotlin.ByteArray) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class RemoveFile(
+        /**
+         * Which.
+         */
+        val `path`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Answered by `Done`.
      */
     data class SetRules(
@@ -8938,22 +9286,36 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterString.read(buf),
                 )
             24 -> Command.ReadDevices
-            25 -> Command.SetRules(
+            25 -> Command.ListFiles(
                 FfiConverterString.read(buf),
                 )
-            26 -> Command.ReadRules
-            27 -> Command.ExplainRules(
+            26 -> Command.ReadFile(
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            27 -> Command.WriteFile(
+                FfiConverterString.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            28 -> Command.RemoveFile(
+                FfiConverterString.read(buf),
+                )
+            29 -> Command.SetRules(
+                FfiConverterString.read(buf),
+                )
+            30 -> Command.ReadRules
+            31 -> Command.ExplainRules(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            28 -> Command.AddRegistration(
+            32 -> Command.AddRegistration(
                 FfiConverterTypeRegistration.read(buf),
                 )
-            29 -> Command.RemoveRegistration(
+            33 -> Command.RemoveRegistration(
                 FfiConverterString.read(buf),
                 )
-            30 -> Command.ReadRegistrations
-            31 -> Command.Claim(
+            34 -> Command.ReadRegistrations
+            35 -> Command.Claim(
                 FfiConverterSequenceLong.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -9142,6 +9504,36 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 4UL
             )
         }
+        is Command.ListFiles -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`prefix`)
+            )
+        }
+        is Command.ReadFile -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`path`)
+                + FfiConverterOptionalString.allocationSize(value.`owner`)
+            )
+        }
+        is Command.WriteFile -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`path`)
+                + FfiConverterByteArray.allocationSize(value.`bytes`)
+            )
+        }
+        is Command.RemoveFile -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`path`)
+            )
+        }
         is Command.SetRules -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -9327,37 +9719,59 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 buf.putInt(24)
                 Unit
             }
-            is Command.SetRules -> {
+            is Command.ListFiles -> {
                 buf.putInt(25)
+                FfiConverterString.write(value.`prefix`, buf)
+                Unit
+            }
+            is Command.ReadFile -> {
+                buf.putInt(26)
+                FfiConverterString.write(value.`path`, buf)
+                FfiConverterOptionalString.write(value.`owner`, buf)
+                Unit
+            }
+            is Command.WriteFile -> {
+                buf.putInt(27)
+                FfiConverterString.write(value.`path`, buf)
+                FfiConverterByteArray.write(value.`bytes`, buf)
+                Unit
+            }
+            is Command.RemoveFile -> {
+                buf.putInt(28)
+                FfiConverterString.write(value.`path`, buf)
+                Unit
+            }
+            is Command.SetRules -> {
+                buf.putInt(29)
                 FfiConverterString.write(value.`json`, buf)
                 Unit
             }
             is Command.ReadRules -> {
-                buf.putInt(26)
+                buf.putInt(30)
                 Unit
             }
             is Command.ExplainRules -> {
-                buf.putInt(27)
+                buf.putInt(31)
                 FfiConverterString.write(value.`sender`, buf)
                 FfiConverterString.write(value.`text`, buf)
                 Unit
             }
             is Command.AddRegistration -> {
-                buf.putInt(28)
+                buf.putInt(32)
                 FfiConverterTypeRegistration.write(value.`registration`, buf)
                 Unit
             }
             is Command.RemoveRegistration -> {
-                buf.putInt(29)
+                buf.putInt(33)
                 FfiConverterString.write(value.`name`, buf)
                 Unit
             }
             is Command.ReadRegistrations -> {
-                buf.putInt(30)
+                buf.putInt(34)
                 Unit
             }
             is Command.Claim -> {
-                buf.putInt(31)
+                buf.putInt(35)
                 FfiConverterSequenceLong.write(value.`positions`, buf)
                 Unit
             }
@@ -12802,6 +13216,34 @@ public object FfiConverterSequenceTypeEventBatch: FfiConverterRustBuffer<List<Ev
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeEventBatch.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeFileInfo: FfiConverterRustBuffer<List<FileInfo>> {
+    override fun read(buf: ByteBuffer): List<FileInfo> {
+        val len = buf.getInt()
+        return List<FileInfo>(len) {
+            FfiConverterTypeFileInfo.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<FileInfo>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFileInfo.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<FileInfo>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFileInfo.write(it, buf)
         }
     }
 }

@@ -81,6 +81,11 @@ impl Unclaimed {
         .collect()
     }
 
+    /// All of them, lowest first.
+    pub fn positions(&self) -> impl Iterator<Item = Position> {
+        self.rows.iter().map(|waiting| waiting.position)
+    }
+
     /// The lowest.
     pub fn lowest(&self) -> Option<Position> {
         self.rows.front().map(|waiting| waiting.position)

@@ -29,17 +29,25 @@ pub struct Presence {
     pub state: State,
     /// The note of the newest session in that state.
     pub note: Option<Arc<str>>,
+    /// The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). `None` when there is none, and when
+    /// the account is offline.
+    pub avatar: Option<Arc<str>>,
 }
 
 impl Presence {
     /// Nobody is there, or is to be seen.
     pub const fn offline() -> Self {
-        Presence { state: State::Offline, note: None }
+        Presence { state: State::Offline, note: None, avatar: None }
+    }
+
+    /// A state, plain.
+    pub const fn plain(state: State) -> Self {
+        Presence { state, note: None, avatar: None }
     }
 
     /// Nobody knows.
     pub const fn unknown() -> Self {
-        Presence { state: State::Unknown, note: None }
+        Presence { state: State::Unknown, note: None, avatar: None }
     }
 }
 
@@ -102,8 +110,8 @@ pub fn aggregate<'a>(
     }
     match winner {
         None => Presence::offline(),
-        Some((_, _, true)) => Presence { state: State::Online, note: None },
-        Some((_, winner, false)) => Presence { state: winner.state, note: winner.note.clone() },
+        Some((_, _, true)) => Presence::plain(State::Online),
+        Some((_, winner, false)) => Presence { note: winner.note.clone(), ..Presence::plain(winner.state) },
     }
 }
 
@@ -146,7 +154,7 @@ mod tests {
             contribution(3, State::Online, 9),
         ];
         let presence = aggregate(&Order::default(), Timestamp(0), &all);
-        assert_eq!(presence, Presence { state: State::Busy, note: Some("note 2".into()) });
+        assert_eq!(presence, Presence { note: Some("note 2".into()), ..Presence::plain(State::Busy) });
     }
 
     // behaviour: presence.invisible
@@ -166,7 +174,7 @@ mod tests {
         meeting.until = Some(Timestamp(100));
         assert_eq!(aggregate(&Order::default(), Timestamp(99), [&meeting]).state, State::InMeeting);
         let after = aggregate(&Order::default(), Timestamp(100), [&meeting]);
-        assert_eq!(after, Presence { state: State::Online, note: None });
+        assert_eq!(after, Presence::plain(State::Online));
     }
 
     // behaviour: presence.order-configurable

@@ -99,6 +99,7 @@ impl Plan {
         for account in self.accounts {
             let id = id_of(&account.address, &mut writes)?;
             let mut record = Record::new(id, account.address.clone());
+            record.avatar = account.avatar.flatten();
             record.blocked = account.blocked.into_iter().collect();
             for buddy in buddies(account.roster, account.asking, |address| id_of(address, &mut writes))? {
                 let relation = buddy.relation();

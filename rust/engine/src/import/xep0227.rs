@@ -4,8 +4,10 @@ use super::tree::{Element, parse};
 use crate::error::{Error, ErrorKind, Result};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::Content;
+use rosterkit_core::files::PROFILE;
 use rosterkit_core::id::ClientId;
 use rosterkit_core::time::Timestamp;
+use rosterkit_core::vcard::avatar;
 use rosterkit_core::write::{Credential, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ const CLIENT: &str = "jabber:client";
 const ROSTER: &str = "jabber:iq:roster";
 const PRIVACY: &str = "jabber:iq:privacy";
 const BLOCKING: &str = "urn:xmpp:blocking";
+const VCARD: &str = "vcard-temp";
 const DELAY: &str = "urn:xmpp:delay";
 const ORIGIN_ID: &str = "urn:xmpp:sid:0";
 
@@ -33,8 +36,10 @@ pub(super) struct ImportedAccount {
     pub(super) asking: Vec<Address>,
     pub(super) blocked: Vec<Address>,
     pub(super) messages: Vec<ImportedMessage>,
-    /// What has no place of its own yet, as it stands: vCards, private XML, foreign namespaces.
+    /// The vCard, and what has no place of its own, as it stands: private XML, foreign namespaces.
     pub(super) files: Vec<File>,
+    /// The hash of the image in its vCard, when it has one.
+    pub(super) avatar: Option<Option<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -142,6 +147,7 @@ fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAc
         blocked: Vec::new(),
         messages: Vec::new(),
         files: Vec::new(),
+        avatar: None,
     };
     if element.attribute("password").is_some() {
         let what =
@@ -187,11 +193,15 @@ impl ImportedAccount {
     /// Keeps an element that has no place of its own, as a file, so that an export can give it back.
     fn keep(&mut self, element: &Element) {
         let number = self.files.len();
-        self.files.push(File {
-            path: format!("private/xep0227/{number:03}-{}.xml", element.name),
-            bytes: element.to_xml().into_bytes(),
-            modified: Timestamp(0),
-        });
+        let (bytes, is_new) = (element.to_xml().into_bytes(), self.avatar.is_none());
+        let vcard = Some(&bytes).filter(|_| is_new && element.is(VCARD, "vCard"));
+        let avatar = vcard.and_then(|bytes| avatar(bytes).ok());
+        let path = match avatar {
+            Some(_) => PROFILE.to_owned(),
+            None => format!("private/xep0227/{number:03}-{}.xml", element.name),
+        };
+        self.avatar = self.avatar.take().or(avatar);
+        self.files.push(File { path, bytes, modified: Timestamp(0) });
     }
 }
 

@@ -73,6 +73,9 @@ pub(crate) enum After {
     Registered {
         reply: ReplyTo,
     },
+    FileChanged {
+        reply: ReplyTo,
+    },
     RulesSet {
         rules: Option<Arc<RuleSet>>,
         reply: ReplyTo,
@@ -101,6 +104,7 @@ impl Changing {
             | After::PreferencesSet { reply }
             | After::RulesSet { reply, .. }
             | After::Registered { reply }
+            | After::FileChanged { reply }
             | After::DeviceAdded { reply, .. }
             | After::DeviceRetired { reply, .. }
             | After::MessagesTaken { reply, .. } => Some(reply),
@@ -215,6 +219,7 @@ impl Shard {
                 reply.answer(Ok(Answer::Done));
                 self.registrations_changed(id);
             }
+            After::FileChanged { reply } => self.file_changed(id, reply),
             After::RulesSet { rules, reply } => {
                 resident.rules = rules;
                 reply.answer(Ok(Answer::Done));

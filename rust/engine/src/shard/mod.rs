@@ -7,6 +7,7 @@ pub(crate) mod change;
 mod deleted;
 mod due;
 mod feed;
+mod files;
 mod inbound;
 mod lazy;
 mod marks;
@@ -333,6 +334,7 @@ impl Shard {
             Fetched::Deliveries { account, result } => self.take_deliveries(account, result),
             Fetched::Own { account, result } => self.take_own(account, result),
             Fetched::Due(result) => self.take_due(result),
+            Fetched::Files { account, result } => self.take_files(account, result),
             Fetched::Exist { account, result } => self.take_existing(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
             Fetched::Needed { account, upto, rows, complete } => {
@@ -485,6 +487,9 @@ impl Shard {
             Command::RemoveRegistration(name) => self.remove_registration(id, &name, reply),
             Command::ReadRegistrations => self.read_registrations(id, reply),
             Command::Claim(positions) => self.claim(id, positions, reply),
+            Command::ListFiles { prefix } => self.list_files(id, prefix, reply),
+            Command::ReadFile { owner, path } => self.read_file(id, owner, &path, reply),
+            Command::WriteFile { .. } | Command::RemoveFile { .. } => self.change_file(id, command, reply),
             Command::RetireDevice(name) => self.retire_device(id, &name, reply),
             Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
                 let Some(resident) = self.residents.get(&id) else {

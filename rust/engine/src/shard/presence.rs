@@ -122,10 +122,12 @@ impl Shard {
         let now = self.now.wall;
         let presence = aggregate(&self.shared.options.presence_order, now, contributions);
         let registered = resident.registrations(RegistrationKind::Contact, now).next().is_some();
+        let avatar = resident.record.avatar.clone();
         match presence.state {
             // Where no session shows anything a contact does.
-            State::Offline if registered => Presence { state: State::Online, note: None },
-            _ => presence,
+            State::Offline if registered => Presence { avatar, ..Presence::plain(State::Online) },
+            State::Offline => presence,
+            _ => Presence { avatar, ..presence },
         }
     }
 

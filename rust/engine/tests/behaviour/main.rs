@@ -5,6 +5,7 @@ mod accounts;
 mod amending;
 mod devices;
 mod expiry;
+mod files;
 mod history;
 mod listeners;
 mod presence;

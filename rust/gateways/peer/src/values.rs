@@ -35,6 +35,7 @@ const COUNT: Broken = "no messages, or more than 256";
 const OP: Broken = "an op that the other side is not told";
 const STAMP: Broken = "a stamp that is no position";
 const NOTE: Broken = "a presence with a note of more than 1,024 bytes";
+const AVATAR: Broken = "an avatar that is no SHA-1 in lower-case hex";
 const STATE: Broken = "a state that there is not";
 const FIELDS: Broken = "fields that are missing or of another type";
 
@@ -183,9 +184,10 @@ pub(crate) fn write_notice(notice: &Notice) -> Result<Frame<Vec<u8>>, Unsendable
         Notice::Presence { subject, watcher, presence } => {
             let checked = named_user(subject, watcher).and_then(|()| note(presence.note.as_deref()));
             let note = checked.map_err(Unsendable::Malformed)?;
+            let avatar = avatar(presence.avatar.as_deref()).map_err(Unsendable::Malformed)?;
             let (subject, watcher) = (subject.as_str(), watcher.as_str());
             let state = presence.state.as_str();
-            (Kind::Presence, to_bytes(&wire::Presence { subject, watcher, state, note }))
+            (Kind::Presence, to_bytes(&wire::Presence { subject, watcher, state, note, avatar }))
         }
         Notice::Probe { watcher, subject } => {
             named_user(subject, watcher).map_err(Unsendable::Malformed)?;
@@ -202,11 +204,22 @@ pub(crate) fn write_notice(notice: &Notice) -> Result<Frame<Vec<u8>>, Unsendable
     sendable(Frame { kind, payload })
 }
 
+/// A SHA-1, as XEP-0153 has it.
+fn avatar(hash: Option<&str>) -> Result<Option<&str>, Broken> {
+    let is_hash =
+        |hash: &&str| hash.len() == 40 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if hash.is_some_and(|hash| !is_hash(&hash)) { Err(AVATAR) } else { Ok(hash) }
+}
+
 pub(crate) fn read_presence(payload: &[u8]) -> Result<Notice, Broken> {
     let notice: wire::Presence<'_> = read(payload)?;
     let (subject, watcher) = (address(notice.subject)?, address(notice.watcher)?);
     let state: State = notice.state.parse().map_err(|_| STATE)?;
-    let presence = Presence { state, note: note(notice.note)?.map(Into::into) };
+    let presence = Presence {
+        state,
+        note: note(notice.note)?.map(Into::into),
+        avatar: avatar(notice.avatar)?.map(Into::into),
+    };
     Ok(Notice::Presence { subject, watcher, presence })
 }
 

@@ -154,6 +154,8 @@ pub(crate) struct Presence<'b> {
     pub(crate) state: &'b str,
     #[b(3)]
     pub(crate) note: Option<&'b str>,
+    #[b(4)]
+    pub(crate) avatar: Option<&'b str>,
 }
 
 #[derive(Decode, Encode)]

@@ -73,7 +73,11 @@ fn one_of_each() -> Vec<Vec<u8>> {
     frames.push(here.take(usize::MAX));
 
     let (alice, bob) = (address("alice@here.example/phone"), address("bob@there.example"));
-    let presence = Presence { state: State::OutToLunch, note: Some("Back at 2".into()) };
+    let presence = Presence {
+        note: Some("Back at 2".into()),
+        avatar: Some("a9993e364706816aba3e25717850c26c9cd0d89d".into()),
+        ..Presence::plain(State::OutToLunch)
+    };
     for notice in [
         Notice::Presence { subject: alice.bare(), watcher: bob.clone(), presence },
         Notice::Probe { watcher: alice.bare(), subject: bob.clone() },

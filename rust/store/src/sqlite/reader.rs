@@ -7,7 +7,9 @@ use super::open::{Parts, connect, row_of};
 use super::tail::TailRow;
 use super::{bits, sql};
 use crate::values::{decode_buddy, decode_client_id, decode_progress, decode_record, decode_signal};
-use crate::{Anchor, Direction, DueRow, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow};
+use crate::{
+    Anchor, Direction, DueRow, FileInfo, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow,
+};
 use rosterkit_core::account::Progress;
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::delivery::marks::Marks;
@@ -519,10 +521,17 @@ impl Reader for SqliteReader {
             .map_err(|e| StoreError::of("reading credentials", e))
     }
 
-    fn files(&mut self, account: AddressId) -> Result<Vec<String>, StoreError> {
+    fn files(&mut self, account: AddressId) -> Result<Vec<FileInfo>, StoreError> {
+        let select = "SELECT path, length(bytes), modified FROM file WHERE account = ?1 ORDER BY path";
         self.connection
-            .prepare_cached("SELECT path FROM file WHERE account = ?1 ORDER BY path")
-            .and_then(|mut s| s.query_map([sql(account.to_bits())], |row| row.get(0))?.collect())
+            .prepare_cached(select)
+            .and_then(|mut s| {
+                s.query_map([sql(account.to_bits())], |row| {
+                    let size = row.get::<_, i64>(1)?.unsigned_abs();
+                    Ok(FileInfo { path: row.get(0)?, size, modified: Timestamp(row.get(2)?) })
+                })?
+                .collect()
+            })
             .map_err(|e| StoreError::of("listing files", e))
     }
 

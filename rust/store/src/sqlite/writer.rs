@@ -414,6 +414,9 @@ fn apply(
                  ON CONFLICT (account, mechanism) DO UPDATE SET verifier = excluded.verifier";
             run(upsert, &[&sql(account.to_bits()), &credential.mechanism, &credential.verifier])?;
         }
+        Write::FileRemoved(account, path) => {
+            run("DELETE FROM file WHERE account = ?1 AND path = ?2", &[&sql(account.to_bits()), path])?;
+        }
         Write::File(account, file) => {
             let upsert = "INSERT INTO file (account, path, modified, bytes) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (account, path) DO UPDATE SET modified = excluded.modified, bytes = excluded.bytes";

@@ -139,9 +139,9 @@ pub fn any_notice() -> impl Strategy<Value = Notice> {
     let state = proptest::sample::select(&State::ALL[..]);
     let chat_state = proptest::sample::select(&CHAT_STATES[..]);
     prop_oneof![
-        (any_address(), any_address(), state, of("[^\\n]{0,200}")).prop_map(
-            |(subject, watcher, state, note)| {
-                let presence = Presence { state, note: note.map(Into::into) };
+        (any_address(), any_address(), state, of("[^\\n]{0,200}"), of("[0-9a-f]{40}")).prop_map(
+            |(subject, watcher, state, note, avatar)| {
+                let presence = Presence { state, note: note.map(Into::into), avatar: avatar.map(Into::into) };
                 Notice::Presence { subject, watcher, presence }
             }
         ),
