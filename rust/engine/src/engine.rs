@@ -174,9 +174,8 @@ impl Engine {
     fn change_domains(&self, write: Write, table: DomainChange) -> Result<()> {
         let shared = &self.inner.shared;
         let (call, reply) = self.handle().prepare_call(0)?;
-        let _ = shared
-            .writer
-            .put(ToWrite { generation: shared.generation(), job: Job::Domains { write, table, reply } });
+        let job = Job::Domains { write: Box::new(write), table, reply };
+        let _ = shared.writer.put(ToWrite { generation: shared.generation(), job });
         self.handle().wait_for(&call).map(|_| ())
     }
 

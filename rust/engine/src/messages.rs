@@ -402,7 +402,7 @@ pub(crate) enum Job {
     /// A message that a relay carried is settled; the shards of both its addresses are told.
     Settle { writes: Vec<Write>, settling: Box<Settling> },
     /// A change of the domains; every shard is told.
-    Domains { write: Write, table: DomainChange, reply: ReplyTo },
+    Domains { write: Box<Write>, table: DomainChange, reply: ReplyTo },
     /// Something that is no account's: everything an import brings, what the file is known by.
     Other { writes: Vec<Write>, reply: ReplyTo },
     /// Waits for company, for a second at most.

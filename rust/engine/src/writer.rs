@@ -177,7 +177,7 @@ impl WriterStep {
                     self.batch.push(Taken::Other { reply });
                 }
                 Job::Domains { write, table, reply } => {
-                    self.items.push(Item { writes: vec![write] });
+                    self.items.push(Item { writes: vec![*write] });
                     self.batch.push(Taken::Domains { table, reply });
                 }
                 Job::Lazy { writes } => {

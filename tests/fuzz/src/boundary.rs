@@ -55,7 +55,7 @@ fn submitted_command(bytes: &[u8]) -> Option<SubmittedCommand> {
     let mut rest = bytes;
     <String as Lift<UniFfiTag>>::try_read(&mut rest).ok()?;
     <Option<i64> as Lift<UniFfiTag>>::try_read(&mut rest).ok()?;
-    // The places of AddBuddy and UpdateBuddy, which carry groups.
-    let has_list = matches!(rest.first_chunk().map(|number| i32::from_be_bytes(*number)), Some(9 | 11));
+    // The places of AddBuddy and UpdateBuddy, which carry groups, and of Claim, which carries positions.
+    let has_list = matches!(rest.first_chunk().map(|number| i32::from_be_bytes(*number)), Some(13 | 15 | 35));
     if has_list { None } else { lift(bytes) }
 }

@@ -4,7 +4,9 @@
 mod boundary;
 mod peer_link;
 mod rules;
+mod seeds;
 
 pub use boundary::boundary;
 pub use peer_link::peer_link;
 pub use rules::rules;
+pub use seeds::boundary_seeds;

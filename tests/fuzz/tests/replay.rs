@@ -1,7 +1,7 @@
 //! What the fuzzer found, and what it begins with, as an ordinary test; and as many neighbours of each as there is time for.
 #![allow(clippy::unwrap_used)]
 
-use rosterkit_fuzz::{boundary, peer_link, rules};
+use rosterkit_fuzz::{boundary, boundary_seeds, peer_link, rules};
 use std::path::Path;
 
 const NEIGHBOURS: usize = 300;
@@ -45,7 +45,18 @@ fn the_peer_link_takes_what_was_found() {
 
 #[test]
 fn the_boundary_takes_what_was_found() {
-    assert!(replay("boundary", boundary) >= 18);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cargo-fuzz/corpus/boundary");
+    let seeds = boundary_seeds();
+    for (name, bytes) in &seeds {
+        let file = folder.join(name);
+        if std::env::var_os("ROSTERKIT_REWRITE").is_some() {
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let is_current = std::fs::read(&file).is_ok_and(|file| file == *bytes);
+        assert!(is_current, "{name} is another one: ROSTERKIT_REWRITE=1 cargo test -p rosterkit-fuzz");
+        assert!(boundary(bytes), "{name} is no value");
+    }
+    assert!(replay("boundary", boundary) >= seeds.len());
 }
 
 // behaviour: rules.json-round-trip

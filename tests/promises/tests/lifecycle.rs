@@ -4,10 +4,11 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk, Failure, FileKind, Layer};
 use rosterkit::{
-    Activity, Actor, Address, Anchor, ChatState, Command, Consumer, Content, Contents, DeviceName, Direction,
-    Domain, EndReason, Engine, EngineOptions, ErrorKind, Event, EventBody, HistoryRequest, Limits, Listener,
-    ListenerError, Notice, Op, Overrides, Parcel, Position, Quota, Rate, RelayedMessage, RosterEdit, Send,
-    Serves, Session, SessionId, SessionOptions, SetPresence, Settlement, State, sent_at,
+    Activity, Actor, Address, Amend, Amendment, Anchor, ChatState, Command, Consumer, Content, Contents,
+    ConversationsRequest, DeviceName, Direction, Domain, EndReason, Engine, EngineOptions, ErrorKind, Event,
+    EventBody, HistoryRequest, Limits, Listener, ListenerError, Notice, Op, Overrides, Parcel, Position,
+    Quota, Rate, RelayedMessage, RosterEdit, Send, Serves, Session, SessionId, SessionOptions, SetPresence,
+    Settlement, State, sent_at,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -100,6 +101,15 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("send", done(session.send(&bob, "x")));
     call("send_once", done(session.send_once(&bob, "x", rosterkit::ClientId::new("once").unwrap())));
     call("send_message", done(session.send_message(send())));
+    let amend = Amend {
+        recipient: bob.clone(),
+        message_id: session.send(&bob, "y").unwrap().id,
+        amendment: Amendment::Retracted,
+        client_id: None,
+    };
+    call("amend", done(session.amend(amend)));
+    call("mark_read", done(session.mark_read(&bob, Position(1))));
+    call("conversations", done(session.conversations(ConversationsRequest { before: None, limit: 10 })));
     call("typing", done(session.typing(&bob, ChatState::Composing)));
     call("history", done(session.history(page())));
     call("add_buddy", done(session.add_buddy(&bob, None, None)));
@@ -146,6 +156,9 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("submit", done(engine.submit(vec![(actor, Command::ReadBlocked)])));
     call("next_answers", done(engine.next_answers(10, Duration::from_secs(5))));
     call("next_batches", done(engine.next_batches(10, 1_024, Duration::ZERO)));
+    call("next_host_events", done(engine.next_host_events(10, Duration::ZERO)));
+    call("set_rules", done(engine.set_rules(None, "[]")));
+    call("rules", done(engine.rules(None)));
     engine.interrupt();
     call("wakeup_fd", done(engine.wakeup_fd()));
     call("advance", done(engine.advance(1)));

@@ -143,6 +143,9 @@ fn row(position: u64) -> (Position, EventBody) {
         copy: false,
         content: Content::text("hello"),
         outcome: None,
+        amended: None,
+        expires: None,
+        receipt: None,
     };
     (position, EventBody::Message(message))
 }
