@@ -104,7 +104,7 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     let amend = Amend {
         recipient: bob.clone(),
         message_id: session.send(&bob, "y").unwrap().id,
-        amendment: Amendment::Retracted,
+        amendment: Amendment::Retract,
         client_id: None,
     };
     call("amend", done(session.amend(amend)));
