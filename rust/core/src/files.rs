@@ -2,6 +2,7 @@
 
 use crate::refusal::Refusal;
 use std::fmt;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The longest a path may be, in bytes.
 pub const MAX_PATH_BYTES: usize = 255;
@@ -14,6 +15,8 @@ pub const MAX_FILE_BYTES: usize = 4 << 20;
 pub const PROFILE: &str = "profile.vcf";
 /// What is under this is rendered by the engine.
 const MESSAGES: &str = "private/IM/";
+/// So that nothing is in the way of those.
+const FOLDERS: [&str; 2] = ["private", "private/IM"];
 /// Unclaimed messages.
 const OFFLINE: &str = "private/IM/offline";
 /// What is under this everybody in this system may read.
@@ -56,7 +59,12 @@ impl FilePath {
         if text.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return invalid("no segment is empty, `.` or `..`");
         }
-        Ok(FilePath(text.into()))
+        // A name has one form, however it was typed (RFC 5198).
+        let normal: String = text.nfc().collect();
+        if normal.len() > MAX_PATH_BYTES {
+            return invalid("it has 1 to 255 bytes");
+        }
+        Ok(FilePath(normal.into()))
     }
 
     /// The text.
@@ -69,6 +77,7 @@ impl FilePath {
         match &*self.0 {
             PROFILE => FileKind::Profile,
             OFFLINE => FileKind::Offline,
+            path if FOLDERS.contains(&path) => FileKind::Nothing,
             path => match path.strip_prefix(MESSAGES) {
                 None => FileKind::Plain,
                 Some(name) => match name.strip_suffix(LOG_SUFFIX) {
@@ -82,6 +91,11 @@ impl FilePath {
     /// Whether every account of this system may read it.
     pub fn is_public(&self) -> bool {
         self.0.starts_with(PUBLIC)
+    }
+
+    /// Whether some of what the engine renders can begin so.
+    pub fn is_rendered_under(prefix: &str) -> bool {
+        MESSAGES.starts_with(prefix) || prefix.starts_with(MESSAGES)
     }
 
     /// The file of unclaimed messages.
@@ -118,6 +132,8 @@ mod tests {
             ("private/IM/x/y.log", FileKind::Nothing),
             ("private/IM/z", FileKind::Nothing),
             ("private/other", FileKind::Plain),
+            ("private", FileKind::Nothing),
+            ("private/IM", FileKind::Nothing),
         ] {
             assert_eq!(FilePath::new(text).unwrap().kind(), kind, "{text}");
         }
@@ -125,6 +141,7 @@ mod tests {
         for text in ["", "/", "a//b", "../a", "a/./b", "a/", "/a", "a\nb", &long, &deep] {
             assert!(FilePath::new(text).is_err(), "{text:?}");
         }
+        assert_eq!(FilePath::new("cafe\u{301}").unwrap(), FilePath::new("caf\u{e9}").unwrap());
         assert!(FilePath::new("public/x").unwrap().is_public());
         assert!(!FilePath::new("publicity/x").unwrap().is_public());
     }

@@ -7,8 +7,10 @@ use crate::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ical::VcardParser;
-use quick_xml::Reader;
+use ical::property::Property;
+use quick_xml::NsReader;
 use quick_xml::events::Event;
+use quick_xml::name::{Namespace, ResolveResult};
 use sha1::{Digest, Sha1};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -47,52 +49,84 @@ fn photo_in_text(text: &str) -> Result<Option<Vec<u8>>, Refusal> {
         Some(Err(error)) => return Err(broken(&error.to_string())),
         None => return Err(broken("it does not begin with BEGIN:VCARD")),
     };
-    let photo = card.properties.into_iter().find(|property| property.name.eq_ignore_ascii_case("PHOTO"));
-    let Some(photo) = photo else { return Ok(None) };
+    // A property may stand in a group: `item1.PHOTO`.
+    let is_photo =
+        |name: &str| name.rsplit('.').next().is_some_and(|name| name.eq_ignore_ascii_case("PHOTO"));
+    card.properties.into_iter().filter(|property| is_photo(&property.name)).find_map(inline).transpose()
+}
+
+/// The image in a PHOTO, unless it is a link to one.
+fn inline(photo: Property) -> Option<Result<Vec<u8>, Refusal>> {
     let value = photo.value.unwrap_or_default();
-    if let Some((_, data)) = value.strip_prefix("data:").and_then(|data| data.split_once(";base64,")) {
-        return decoded(data).map(Some);
+    let is_data = value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
+    if let Some((media, data)) = value.split_once(',').filter(|_| is_data) {
+        let is_base64 = media.rsplit(';').next().is_some_and(|last| last.eq_ignore_ascii_case("base64"));
+        return is_base64.then(|| decoded(data));
     }
     let is_inline = photo.params.into_iter().flatten().any(|(name, values)| {
         let is_base64 =
             |value: &String| value.eq_ignore_ascii_case("b") || value.eq_ignore_ascii_case("base64");
         name.eq_ignore_ascii_case("ENCODING") && values.iter().any(is_base64)
     });
-    if is_inline { decoded(&value).map(Some) } else { Ok(None) }
+    is_inline.then(|| decoded(&value))
 }
 
 fn photo_in_xml(text: &str) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut reader = Reader::from_str(text);
+    let mut reader = NsReader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     let mut image: Option<String> = None;
+    // Of several photos the first one counts.
+    let mut is_taken = false;
     let mut is_card = false;
     loop {
-        match reader.read_event().map_err(|error| broken(&error.to_string()))? {
-            Event::Start(start) => {
+        let at_image = !is_taken && path == ["vCard", "PHOTO", "BINVAL"];
+        let event = reader.read_event().map_err(|error| broken(&error.to_string()))?;
+        match event {
+            Event::Start(ref start) | Event::Empty(ref start) => {
+                let (namespace, name) = reader.resolver().resolve_element(start.name());
                 if path.is_empty() {
-                    is_card |= start.local_name().as_ref() == "vCard";
+                    let is_root = !is_card && name.as_ref() == "vCard" && namespace == VCARD_TEMP;
+                    if !is_root {
+                        return Err(broken(NO_ROOT));
+                    }
+                    is_card = true;
                 }
                 if path.len() >= MAX_DEPTH {
                     return Err(broken("it is nested too deeply"));
                 }
-                path.push(start.local_name().as_ref().to_owned());
+                if matches!(event, Event::Start(_)) {
+                    // What is of another namespace is none of its elements.
+                    let name = if namespace == VCARD_TEMP { name.as_ref() } else { "" };
+                    path.push(name.to_owned());
+                }
             }
-            Event::Empty(start) if path.is_empty() => is_card |= start.local_name().as_ref() == "vCard",
-            Event::End(_) => drop(path.pop()),
-            Event::Text(text) if path.ends_with(&["PHOTO".to_owned(), "BINVAL".to_owned()]) => {
-                image.get_or_insert_default().push_str(&text);
+            Event::End(_) => {
+                is_taken |= image.is_some() && path == ["vCard", "PHOTO", "BINVAL"];
+                path.pop();
             }
+            Event::Text(text) if at_image => image.get_or_insert_default().push_str(&text),
+            Event::CData(text) if at_image => image.get_or_insert_default().push_str(&text),
+            Event::GeneralRef(reference) if at_image => {
+                match reference.resolve_char_ref() {
+                    Ok(Some(c)) => image.get_or_insert_default().push(c),
+                    _ => return Err(broken("its PHOTO is not base64")),
+                };
+            }
+            Event::Text(text) if path.is_empty() && !text.trim().is_empty() => return Err(broken(NO_ROOT)),
+            Event::CData(_) | Event::GeneralRef(_) if path.is_empty() => return Err(broken(NO_ROOT)),
             Event::DocType(_) => return Err(broken("a document type has no place in it")),
             Event::Eof => break,
             _ => {}
         }
     }
     if !is_card || !path.is_empty() {
-        return Err(broken("its root is not a whole vCard element"));
+        return Err(broken(NO_ROOT));
     }
     image.map(|image| decoded(&image)).transpose()
 }
 
+const NO_ROOT: &str = "its root is not one whole vCard element of vcard-temp";
+const VCARD_TEMP: ResolveResult<'_> = ResolveResult::Bound(Namespace("vcard-temp"));
 /// How deep the elements of a vCard may be nested.
 const MAX_DEPTH: usize = 16;
 
@@ -108,11 +142,18 @@ mod tests {
     // behaviour: files.avatar-hash
     #[test]
     fn the_hash_is_of_the_images_bytes_in_every_form() {
+        let xml = |inner: &str| format!("<vCard xmlns='vcard-temp'>{inner}</vCard>\n");
         let text = |photo: &str| format!("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Alice\r\n{photo}END:VCARD\r\n");
         for vcard in [
             text("PHOTO;ENCODING=b;TYPE=PNG:YWJj\r\n"),
             text("PHOTO;TYPE=JPEG;ENCODING=BASE64:YW\r\n Jj\r\n"),
             text("PHOTO:data:image/png;base64,YWJj\r\n"),
+            text("PHOTO:DATA:image/png;BASE64,YWJj\r\n"),
+            text("item1.PHOTO;ENCODING=b:YWJj\r\n"),
+            text("PHOTO;VALUE=uri:https://example.org/a.png\r\nPHOTO;ENCODING=b:YWJj\r\nPHOTO;ENCODING=b:eA==\r\n"),
+            xml("<PHOTO><BINVAL><![CDATA[YW]]>&#74;j</BINVAL></PHOTO><PHOTO><BINVAL>eA==</BINVAL></PHOTO>"),
+            xml("<ORG><PHOTO><BINVAL>eA==</BINVAL></PHOTO></ORG><PHOTO><BINVAL>YWJj</BINVAL></PHOTO>"),
+            "<v:vCard xmlns:v='vcard-temp'><v:PHOTO><v:BINVAL>YWJj</v:BINVAL></v:PHOTO></v:vCard>".into(),
             "<vCard xmlns='vcard-temp'><FN>A</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>\n YW\n Jj</BINVAL></PHOTO></vCard>".into(),
         ] {
             assert_eq!(avatar(vcard.as_bytes()).unwrap().as_deref(), Some(ABC), "{vcard}");
@@ -123,6 +164,9 @@ mod tests {
             text("PHOTO;ENCODING=b:\r\n"),
             "<vCard xmlns='vcard-temp'><FN>A</FN></vCard>".into(),
             "<vCard xmlns='vcard-temp'/>".into(),
+            xml(
+                "<x xmlns='urn:x'><PHOTO><BINVAL>eA==</BINVAL></PHOTO></x><PHOTO xmlns='urn:x'><BINVAL>eA==</BINVAL></PHOTO>",
+            ),
         ] {
             assert_eq!(avatar(vcard.as_bytes()).unwrap(), None, "{vcard}");
         }
@@ -138,13 +182,19 @@ mod tests {
             b"BEGIN:VCARD\r\nFN:A\r\n",
             b"BEGIN:VCARD\r\nPHOTO;ENCODING=b:???\r\nEND:VCARD\r\n",
             b"<html/>",
-            b"<vCard>",
-            b"<vCard><PHOTO><BINVAL>?</BINVAL></PHOTO></vCard>",
-            b"<!DOCTYPE a [<!ENTITY b 'c'>]><vCard/>",
+            b"<vCard xmlns='vcard-temp'>",
+            b"<vCard/>",
+            b"<vCard xmlns='urn:x'/>",
+            b"<vCard xmlns='vcard-temp'/><vCard xmlns='vcard-temp'/>",
+            b"<vCard xmlns='vcard-temp'/>more",
+            b"<vCard xmlns='vcard-temp'/>&#74;",
+            b"<vCard xmlns='vcard-temp'><PHOTO><BINVAL>?</BINVAL></PHOTO></vCard>",
+            b"<vCard xmlns='vcard-temp'><PHOTO><BINVAL>&b;</BINVAL></PHOTO></vCard>",
+            b"<!DOCTYPE a [<!ENTITY b 'c'>]><vCard xmlns='vcard-temp'/>",
         ] {
             assert!(matches!(avatar(vcard), Err(Refusal::InvalidArgument(_))), "{vcard:?}");
         }
-        let deep = format!("<vCard>{}{}</vCard>", "<a>".repeat(20), "</a>".repeat(20));
+        let deep = format!("<vCard xmlns='vcard-temp'>{}{}</vCard>", "<a>".repeat(20), "</a>".repeat(20));
         assert!(avatar(deep.as_bytes()).is_err());
     }
 

@@ -159,7 +159,7 @@ impl ReadConnection {
         unclaimed: &[Position],
     ) -> Result<Vec<FileInfo>> {
         let mut files = self.store.files(account)?;
-        files.append(&mut self.rendered_files(account, unclaimed)?);
+        files.append(&mut self.rendered_files(account, prefix, unclaimed)?);
         files.retain(|file| file.path.starts_with(prefix));
         files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(files)

@@ -8,14 +8,15 @@ use crate::event::Message;
 use crate::readers::ReadConnection;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::Body;
-use rosterkit_core::files::FilePath;
+use rosterkit_core::files::{FilePath, MAX_FILE_BYTES};
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::rules::LocalTime;
-use rosterkit_core::time::Timestamp;
 use rosterkit_store::{Anchor, Direction, FileInfo, HistoryQuery};
 use std::fmt::Write as _;
 
-/// How many messages a file shows at the most: the latest.
+/// How much of what they say a log shows at the most, in bytes: the latest messages that fit.
+const MOST_BYTES: usize = MAX_FILE_BYTES;
+/// How many messages it shows at the most.
 const MOST: usize = 10_000;
 /// How many are read at once.
 const PAGE: usize = 1_000;
@@ -27,15 +28,24 @@ impl ReadConnection {
         let Some(peer) = self.store.address_id(&peer)? else { return Ok(None) };
         let mut messages: Vec<Message> = Vec::new();
         let mut anchor = Anchor::End;
+        let mut room = MOST_BYTES;
         while messages.len() < MOST {
             let direction = Direction::Older;
             let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: PAGE };
             let mut page = self.history(query, None)?;
             let Some(first) = page.messages.first() else { break };
             anchor = Anchor::Row(first.position);
-            page.messages.append(&mut messages);
-            messages = page.messages;
-            if page.complete {
+            let found = page.messages.len();
+            let fitting = page.messages.iter().rev().take_while(|message| {
+                let left = room.checked_sub(message.content.size());
+                room = left.unwrap_or(0);
+                left.is_some()
+            });
+            let mut fitting = page.messages.split_off(found - fitting.count());
+            let full = fitting.len() < found;
+            fitting.append(&mut messages);
+            messages = fitting;
+            if page.complete || full {
                 break;
             }
         }
@@ -44,23 +54,35 @@ impl ReadConnection {
 
     /// The account's unclaimed messages; `None` when there are none.
     pub(crate) fn waiting(&mut self, unclaimed: &[Position]) -> Result<Option<Vec<u8>>> {
-        let rows = self.store.rows_at(&unclaimed[..unclaimed.len().min(MOST)])?;
-        let rows = self.named(rows)?;
-        let messages: Vec<Message> =
-            rows.iter().filter_map(|(row, addresses)| crate::view::message(row, addresses, false)).collect();
+        let messages = self.messages_at(&unclaimed[..unclaimed.len().min(MOST)])?;
         Ok((!messages.is_empty()).then(|| rendered(&messages)))
     }
 
-    /// The files that are rendered, as far as there are any.
+    fn messages_at(&mut self, positions: &[Position]) -> Result<Vec<Message>> {
+        let rows = self.store.rows_at(positions)?;
+        let rows = self.named(rows)?;
+        Ok(rows.iter().filter_map(|(row, addresses)| crate::view::message(row, addresses, false)).collect())
+    }
+
+    /// The files that are rendered, as far as there are any whose paths begin so. How long they are takes reading all of
+    /// them: their size is given as 0.
     pub(crate) fn rendered_files(
         &mut self,
         account: AddressId,
+        prefix: &str,
         unclaimed: &[Position],
     ) -> Result<Vec<FileInfo>> {
         let mut files = Vec::new();
-        if let Some(bytes) = self.waiting(unclaimed)? {
-            let path = FilePath::offline().as_str().to_owned();
-            files.push(FileInfo { path, size: bytes.len() as u64, modified: Timestamp(0) });
+        if !FilePath::is_rendered_under(prefix) {
+            return Ok(files);
+        }
+        let offline = FilePath::offline();
+        if offline.as_str().starts_with(prefix)
+            && let Some(latest) = unclaimed.last()
+            && let Some(latest) = self.messages_at(&[*latest])?.pop()
+        {
+            let path = offline.as_str().to_owned();
+            files.push(FileInfo { path, size: 0, modified: latest.time });
         }
         for (peer, _) in self.store.latest_of_peers(account, Position::MAX)? {
             let query = HistoryQuery {
@@ -73,7 +95,6 @@ impl ReadConnection {
             let Some(latest) = self.history(query, None)?.messages.pop() else { continue };
             let peer = if latest.copy { &latest.recipient } else { &latest.sender };
             let path = FilePath::log_of(peer.bare_str());
-            // How long it is takes reading all of it.
             files.push(FileInfo { path, size: 0, modified: latest.time });
         }
         Ok(files)

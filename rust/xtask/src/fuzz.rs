@@ -4,10 +4,10 @@ use crate::needs::{self, C, CXX, RUST};
 use crate::run;
 
 /// What is fuzzed; the functions are in `tests/fuzz`.
-const TARGETS: &[&str] = &["peer_link", "boundary", "rules"];
+const TARGETS: &[&str] = &["peer_link", "boundary", "rules", "address", "vcard", "import"];
 
 /// How long each target is looked at when nobody says otherwise: enough to notice what a change broke.
-pub(crate) const SECONDS: u32 = 20;
+pub(crate) const SECONDS: u32 = 12;
 
 /// Sanitizers are for nightly compilers only, unless this says that one knows.
 const ENVIRONMENT: &str = "RUSTC_BOOTSTRAP=1";

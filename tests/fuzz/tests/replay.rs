@@ -1,7 +1,7 @@
 //! What the fuzzer found, and what it begins with, as an ordinary test; and as many neighbours of each as there is time for.
 #![allow(clippy::unwrap_used)]
 
-use rosterkit_fuzz::{boundary, boundary_seeds, peer_link, rules};
+use rosterkit_fuzz::{address, boundary, boundary_seeds, import, peer_link, rules, vcard};
 use std::path::Path;
 
 const NEIGHBOURS: usize = 300;
@@ -57,6 +57,22 @@ fn the_boundary_takes_what_was_found() {
         assert!(boundary(bytes), "{name} is no value");
     }
     assert!(replay("boundary", boundary) >= seeds.len());
+}
+
+#[test]
+fn addresses_take_what_was_found() {
+    assert!(replay("address", address) >= 5);
+}
+
+#[test]
+fn vcards_take_what_was_found() {
+    assert!(replay("vcard", vcard) >= 4);
+}
+
+// behaviour: import.all-or-nothing
+#[test]
+fn imports_take_what_was_found() {
+    assert!(replay("import", import) >= 2);
 }
 
 // behaviour: rules.json-round-trip

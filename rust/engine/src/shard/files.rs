@@ -20,24 +20,13 @@ use std::sync::Arc;
 impl Shard {
     /// Writes a file, or removes it when there are no bytes: first it is read how much is there.
     pub(super) fn change_file(&mut self, id: AddressId, command: Command, reply: ReplyTo) {
-        let (path, bytes) = match &command {
-            Command::WriteFile { path, bytes } => (path, Some(bytes)),
-            Command::RemoveFile { path } => (path, None),
-            _ => return,
-        };
-        let checked = FilePath::new(path).and_then(|path| match path.kind() {
-            FileKind::Plain | FileKind::Profile => Ok(path),
-            _ => Err(Refusal::NotAllowed(format!("{path} is the engine's: it is read, not written"))),
-        });
-        if let Err(refusal) = checked {
-            return reply.answer(Err(refusal.into()));
+        match checked(command) {
+            Ok(command) => {
+                let work = Work::Command { session: None, command: Box::new(command), reply };
+                self.fetch_first(id, work, Fetch::Files { account: id });
+            }
+            Err(refusal) => reply.answer(Err(refusal.into())),
         }
-        if let Some(bytes) = bytes.filter(|bytes| bytes.len() > MAX_FILE_BYTES) {
-            let what = format!("a file has at most {MAX_FILE_BYTES} bytes, this one {}", bytes.len());
-            return reply.answer(Err(Refusal::limit(what).into()));
-        }
-        let work = Work::Command { session: None, command: Box::new(command), reply };
-        self.fetch_first(id, work, Fetch::Files { account: id });
     }
 
     /// How much is there was read.
@@ -143,6 +132,24 @@ impl Shard {
     pub(super) fn file_changed(&mut self, id: AddressId, reply: ReplyTo) {
         reply.answer(Ok(Answer::Done));
         self.presence_changed(id);
+    }
+}
+
+/// The command with its path as it is kept.
+fn checked(mut command: Command) -> std::result::Result<Command, Refusal> {
+    if let Command::WriteFile { path, .. } | Command::RemoveFile { path } = &mut command {
+        let checked = FilePath::new(path)?;
+        if !matches!(checked.kind(), FileKind::Plain | FileKind::Profile) {
+            return Err(Refusal::NotAllowed(format!("{checked} is the engine's: it is read, not written")));
+        }
+        *path = checked.as_str().to_owned();
+    }
+    match &command {
+        Command::WriteFile { bytes, .. } if bytes.len() > MAX_FILE_BYTES => {
+            let what = format!("a file has at most {MAX_FILE_BYTES} bytes, this one {}", bytes.len());
+            Err(Refusal::limit(what))
+        }
+        _ => Ok(command),
     }
 }
 
