@@ -626,6 +626,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_address() != 58853:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender() != 56338:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_block() != 54117:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_blocked() != 38735:
@@ -662,7 +664,11 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_quarantined() != 11813:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender() != 14353:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_registrations() != 12009:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -890,6 +896,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_add_registration.restype
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_address.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_address.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_block.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_block.restype = ctypes.c_uint16
@@ -944,9 +953,15 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_preferences.restype = ct
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_quarantined.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_quarantined.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_registrations.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_registrations.restype = ctypes.c_uint16
@@ -1321,6 +1336,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_address.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_address.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_admit_sender.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_admit_sender.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_block.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1430,6 +1451,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_presence.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_presence.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int64,
+    ctypes.c_int32,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1437,6 +1465,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_refuse_sender.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_refuse_sender.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_registrations.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -3203,6 +3238,11 @@ class AcceptedSenders(enum.Enum):
     Confirmed buddies only.
 """
     
+    QUARANTINE = 4
+    """
+    Anybody; what comes from others than buddies waits aside until the account admits or refuses them.
+"""
+    
 
 
 class _UniffiFfiConverterTypeAcceptedSenders(_UniffiConverterRustBuffer):
@@ -3217,6 +3257,8 @@ class _UniffiFfiConverterTypeAcceptedSenders(_UniffiConverterRustBuffer):
             return AcceptedSenders.SAME_DOMAIN
         if variant == 4:
             return AcceptedSenders.NOBODY
+        if variant == 5:
+            return AcceptedSenders.QUARANTINE
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -3228,6 +3270,8 @@ class _UniffiFfiConverterTypeAcceptedSenders(_UniffiConverterRustBuffer):
         if value == AcceptedSenders.SAME_DOMAIN:
             return
         if value == AcceptedSenders.NOBODY:
+            return
+        if value == AcceptedSenders.QUARANTINE:
             return
         raise ValueError(value)
 
@@ -3241,6 +3285,8 @@ class _UniffiFfiConverterTypeAcceptedSenders(_UniffiConverterRustBuffer):
             buf.write_i32(3)
         if value == AcceptedSenders.NOBODY:
             buf.write_i32(4)
+        if value == AcceptedSenders.QUARANTINE:
+            buf.write_i32(5)
 
 
 
@@ -6048,6 +6094,36 @@ class EventBody:
             return True
 
     @dataclass
+    class QUARANTINE_CHANGED:
+        """
+        So many messages are in quarantine now.
+"""
+        
+        def __init__(self, messages:int):
+            self.messages = messages
+            
+            """
+        How many.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.QUARANTINE_CHANGED(messages={})".format(self.messages)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_QUARANTINE_CHANGED():
+                return False
+            if self.messages != other.messages:
+                return False
+            return True
+
+    @dataclass
     class RESYNC_NEEDED:
         """
         Something was left out: read roster and presence again. Messages are not affected.
@@ -6189,6 +6265,10 @@ class EventBody:
         return isinstance(self, EventBody.MESSAGE_PARKED)
     def is_message_parked(self) -> bool:
         return isinstance(self, EventBody.MESSAGE_PARKED)
+    def is_QUARANTINE_CHANGED(self) -> bool:
+        return isinstance(self, EventBody.QUARANTINE_CHANGED)
+    def is_quarantine_changed(self) -> bool:
+        return isinstance(self, EventBody.QUARANTINE_CHANGED)
     def is_RESYNC_NEEDED(self) -> bool:
         return isinstance(self, EventBody.RESYNC_NEEDED)
     def is_resync_needed(self) -> bool:
@@ -6218,6 +6298,7 @@ EventBody.SNAPSHOT_ENDED = type("EventBody.SNAPSHOT_ENDED", (EventBody.SNAPSHOT_
 EventBody.ROSTER_CHANGED = type("EventBody.ROSTER_CHANGED", (EventBody.ROSTER_CHANGED, EventBody,), {})  # type: ignore
 EventBody.TYPING_CHANGED = type("EventBody.TYPING_CHANGED", (EventBody.TYPING_CHANGED, EventBody,), {})  # type: ignore
 EventBody.MESSAGE_PARKED = type("EventBody.MESSAGE_PARKED", (EventBody.MESSAGE_PARKED, EventBody,), {})  # type: ignore
+EventBody.QUARANTINE_CHANGED = type("EventBody.QUARANTINE_CHANGED", (EventBody.QUARANTINE_CHANGED, EventBody,), {})  # type: ignore
 EventBody.RESYNC_NEEDED = type("EventBody.RESYNC_NEEDED", (EventBody.RESYNC_NEEDED, EventBody,), {})  # type: ignore
 EventBody.SESSION_ENDED = type("EventBody.SESSION_ENDED", (EventBody.SESSION_ENDED, EventBody,), {})  # type: ignore
 EventBody.OTHER = type("EventBody.OTHER", (EventBody.OTHER, EventBody,), {})  # type: ignore
@@ -6295,13 +6376,17 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 13:
-            return EventBody.RESYNC_NEEDED(
+            return EventBody.QUARANTINE_CHANGED(
+                _UniffiFfiConverterInt64.read(buf),
             )
         if variant == 14:
+            return EventBody.RESYNC_NEEDED(
+            )
+        if variant == 15:
             return EventBody.SESSION_ENDED(
                 _UniffiFfiConverterTypeEndReason.read(buf),
             )
-        if variant == 15:
+        if variant == 16:
             return EventBody.OTHER(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -6362,6 +6447,9 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             return
         if value.is_MESSAGE_PARKED():
             _UniffiFfiConverterString.check_lower(value.message_id)
+            return
+        if value.is_QUARANTINE_CHANGED():
+            _UniffiFfiConverterInt64.check_lower(value.messages)
             return
         if value.is_RESYNC_NEEDED():
             return
@@ -6429,13 +6517,16 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
         if value.is_MESSAGE_PARKED():
             buf.write_i32(12)
             _UniffiFfiConverterString.write(value.message_id, buf)
-        if value.is_RESYNC_NEEDED():
+        if value.is_QUARANTINE_CHANGED():
             buf.write_i32(13)
-        if value.is_SESSION_ENDED():
+            _UniffiFfiConverterInt64.write(value.messages, buf)
+        if value.is_RESYNC_NEEDED():
             buf.write_i32(14)
+        if value.is_SESSION_ENDED():
+            buf.write_i32(15)
             _UniffiFfiConverterTypeEndReason.write(value.reason, buf)
         if value.is_OTHER():
-            buf.write_i32(15)
+            buf.write_i32(16)
             _UniffiFfiConverterString.write(value.kind, buf)
             _UniffiFfiConverterString.write(value.json, buf)
 
@@ -8758,6 +8849,112 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class READ_QUARANTINED:
+        """
+        Answered by `HistoryRead`.
+"""
+        
+        def __init__(self, after:int, limit:int):
+            self.after = after
+            
+            """
+        Behind this position.
+"""
+        
+            self.limit = limit
+            
+            """
+        How many.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.READ_QUARANTINED(after={}, limit={})".format(self.after, self.limit)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_READ_QUARANTINED():
+                return False
+            if self.after != other.after:
+                return False
+            if self.limit != other.limit:
+                return False
+            return True
+
+    @dataclass
+    class ADMIT_SENDER:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, sender:str):
+            self.sender = sender
+            
+            """
+        Whom.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.ADMIT_SENDER(sender={})".format(self.sender)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_ADMIT_SENDER():
+                return False
+            if self.sender != other.sender:
+                return False
+            return True
+
+    @dataclass
+    class REFUSE_SENDER:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, sender:str, block:bool):
+            self.sender = sender
+            
+            """
+        Whom.
+"""
+        
+            self.block = block
+            
+            """
+        Whether to block them too.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.REFUSE_SENDER(sender={}, block={})".format(self.sender, self.block)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_REFUSE_SENDER():
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.block != other.block:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -8902,6 +9099,18 @@ class Command:
         return isinstance(self, Command.CLAIM)
     def is_claim(self) -> bool:
         return isinstance(self, Command.CLAIM)
+    def is_READ_QUARANTINED(self) -> bool:
+        return isinstance(self, Command.READ_QUARANTINED)
+    def is_read_quarantined(self) -> bool:
+        return isinstance(self, Command.READ_QUARANTINED)
+    def is_ADMIT_SENDER(self) -> bool:
+        return isinstance(self, Command.ADMIT_SENDER)
+    def is_admit_sender(self) -> bool:
+        return isinstance(self, Command.ADMIT_SENDER)
+    def is_REFUSE_SENDER(self) -> bool:
+        return isinstance(self, Command.REFUSE_SENDER)
+    def is_refuse_sender(self) -> bool:
+        return isinstance(self, Command.REFUSE_SENDER)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -8942,6 +9151,9 @@ Command.ADD_REGISTRATION = type("Command.ADD_REGISTRATION", (Command.ADD_REGISTR
 Command.REMOVE_REGISTRATION = type("Command.REMOVE_REGISTRATION", (Command.REMOVE_REGISTRATION, Command,), {})  # type: ignore
 Command.READ_REGISTRATIONS = type("Command.READ_REGISTRATIONS", (Command.READ_REGISTRATIONS, Command,), {})  # type: ignore
 Command.CLAIM = type("Command.CLAIM", (Command.CLAIM, Command,), {})  # type: ignore
+Command.READ_QUARANTINED = type("Command.READ_QUARANTINED", (Command.READ_QUARANTINED, Command,), {})  # type: ignore
+Command.ADMIT_SENDER = type("Command.ADMIT_SENDER", (Command.ADMIT_SENDER, Command,), {})  # type: ignore
+Command.REFUSE_SENDER = type("Command.REFUSE_SENDER", (Command.REFUSE_SENDER, Command,), {})  # type: ignore
 
 
 
@@ -9104,6 +9316,20 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return Command.CLAIM(
                 _UniffiFfiConverterSequenceInt64.read(buf),
             )
+        if variant == 36:
+            return Command.READ_QUARANTINED(
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterInt32.read(buf),
+            )
+        if variant == 37:
+            return Command.ADMIT_SENDER(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 38:
+            return Command.REFUSE_SENDER(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -9226,6 +9452,17 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return
         if value.is_CLAIM():
             _UniffiFfiConverterSequenceInt64.check_lower(value.positions)
+            return
+        if value.is_READ_QUARANTINED():
+            _UniffiFfiConverterInt64.check_lower(value.after)
+            _UniffiFfiConverterInt32.check_lower(value.limit)
+            return
+        if value.is_ADMIT_SENDER():
+            _UniffiFfiConverterString.check_lower(value.sender)
+            return
+        if value.is_REFUSE_SENDER():
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterBoolean.check_lower(value.block)
             return
         raise ValueError(value)
 
@@ -9350,6 +9587,17 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if value.is_CLAIM():
             buf.write_i32(35)
             _UniffiFfiConverterSequenceInt64.write(value.positions, buf)
+        if value.is_READ_QUARANTINED():
+            buf.write_i32(36)
+            _UniffiFfiConverterInt64.write(value.after, buf)
+            _UniffiFfiConverterInt32.write(value.limit, buf)
+        if value.is_ADMIT_SENDER():
+            buf.write_i32(37)
+            _UniffiFfiConverterString.write(value.sender, buf)
+        if value.is_REFUSE_SENDER():
+            buf.write_i32(38)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterBoolean.write(value.block, buf)
 
 
 
@@ -11632,6 +11880,11 @@ class SessionProtocol(typing.Protocol):
         Its full address.
 """
         raise NotImplementedError
+    def admit_sender(self, sender: str) -> None:
+        """
+        Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+"""
+        raise NotImplementedError
     def block(self, peer: str,blocked: bool = True) -> None:
         """
         Blocks an address or a domain, or lifts the block.
@@ -11729,10 +11982,20 @@ class SessionProtocol(typing.Protocol):
         What a buddy shows, or the account itself.
 """
         raise NotImplementedError
+    def quarantined(self, after: int = 0,limit: int = 50) -> HistoryPage:
+        """
+        A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+"""
+        raise NotImplementedError
     def read_file(self, path: str,owner: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> bytes:
         """
         Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
         presence may be seen.
+"""
+        raise NotImplementedError
+    def refuse_sender(self, sender: str,block: bool = False) -> None:
+        """
+        Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
 """
         raise NotImplementedError
     def registrations(self, ) -> typing.List[Registration]:
@@ -11953,6 +12216,24 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_address,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def admit_sender(self, sender: str) -> None:
+        """
+        Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+"""
+        
+        _UniffiFfiConverterString.check_lower(sender)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(sender),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_admit_sender,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -12294,6 +12575,27 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def quarantined(self, after: int = 0,limit: int = 50) -> HistoryPage:
+        """
+        A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+"""
+        
+        _UniffiFfiConverterInt64.check_lower(after)
+
+        _UniffiFfiConverterInt32.check_lower(limit)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt64.lower(after),
+            _UniffiFfiConverterInt32.lower(limit),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeHistoryPage.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def read_file(self, path: str,owner: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> bytes:
         """
         Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
@@ -12315,6 +12617,27 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def refuse_sender(self, sender: str,block: bool = False) -> None:
+        """
+        Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
+"""
+        
+        _UniffiFfiConverterString.check_lower(sender)
+
+        _UniffiFfiConverterBoolean.check_lower(block)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(sender),
+            _UniffiFfiConverterBoolean.lower(block),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_refuse_sender,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

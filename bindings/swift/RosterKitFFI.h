@@ -616,6 +616,11 @@ void uniffi_rosterkit_ffi_fn_method_session_add_registration(uint64_t ptr, RustB
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_address(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ADMIT_SENDER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ADMIT_SENDER
+void uniffi_rosterkit_ffi_fn_method_session_admit_sender(uint64_t ptr, RustBuffer sender, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_BLOCK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_BLOCK
 void uniffi_rosterkit_ffi_fn_method_session_block(uint64_t ptr, RustBuffer peer, int8_t blocked, RustCallStatus *_Nonnull out_status
@@ -706,9 +711,19 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_preferences(uint64_t ptr, Rust
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_presence(uint64_t ptr, RustBuffer buddy, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_QUARANTINED
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_QUARANTINED
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_quarantined(uint64_t ptr, int64_t after, int32_t limit, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_read_file(uint64_t ptr, RustBuffer path, RustBuffer owner, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REFUSE_SENDER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REFUSE_SENDER
+void uniffi_rosterkit_ffi_fn_method_session_refuse_sender(uint64_t ptr, RustBuffer sender, int8_t block, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REGISTRATIONS
@@ -1392,6 +1407,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_address(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ADMIT_SENDER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ADMIT_SENDER
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_admit_sender(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_BLOCK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_BLOCK
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_block(void
@@ -1500,9 +1521,21 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_presence(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_QUARANTINED
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_QUARANTINED
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_quarantined(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_READ_FILE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_READ_FILE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_read_file(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REFUSE_SENDER
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REFUSE_SENDER
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_refuse_sender(void
     
 );
 #endif

@@ -2140,6 +2140,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func address() throws  -> String
     
     /**
+     * Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+     */
+    func admitSender(sender: String) throws 
+    
+    /**
      * Blocks an address or a domain, or lifts the block.
      */
     func block(peer: String, blocked: Bool) throws 
@@ -2237,10 +2242,20 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func presence(buddy: String) throws  -> Presence
     
     /**
+     * A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+     */
+    func quarantined(after: Int64, limit: Int32) throws  -> HistoryPage
+    
+    /**
      * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
      * presence may be seen.
      */
     func readFile(path: String, owner: String?) throws  -> Data
+    
+    /**
+     * Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
+     */
+    func refuseSender(sender: String, block: Bool) throws 
     
     /**
      * The account's registrations that have not expired.
@@ -2457,6 +2472,18 @@ open func address()throws  -> String  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+     */
+open func admitSender(sender: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_admit_sender(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(sender),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2694,6 +2721,20 @@ open func presence(buddy: String)throws  -> Presence  {
 }
     
     /**
+     * A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+     */
+open func quarantined(after: Int64 = Int64(0), limit: Int32 = 50)throws  -> HistoryPage  {
+    return try  FfiConverterTypeHistoryPage_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_quarantined(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(after),
+        FfiConverterInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
      * presence may be seen.
      */
@@ -2706,6 +2747,19 @@ open func readFile(path: String, owner: String? = nil)throws  -> Data  {
         FfiConverterOptionString.lower(owner),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
+     */
+open func refuseSender(sender: String, block: Bool = false)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_refuse_sender(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(sender),
+        FfiConverterBool.lower(block),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -6163,6 +6217,10 @@ public enum AcceptedSenders: Equatable, Hashable {
      * Confirmed buddies only.
      */
     case nobody
+    /**
+     * Anybody; what comes from others than buddies waits aside until the account admits or refuses them.
+     */
+    case quarantine
 
 
 
@@ -6192,6 +6250,8 @@ public struct FfiConverterTypeAcceptedSenders: FfiConverterRustBuffer {
         
         case 4: return .nobody
         
+        case 5: return .quarantine
+        
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -6214,6 +6274,10 @@ public struct FfiConverterTypeAcceptedSenders: FfiConverterRustBuffer {
         
         case .nobody:
             writeInt(&buf, Int32(4))
+        
+        
+        case .quarantine:
+            writeInt(&buf, Int32(5))
         
         }
     }
@@ -7194,6 +7258,36 @@ public enum Command: Equatable, Hashable {
          * Which.
          */positions: [Int64]
     )
+    /**
+     * Answered by `HistoryRead`.
+     */
+    case readQuarantined(
+        /**
+         * Behind this position.
+         */after: Int64, 
+        /**
+         * How many.
+         */limit: Int32
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case admitSender(
+        /**
+         * Whom.
+         */sender: String
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case refuseSender(
+        /**
+         * Whom.
+         */sender: String, 
+        /**
+         * Whether to block them too.
+         */block: Bool
+    )
 
 
 
@@ -7310,6 +7404,15 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case 34: return .readRegistrations
         
         case 35: return .claim(positions: try FfiConverterSequenceInt64.read(from: &buf)
+        )
+        
+        case 36: return .readQuarantined(after: try FfiConverterInt64.read(from: &buf), limit: try FfiConverterInt32.read(from: &buf)
+        )
+        
+        case 37: return .admitSender(sender: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 38: return .refuseSender(sender: try FfiConverterString.read(from: &buf), block: try FfiConverterBool.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7507,6 +7610,23 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case let .claim(positions):
             writeInt(&buf, Int32(35))
             FfiConverterSequenceInt64.write(positions, into: &buf)
+            
+        
+        case let .readQuarantined(after,limit):
+            writeInt(&buf, Int32(36))
+            FfiConverterInt64.write(after, into: &buf)
+            FfiConverterInt32.write(limit, into: &buf)
+            
+        
+        case let .admitSender(sender):
+            writeInt(&buf, Int32(37))
+            FfiConverterString.write(sender, into: &buf)
+            
+        
+        case let .refuseSender(sender,block):
+            writeInt(&buf, Int32(38))
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterBool.write(block, into: &buf)
             
         }
     }
@@ -7824,6 +7944,14 @@ public enum EventBody: Equatable, Hashable {
          */messageId: String
     )
     /**
+     * So many messages are in quarantine now.
+     */
+    case quarantineChanged(
+        /**
+         * How many.
+         */messages: Int64
+    )
+    /**
      * Something was left out: read roster and presence again. Messages are not affected.
      */
     case resyncNeeded
@@ -7902,12 +8030,15 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
         case 12: return .messageParked(messageId: try FfiConverterString.read(from: &buf)
         )
         
-        case 13: return .resyncNeeded
-        
-        case 14: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        case 13: return .quarantineChanged(messages: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 15: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
+        case 14: return .resyncNeeded
+        
+        case 15: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        )
+        
+        case 16: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7995,17 +8126,22 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
             FfiConverterString.write(messageId, into: &buf)
             
         
-        case .resyncNeeded:
+        case let .quarantineChanged(messages):
             writeInt(&buf, Int32(13))
+            FfiConverterInt64.write(messages, into: &buf)
+            
+        
+        case .resyncNeeded:
+            writeInt(&buf, Int32(14))
         
         
         case let .sessionEnded(reason):
-            writeInt(&buf, Int32(14))
+            writeInt(&buf, Int32(15))
             FfiConverterTypeEndReason.write(reason, into: &buf)
             
         
         case let .other(kind,json):
-            writeInt(&buf, Int32(15))
+            writeInt(&buf, Int32(16))
             FfiConverterString.write(kind, into: &buf)
             FfiConverterString.write(json, into: &buf)
             
@@ -10976,6 +11112,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_address() != 58853) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_admit_sender() != 56338) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_block() != 54117) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -11030,7 +11169,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_quarantined() != 11813) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_refuse_sender() != 14353) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_registrations() != 12009) {

@@ -235,6 +235,7 @@ _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
     "ROSTER_CHANGED": lambda seq, b: model.RosterChanged(seq, buddy(b.buddy)),
     "TYPING_CHANGED": lambda seq, b: model.TypingChanged(seq, b.sender, model.ChatState[b.state.name]),
     "MESSAGE_PARKED": lambda seq, b: model.MessageParked(seq, b.message_id),
+    "QUARANTINE_CHANGED": lambda seq, b: model.QuarantineChanged(seq, b.messages),
     "RESYNC_NEEDED": lambda seq, b: model.ResyncNeeded(seq),
     "SESSION_ENDED": lambda seq, b: model.SessionEnded(seq, _word(b.reason)),
     "OTHER": lambda seq, b: model.OtherEvent(seq, b.kind, b.json),

@@ -344,6 +344,20 @@ class Session:
         addresses: list[str] = await self.ask(native.Command.READ_BLOCKED())
         return addresses
 
+    async def quarantined(self, after: int = 0, *, limit: int = 50) -> model.HistoryPage:
+        """What waits in quarantine, oldest first, behind this position."""
+        read = native.Command.READ_QUARANTINED(after=after, limit=limit)
+        page: model.HistoryPage = await self.ask(read)
+        return page
+
+    async def admit_sender(self, sender: str) -> None:
+        """Takes a sender out of quarantine for good: what waits from them is delivered."""
+        await self.ask(native.Command.ADMIT_SENDER(sender=sender))
+
+    async def refuse_sender(self, sender: str, *, block: bool = False) -> None:
+        """Drops what waits from a sender; they are not told."""
+        await self.ask(native.Command.REFUSE_SENDER(sender=sender, block=block))
+
     async def set_presence(
         self,
         state: Union[model.PresenceState, str],

@@ -147,6 +147,21 @@ def block(actor: Actor, peer: str, blocked: bool = True) -> Command:
     return _of(actor, native.Command.BLOCK(peer=peer, blocked=blocked))
 
 
+def read_quarantined(actor: Actor, after: int = 0, *, limit: int = 50) -> Command:
+    """Answered by a `HistoryPage`."""
+    return _of(actor, native.Command.READ_QUARANTINED(after=after, limit=limit))
+
+
+def admit_sender(actor: Actor, sender: str) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.ADMIT_SENDER(sender=sender))
+
+
+def refuse_sender(actor: Actor, sender: str, *, block: bool = False) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.REFUSE_SENDER(sender=sender, block=block))
+
+
 def set_presence(
     session: Session,
     state: Union[model.PresenceState, str],

@@ -66,6 +66,7 @@ class AcceptedSenders(str, enum.Enum):
     AUTHENTICATED = "authenticated"
     SAME_DOMAIN = "same-domain"
     NOBODY = "nobody"
+    QUARANTINE = "quarantine"
 
 
 class Receipts(str, enum.Enum):
@@ -473,6 +474,13 @@ class MessageParked(Event):
     """A message failed three times in this session's hands. It is kept, and delivery has moved on."""
 
     message_id: str
+
+
+@dataclass(frozen=True)
+class QuarantineChanged(Event):
+    """So many messages from strangers wait in quarantine now: `Session.quarantined` reads them."""
+
+    messages: int
 
 
 @dataclass(frozen=True)

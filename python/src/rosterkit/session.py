@@ -156,6 +156,18 @@ class Session(Owner):
         """Who is blocked: addresses and domains."""
         return list(self._call(self._handle.blocked))
 
+    def quarantined(self, after: int = 0, *, limit: int = 50) -> model.HistoryPage:
+        """What waits in quarantine, oldest first, behind this position. Nobody learns that it was read."""
+        return _convert.page(self._call(self._handle.quarantined, after, limit))
+
+    def admit_sender(self, sender: str) -> None:
+        """Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device."""
+        self._call(self._handle.admit_sender, sender)
+
+    def refuse_sender(self, sender: str, *, block: bool = False) -> None:
+        """Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked."""
+        self._call(self._handle.refuse_sender, sender, block)
+
     # ---- presence ----
 
     def set_presence(

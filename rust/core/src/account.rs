@@ -28,6 +28,8 @@ pub struct Record {
     pub roster_version: Position,
     /// Addresses and whole domains it takes nothing from. Mostly empty.
     pub blocked: BTreeSet<Address>,
+    /// Strangers that it admitted out of quarantine: incarnations, for who comes later under the name is another.
+    pub admitted: BTreeSet<AddressId>,
     /// Its named devices, by number.
     pub devices: Vec<Device>,
     /// The number the next device gets. Numbers are never used again.
@@ -81,6 +83,7 @@ impl Record {
             roster: Index::default(),
             roster_version: Position::ZERO,
             blocked: BTreeSet::new(),
+            admitted: BTreeSet::new(),
             devices: Vec::new(),
             next_device: 1,
             avatar: None,

@@ -31,13 +31,22 @@ pub enum Class {
     BuddyRequest,
 }
 
+/// What a recipient does with a signal that it does not refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It goes its way.
+    Admitted,
+    /// It waits aside until the account decides on its sender. No rule, session, registration or receipt sees it.
+    Quarantined,
+}
+
 /// Whether the recipient takes this signal. Every refusal reads the same, so that nobody learns why.
 pub fn admit(
     recipient: &Record,
     preferences: &Preferences,
     sender: Sender<'_>,
     class: Class,
-) -> Result<(), Refusal> {
+) -> Result<Admission, Refusal> {
     if recipient.blocks(sender.address) {
         return Err(Refusal::Forbidden);
     }
@@ -45,15 +54,17 @@ pub fn admit(
         || sender.id == recipient.id
         || recipient.roster.get(sender.id).confirmed()
     {
-        return Ok(());
+        return Ok(Admission::Admitted);
     }
     let accepted = match preferences.accepted_senders {
         AcceptedSenders::Everybody => true,
+        AcceptedSenders::Quarantine if recipient.admitted.contains(&sender.id) => true,
+        AcceptedSenders::Quarantine => return Ok(Admission::Quarantined),
         AcceptedSenders::Authenticated => sender.hosted,
         AcceptedSenders::SameDomain => sender.hosted && sender.address.domain() == recipient.address.domain(),
         AcceptedSenders::Nobody => false,
     };
-    if accepted { Ok(()) } else { Err(Refusal::Forbidden) }
+    if accepted { Ok(Admission::Admitted) } else { Err(Refusal::Forbidden) }
 }
 
 /// Whether this viewer may see the account's presence.
@@ -120,20 +131,27 @@ mod tests {
         address: &str,
         hosted: bool,
         class: Class,
-    ) -> bool {
+        admitted: bool,
+    ) -> Result<Admission, Refusal> {
         let confirmed =
             matches!(relation, Relation::To | Relation::From | Relation::Both | Relation::Oneself);
-        confirmed
+        let accepts = confirmed
             || class == Class::BuddyRequest
             || match policy {
                 AcceptedSenders::Everybody => true,
                 AcceptedSenders::Authenticated => hosted,
                 AcceptedSenders::SameDomain => hosted && address.ends_with("@example.org"),
                 AcceptedSenders::Nobody => false,
-            }
+                AcceptedSenders::Quarantine => admitted,
+            };
+        match policy {
+            _ if accepts => Ok(Admission::Admitted),
+            AcceptedSenders::Quarantine => Ok(Admission::Quarantined),
+            _ => Err(Refusal::Forbidden),
+        }
     }
 
-    // behaviour: admission.blocked, admission.buddy, admission.oneself, admission.policy, admission.requests, admission.one-answer
+    // behaviour: admission.blocked, admission.buddy, admission.oneself, admission.policy, admission.requests, admission.one-answer, admission.quarantine
     #[test]
     fn every_combination_of_policy_relation_sender_and_class() {
         let policies = [
@@ -141,6 +159,7 @@ mod tests {
             AcceptedSenders::Authenticated,
             AcceptedSenders::SameDomain,
             AcceptedSenders::Nobody,
+            AcceptedSenders::Quarantine,
         ];
         let senders = [("them@example.org", true), ("them@example.net", true), ("them@example.com", false)];
         for policy in policies {
@@ -148,22 +167,24 @@ mod tests {
                 for (text, hosted) in senders {
                     for class in [Class::Message, Class::Typing, Class::BuddyRequest] {
                         for blocked in [None, Some(text), Some(&text[5..])] {
-                            let mut record = account(relation);
-                            let address = Address::account(text).unwrap();
-                            record.blocked.extend(blocked.map(|b| Address::new(b).unwrap()));
-                            let preferences =
-                                Preferences { accepted_senders: policy, ..Preferences::default() };
-                            let id = if relation == Relation::Oneself { ME } else { THEM };
-                            let sender = Sender { id, address: &address, hosted };
-                            let result = admit(&record, &preferences, sender, class);
-                            let wanted = blocked.is_none() && expected(policy, relation, text, hosted, class);
-                            assert_eq!(
-                                result.is_ok(),
-                                wanted,
-                                "{policy:?} {relation:?} {text} {class:?} {blocked:?}"
-                            );
-                            if !wanted {
-                                assert_eq!(result, Err(Refusal::Forbidden));
+                            for admitted in [false, true] {
+                                let mut record = account(relation);
+                                let address = Address::account(text).unwrap();
+                                record.blocked.extend(blocked.map(|b| Address::new(b).unwrap()));
+                                record.admitted.extend(admitted.then_some(THEM));
+                                let preferences =
+                                    Preferences { accepted_senders: policy, ..Preferences::default() };
+                                let id = if relation == Relation::Oneself { ME } else { THEM };
+                                let sender = Sender { id, address: &address, hosted };
+                                let wanted = match blocked {
+                                    Some(_) => Err(Refusal::Forbidden),
+                                    None => expected(policy, relation, text, hosted, class, admitted),
+                                };
+                                assert_eq!(
+                                    admit(&record, &preferences, sender, class),
+                                    wanted,
+                                    "{policy:?} {relation:?} {text} {class:?} {blocked:?} {admitted}"
+                                );
                             }
                         }
                     }

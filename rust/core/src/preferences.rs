@@ -16,6 +16,8 @@ pub enum AcceptedSenders {
     SameDomain,
     /// Confirmed buddies only.
     Nobody,
+    /// Anybody, but what comes from others than confirmed buddies waits aside until the account admits or refuses them.
+    Quarantine,
 }
 
 /// What an account lets those know who write to it.
@@ -139,6 +141,7 @@ fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
         "authenticated" => Ok(AcceptedSenders::Authenticated),
         "same-domain" => Ok(AcceptedSenders::SameDomain),
         "nobody" => Ok(AcceptedSenders::Nobody),
+        "quarantine" => Ok(AcceptedSenders::Quarantine),
         _ => Err(Refusal::InvalidArgument(format!(
             "{value:?} is none of everybody, authenticated, same-domain, nobody"
         ))),

@@ -39,6 +39,8 @@ impl Sides {
     pub const RECIPIENT_HISTORY: u8 = 4;
     /// It is part of the sender's history.
     pub const SENDER_HISTORY: u8 = 8;
+    /// It waits in the recipient's quarantine.
+    pub const QUARANTINED: u8 = 16;
     /// A rule sends it on, and it is not there yet.
     pub const FORWARDING: u8 = 32;
 
@@ -70,7 +72,7 @@ impl Sides {
 
     /// Whether nobody needs the row.
     pub const fn is_clear(self) -> bool {
-        self.0 & (Self::RECIPIENT_NEEDS | Self::SENDER_NEEDS | Self::FORWARDING) == 0
+        self.0 & (Self::RECIPIENT_NEEDS | Self::SENDER_NEEDS | Self::QUARANTINED | Self::FORWARDING) == 0
     }
 
     /// Needed until it is sent on, or that no more.
@@ -80,6 +82,20 @@ impl Sides {
             true => Sides(self.0 | Self::FORWARDING),
             false => Sides(self.0 & !Self::FORWARDING),
         }
+    }
+
+    /// In quarantine, where the recipient's side is not a side yet; or out of it.
+    #[must_use]
+    pub const fn quarantined(self, is_held: bool) -> Self {
+        match is_held {
+            true => Sides(self.cleared(Side::Recipient).0 | Self::QUARANTINED),
+            false => Sides(self.0 & !Self::QUARANTINED),
+        }
+    }
+
+    /// Whether it waits in quarantine.
+    pub const fn is_quarantined(self) -> bool {
+        self.0 & Self::QUARANTINED != 0
     }
 
     const fn needs_bit(side: Side) -> u8 {
@@ -238,6 +254,8 @@ pub struct Entry {
     pub via: Option<AddressId>,
     /// How often rules sent it on.
     pub hops: u8,
+    /// Of a message that was admitted out of quarantine: where it stands for its recipient.
+    pub admitted_as: Option<Position>,
     /// Fields that a newer version wrote and this one does not know, as stored.
     pub unknown: Vec<u8>,
 }
@@ -268,6 +286,7 @@ impl Entry {
             ruled: None,
             via: None,
             hops: 0,
+            admitted_as: None,
             unknown: Vec::new(),
         }
     }

@@ -136,6 +136,13 @@ pub enum Write {
         /// Where to.
         target: Address,
     },
+    /// A row is in quarantine no more. When nobody needs it, it goes.
+    Release {
+        /// The row.
+        position: Position,
+        /// Where it stands for its recipient, when it was admitted.
+        admitted_as: Option<Position>,
+    },
     /// The rules of the server, a domain or an account, or that it has none any more.
     Rules(RulesOf, Option<Arc<RuleSet>>),
     /// What an account knows of its conversation with a peer. Only ever rises: joined with what is there.
@@ -297,6 +304,7 @@ impl Write {
             Write::Pend(pending) => pending.place(position),
             Write::Due { position: of, .. } => put(of),
             Write::Forward(forward) => put(&mut forward.position),
+            Write::Release { admitted_as: Some(position), .. } => put(position),
             Write::ClientId(_, entry) => put(&mut entry.position),
             _ => {}
         }

@@ -122,6 +122,23 @@ pub enum Command {
         /// Which.
         path: String,
     },
+    /// Reads a page of the messages in quarantine, oldest first. Answer: `History`.
+    ReadQuarantined {
+        /// Behind this one.
+        after: Position,
+        /// How many, at most 1,000.
+        limit: usize,
+    },
+    /// Admits a sender out of quarantine: what waits from them is delivered, in order, and what they send from now on is
+    /// not held. Answer: `Done`.
+    AdmitSender(Address),
+    /// Refuses a sender: what waits from them is gone, and they are strangers again. They are not told. Answer: `Done`.
+    RefuseSender {
+        /// Whom.
+        sender: Address,
+        /// Whether to block them too.
+        block: bool,
+    },
     /// Retires a named device: its cursor is forgotten. Answer: `Done`.
     RetireDevice(DeviceName),
     /// Reads the account's named devices. Answer: `Devices`.

@@ -88,6 +88,11 @@ pub enum EventBody {
         /// As shown.
         status: Status,
     },
+    /// So many messages of strangers wait in [`quarantine`](crate::AcceptedSenders::Quarantine).
+    QuarantineChanged {
+        /// How many.
+        messages: usize,
+    },
     /// Somebody is typing, or stopped. Ends by itself after 30 s.
     Typing {
         /// Who.
@@ -125,6 +130,7 @@ impl EventBody {
             | EventBody::Displayed { .. }
             | EventBody::Read { .. }
             | EventBody::SnapshotEnd
+            | EventBody::QuarantineChanged { .. }
             | EventBody::Typing { .. }
             | EventBody::Parked { .. }
             | EventBody::Resync

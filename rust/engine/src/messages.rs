@@ -8,6 +8,7 @@ use crate::queue::Acks;
 use crate::relay::outbox::{DeliveryKey, PairKey};
 use crate::relay::queue::RelayQueue;
 use crate::relay::{Notice, Parcel, Settlement};
+use crate::shard::Held;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::ChatState;
@@ -211,7 +212,13 @@ pub(crate) enum Fetch {
         origin: Address,
         ids: Vec<Option<Arc<str>>>,
         amends: Vec<Option<MessageId>>,
+        /// What is in quarantine, when something is amended.
+        held: Vec<Position>,
     },
+    /// What this sender has in quarantine, among these rows.
+    Quarantined { account: AddressId, sender: Address, positions: Vec<Position> },
+    /// Answered by the reader itself.
+    QuarantinedPage { positions: Vec<Position>, limit: usize, reply: ReplyTo },
     /// A message that the account sent to this peer.
     Own { account: AddressId, peer: Address, message_id: MessageId },
     /// Rows of this shard's accounts that are to be looked at again.
@@ -290,6 +297,10 @@ pub(crate) enum Fetched {
     Files {
         account: AddressId,
         result: Result<Vec<FileInfo>, Error>,
+    },
+    Quarantined {
+        account: AddressId,
+        result: Result<(FoundPeer, Held), Error>,
     },
     Exist {
         account: AddressId,

@@ -41,6 +41,7 @@ pub(crate) enum Slot {
     Displayed(AddressId),
     Read(AddressId),
     SnapshotEnd,
+    Quarantine,
     Parked(u128),
     Resync,
 }

@@ -162,8 +162,8 @@ impl ReaderStep {
                 let result = self.store().and_then(|s| Ok(s.rows_at(&positions)?));
                 Fetched::Outbox { pair, asked: positions, result }
             }
-            Fetch::Deliveries { account, origin, ids, amends } => {
-                let result = self.deliveries(account, &origin, &ids, &amends);
+            Fetch::Deliveries { account, origin, ids, amends, held } => {
+                let result = self.deliveries(account, &origin, &ids, (&amends, &held));
                 Fetched::Deliveries { account, result }
             }
             Fetch::Own { account, peer, message_id } => {
@@ -188,6 +188,16 @@ impl ReaderStep {
             Fetch::FileOf { viewer, owner, path, reply } => {
                 let result = self.connection().and_then(|c| c.file_of(viewer.0, &viewer.1, &owner, &path));
                 reply.answer(result.map(Answer::File));
+                return None;
+            }
+            Fetch::Quarantined { account, sender, positions } => {
+                let peer = self.peer(account, &sender, None);
+                let held = self.connection().and_then(|c| c.held_of(&sender, &positions));
+                Fetched::Quarantined { account, result: peer.and_then(|peer| Ok((peer, held?))) }
+            }
+            Fetch::QuarantinedPage { positions, limit, reply } => {
+                let result = self.connection().and_then(|c| c.quarantined(&positions, limit));
+                reply.answer(result.map(Answer::History));
                 return None;
             }
             Fetch::Exist { account, addresses } => {
@@ -240,7 +250,7 @@ impl ReaderStep {
         account: AddressId,
         origin: &Address,
         ids: &[Option<Arc<str>>],
-        amends: &[Option<MessageId>],
+        (amends, held): (&[Option<MessageId>], &[Position]),
     ) -> Result<FoundOrigin> {
         let (id, minted) = self.id_of(origin)?;
         let store = self.store()?;
@@ -251,7 +261,10 @@ impl ReaderStep {
         let known = known.collect::<Result<_>>()?;
         let connection = self.connection()?;
         let amended = amends.iter().map(|of| match of {
-            Some(of) => Ok(connection.message_of(account, (id, id), *of)?.map(|row| row.position)),
+            Some(of) => match connection.message_of(account, (id, id), *of)? {
+                Some(row) => Ok(Some(row.position)),
+                None => connection.held_message(held, id, *of),
+            },
             None => Ok(None),
         });
         Ok(FoundOrigin { id, minted, known, amended: amended.collect::<Result<_>>()? })

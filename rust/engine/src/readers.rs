@@ -4,6 +4,7 @@ use crate::command::{Conversation, Conversations, ConversationsRequest, History,
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ReceiptState;
 use crate::messages::RowAddresses;
+use crate::shard::Held;
 use crate::sync::{Condvar, Mutex, lock, wait};
 use crate::view;
 use rosterkit_core::address::Address;
@@ -229,6 +230,36 @@ impl ReadConnection {
         let mut rows = self.store.history(&query)?.rows;
         let is_it = |row: &Arc<Row>| row.entry.message_id == message_id && row.entry.sender == author;
         Ok(rows.iter().rposition(is_it).map(|at| rows.swap_remove(at)))
+    }
+
+    /// The place of a message of this author's among these rows.
+    pub(crate) fn held_message(
+        &mut self,
+        held: &[Position],
+        author: AddressId,
+        message_id: MessageId,
+    ) -> Result<Option<Position>> {
+        let rows = self.store.rows_at(held)?;
+        let is_it = |row: &&Arc<Row>| row.entry.message_id == message_id && row.entry.sender == author;
+        Ok(rows.iter().find(is_it).map(|row| row.position))
+    }
+
+    /// What was sent from this address, by whoever had it, among these rows.
+    pub(crate) fn held_of(&mut self, sender: &Address, positions: &[Position]) -> Result<Held> {
+        let rows = self.store.rows_at(positions)?;
+        let mut rows = self.named(rows)?;
+        rows.retain(|(_, addresses)| addresses.sender == *sender);
+        Ok(rows)
+    }
+
+    /// A page of what is in quarantine.
+    pub(crate) fn quarantined(&mut self, positions: &[Position], limit: usize) -> Result<History> {
+        check_page(limit)?;
+        let rows = self.store.rows_at(&positions[..positions.len().min(limit)])?;
+        let rows = self.named(rows)?;
+        let messages =
+            rows.iter().filter_map(|(row, addresses)| view::message(row, addresses, false)).collect();
+        Ok(History { messages, complete: positions.len() <= limit })
     }
 
     /// The rows with the addresses their ids stand for.

@@ -104,6 +104,24 @@ impl Session {
         self.done(Command::MarkRead { peer: peer.clone(), upto })
     }
 
+    /// Reads a page of the messages of strangers that wait in quarantine, oldest first, behind this one.
+    pub fn quarantined(&self, after: Position, limit: usize) -> Result<crate::command::History> {
+        match self.call(Command::ReadQuarantined { after, limit })? {
+            Answer::History(history) => Ok(history),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Admits a sender out of quarantine; what waits from them is delivered.
+    pub fn admit_sender(&self, sender: &Address) -> Result<()> {
+        self.done(Command::AdmitSender(sender.clone()))
+    }
+
+    /// Refuses a sender: what waits from them is gone. They are not told.
+    pub fn refuse_sender(&self, sender: &Address, block: bool) -> Result<()> {
+        self.done(Command::RefuseSender { sender: sender.clone(), block })
+    }
+
     /// Tells somebody that the person is typing, or has stopped. Goes to sessions that are there now and nowhere else.
     pub fn typing(&self, recipient: &Address, state: ChatState) -> Result<()> {
         self.done(Command::Typing { recipient: recipient.clone(), state })

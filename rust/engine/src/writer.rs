@@ -236,7 +236,7 @@ impl WriterStep {
                     write.place(self.next);
                 }
                 // About the row before it.
-                Write::Forward(_) | Write::Due { .. } => write.place(self.next),
+                Write::Forward(_) | Write::Due { .. } | Write::Release { .. } => write.place(self.next),
                 _ => write.place(position),
             }
         }

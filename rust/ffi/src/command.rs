@@ -1,7 +1,7 @@
 //! Commands as values: `submit` takes them in batches, and their answers come by ticket.
 
 use crate::conversation::{ConversationsPage, amend, page};
-use crate::convert::{account, address, position, session, signed};
+use crate::convert::{account, address, count, position, session, signed};
 use crate::error::RosterKitError;
 use crate::files::FileInfo;
 use crate::host::Registration;
@@ -222,6 +222,25 @@ pub enum Command {
         /// Which.
         positions: Vec<i64>,
     },
+    /// Answered by `HistoryRead`.
+    ReadQuarantined {
+        /// Behind this position.
+        after: i64,
+        /// How many.
+        limit: i32,
+    },
+    /// Answered by `Done`.
+    AdmitSender {
+        /// Whom.
+        sender: String,
+    },
+    /// Answered by `Done`.
+    RefuseSender {
+        /// Whom.
+        sender: String,
+        /// Whether to block them too.
+        block: bool,
+    },
 }
 
 /// The answer to a submitted command.
@@ -379,6 +398,13 @@ impl TryFrom<Command> for rosterkit::Command {
             Command::ReadRegistrations => Engine::ReadRegistrations,
             Command::Claim { positions } => {
                 Engine::Claim(positions.into_iter().map(position).collect::<Result<_>>()?)
+            }
+            Command::ReadQuarantined { after, limit } => {
+                Engine::ReadQuarantined { after: position(after)?, limit: count("limit", limit)? }
+            }
+            Command::AdmitSender { sender } => Engine::AdmitSender(address(&sender)?),
+            Command::RefuseSender { sender, block } => {
+                Engine::RefuseSender { sender: address(&sender)?, block }
             }
         })
     }

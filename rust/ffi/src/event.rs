@@ -121,6 +121,11 @@ pub enum EventBody {
         /// Which.
         message_id: String,
     },
+    /// So many messages are in quarantine now.
+    QuarantineChanged {
+        /// How many.
+        messages: i64,
+    },
     /// Something was left out: read roster and presence again. Messages are not affected.
     ResyncNeeded,
     /// The session has ended; nothing follows.
@@ -280,6 +285,9 @@ impl From<&rosterkit::EventBody> for EventBody {
                 EventBody::TypingChanged { sender: sender.to_string(), state: (*state).into() }
             }
             Body::Parked { message_id } => EventBody::MessageParked { message_id: message_id.to_string() },
+            Body::QuarantineChanged { messages } => {
+                EventBody::QuarantineChanged { messages: signed(*messages as u64) }
+            }
             Body::Resync => EventBody::ResyncNeeded,
             Body::Ended(reason) => EventBody::SessionEnded { reason: (*reason).into() },
             // A kind is given its name and its JSON here when the engine gets it.

@@ -135,6 +135,8 @@ pub enum AcceptedSenders {
     SameDomain,
     /// Confirmed buddies only.
     Nobody,
+    /// Anybody; what comes from others than buddies waits aside until the account admits or refuses them.
+    Quarantine,
 }
 
 same_cases!(AcceptedSenders = rosterkit::AcceptedSenders {
@@ -142,6 +144,7 @@ same_cases!(AcceptedSenders = rosterkit::AcceptedSenders {
     Authenticated = Authenticated,
     SameDomain = SameDomain,
     Nobody = Nobody,
+    Quarantine = Quarantine,
 });
 
 impl From<&rosterkit::Buddy> for Buddy {

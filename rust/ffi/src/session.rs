@@ -297,6 +297,23 @@ impl Session {
         }
     }
 
+    /// A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+    #[uniffi::method(default(after = 0, limit = 50))]
+    pub fn quarantined(&self, after: i64, limit: i32) -> Result<HistoryPage> {
+        self.call(|session| Ok(session.quarantined(position(after)?, count("limit", limit)?)?.into()))
+    }
+
+    /// Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+    pub fn admit_sender(&self, sender: String) -> Result<()> {
+        self.call(|session| Ok(session.admit_sender(&address(&sender)?)?))
+    }
+
+    /// Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
+    #[uniffi::method(default(block = false))]
+    pub fn refuse_sender(&self, sender: String, block: bool) -> Result<()> {
+        self.call(|session| Ok(session.refuse_sender(&address(&sender)?, block)?))
+    }
+
     // ---- presence -------------------------------------------------------------------------------------------
 
     /// Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.

@@ -234,6 +234,8 @@ pub struct Loaded {
     pub progress: Progress,
     /// Rows to it above `progress.claims.upto()` that nobody has claimed, oldest first.
     pub unclaimed: Vec<UnclaimedRow>,
+    /// Rows to it in quarantine, oldest first.
+    pub quarantined: Vec<UnclaimedRow>,
     /// The highest row of the account, of either side.
     pub last: Position,
     /// Its rules.
@@ -273,6 +275,14 @@ pub struct UnclaimedRow {
     pub sender: AddressId,
     /// Bytes of content.
     pub size: u32,
+}
+
+impl UnclaimedRow {
+    /// What is remembered of this one.
+    pub fn of(row: &Row) -> Self {
+        let size = u32::try_from(row.entry.size()).unwrap_or(u32::MAX);
+        UnclaimedRow { position: row.position, sender: row.entry.sender, size }
+    }
 }
 
 /// What page of the history is wanted.

@@ -48,6 +48,7 @@ struct Data {
     outbox: BTreeSet<Position>,
     marks: BTreeMap<(AddressId, AddressId), Marks>,
     due: BTreeMap<(Position, Due), (Timestamp, AddressId)>,
+    quarantine: BTreeSet<(AddressId, Position)>,
     forwards: BTreeMap<(Position, Address), bool>,
     rules: BTreeMap<RulesOf, Arc<RuleSet>>,
     seen: BTreeMap<u64, Position>,
@@ -158,13 +159,19 @@ impl Data {
                     self.outbox.insert(row.position);
                     self.sent = self.sent.max(row.position);
                 }
+                if row.sides.is_quarantined() {
+                    self.quarantine.insert((row.entry.recipient, row.position));
+                }
                 if let Some(expires) = row.entry.expires {
                     self.due.insert((row.position, Due::Expiry), (expires, row.entry.recipient));
                 }
             }
             Write::Amend { position, amendment, time } => {
-                if let Some(row) = self.log.get_mut(position) {
-                    row.entry.amend(amendment, *time);
+                let admitted_as = self.log.get(position).and_then(|row| row.entry.admitted_as);
+                for position in [Some(*position), admitted_as].into_iter().flatten() {
+                    if let Some(row) = self.log.get_mut(&position) {
+                        row.entry.amend(amendment, *time);
+                    }
                 }
             }
             Write::Outcome { position, outcome } => {
@@ -184,6 +191,13 @@ impl Data {
                 self.forwards.remove(&(*position, target.clone()));
                 if self.forwards.keys().all(|(of, _)| of != position) {
                     self.change_sides(*position, |sides| sides.forwarding(false));
+                }
+            }
+            Write::Release { position, admitted_as } => {
+                if let Some(row) = self.log.get_mut(position).filter(|row| row.sides.is_quarantined()) {
+                    row.entry.admitted_as = *admitted_as;
+                    self.quarantine.remove(&(row.entry.recipient, *position));
+                    self.change_sides(*position, |sides| sides.quarantined(false));
                 }
             }
             Write::Rules(owner, Some(rules)) => {
@@ -223,6 +237,12 @@ impl Data {
                     *live = false;
                 }
                 self.unswept.insert(*id);
+                let held: Vec<_> =
+                    self.quarantine.iter().copied().filter(|(account, _)| account == id).collect();
+                for (account, position) in held {
+                    self.quarantine.remove(&(account, position));
+                    self.change_sides(position, |sides| sides.quarantined(false));
+                }
             }
             Write::Swept(id) => drop(self.unswept.remove(id)),
             Write::Buddy(account, buddy) => drop(self.buddies.insert((*account, buddy.peer), buddy.clone())),
@@ -342,15 +362,13 @@ impl Reader for Part {
             .needed_rows(id, upto, Position::MAX)
             .filter(|row| row.entry.recipient == id && row.sides.needed_by(Side::Recipient))
             .filter(|row| !progress.claims.is_claimed(row.position))
-            .map(|row| UnclaimedRow {
-                position: row.position,
-                sender: row.entry.sender,
-                size: u32::try_from(row.entry.size()).unwrap_or(u32::MAX),
-            })
+            .map(UnclaimedRow::of)
             .collect();
+        let held = data.quarantine.range((id, Position::ZERO)..=(id, Position::MAX));
+        let quarantined = held.filter_map(|(_, at)| data.log.get(at)).map(UnclaimedRow::of).collect();
         let last = data.needed_rows(id, upto, Position::MAX).next_back().map_or(upto, |row| row.position);
         let rules = data.rules.get(&RulesOf::Account(id)).cloned();
-        Ok(Some(Loaded { record: Arc::clone(record), progress, unclaimed, last, rules }))
+        Ok(Some(Loaded { record: Arc::clone(record), progress, unclaimed, quarantined, last, rules }))
     }
 
     fn accounts(

@@ -78,6 +78,9 @@ pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
     if entry.hops > 0 {
         out.number(25, entry.hops.into());
     }
+    if let Some(position) = entry.admitted_as {
+        out.number(26, position.0);
+    }
     let mut body = out.finish(&entry.unknown);
     let crc = row_crc(position, entry.sender, entry.recipient, &body);
     body.extend_from_slice(&crc.to_le_bytes());
@@ -119,7 +122,7 @@ pub(crate) fn decode_row(
     let (mut of, mut settled) = (None, None);
     let (mut amends, mut amends_id, mut retracts) = (None, None, false);
     let (mut amended, mut expires) = (None, None);
-    let (mut ruled, mut via, mut hops) = (None, None, 0);
+    let (mut ruled, mut via, mut hops, mut admitted_as) = (None, None, 0, None);
     let (mut extensions, mut reply_to): (Arc<[u8]>, _) = (Arc::default(), None);
     let time_of = |bytes| Ok(Timestamp(unzigzag(number(bytes)?)));
     let id_of =
@@ -164,6 +167,7 @@ pub(crate) fn decode_row(
             }
             24 => via = Some(AddressId::from_bits(number(bytes)?)),
             25 => hops = number(bytes)? as u8,
+            26 => admitted_as = Some(Position(number(bytes)?)),
             _ => fields.keep(tag, bytes),
         }
     }
@@ -196,6 +200,7 @@ pub(crate) fn decode_row(
         ruled,
         via,
         hops,
+        admitted_as,
         unknown: fields.into_unknown(),
     })
 }
@@ -302,6 +307,9 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     if let Some(avatar) = &record.avatar {
         out.text(10, avatar);
     }
+    for id in &record.admitted {
+        out.number(12, id.to_bits());
+    }
     for registration in &record.registrations {
         let mut value = Vec::new();
         varint(
@@ -346,6 +354,7 @@ pub(crate) fn decode_record(id: AddressId, address: Address, stored: &[u8]) -> R
             6 => record.next_device = number(bytes)? as u32,
             7 => record.owner_epoch = number(bytes)?,
             10 => record.avatar = Some(text(bytes)?.into()),
+            12 => drop(record.admitted.insert(AddressId::from_bits(number(bytes)?))),
             13 => record.registrations.push(decode_registration(bytes)?),
             _ => fields.keep(tag, bytes),
         }
@@ -433,6 +442,7 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
             AcceptedSenders::Authenticated => 2,
             AcceptedSenders::SameDomain => 3,
             AcceptedSenders::Nobody => 4,
+            AcceptedSenders::Quarantine => 5,
         };
         out.number(1, number);
     }
@@ -477,6 +487,7 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
                     2 => AcceptedSenders::Authenticated,
                     3 => AcceptedSenders::SameDomain,
                     4 => AcceptedSenders::Nobody,
+                    5 => AcceptedSenders::Quarantine,
                     _ => return Err(Malformed("a policy that this version does not know")),
                 });
             }

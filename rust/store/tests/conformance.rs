@@ -30,6 +30,7 @@ enum Step {
     Amend { row: usize, retract: bool },
     Due { row: usize, done: bool },
     Forward { row: usize, target: usize, done: bool },
+    Release { row: usize, admit: bool },
     Rules { of: usize, any: bool },
     Register { user: usize, expires: i64 },
     Mark { account: usize, peer: usize, marks: [u64; 3] },
@@ -58,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..60, any::<bool>()).prop_map(|(row, done)| Step::Due { row, done }),
         3 => (0usize..60, user.clone(), any::<bool>())
             .prop_map(|(row, target, done)| Step::Forward { row, target, done }),
+        3 => (0usize..60, any::<bool>()).prop_map(|(row, admit)| Step::Release { row, admit }),
         1 => (user.clone(), 0i64..50).prop_map(|(user, expires)| Step::Register { user, expires }),
         1 => (0..ACCOUNTS + 2, any::<bool>()).prop_map(|(of, any)| Step::Rules { of, any }),
         1 => (user.clone(), user.clone(), [0u64..60, 0u64..60, 0u64..60])
@@ -193,7 +195,10 @@ impl Suite {
                     unknown: if time % 5 == 0 { vec![99, 2, 1, 2] } else { Vec::new() },
                     ..Entry::new(self.ids[sender], self.ids[recipient], id, Timestamp(time), kind)
                 };
-                let sides = Sides::new(histories & 1 != 0, histories & 2 != 0);
+                let mut sides = Sides::new(histories & 1 != 0, histories & 2 != 0);
+                if entry.word != Word::Queued && time % 4 == 0 {
+                    sides = sides.quarantined(true);
+                }
                 let position = self.write(vec![Write::append(entry, sides)]);
                 self.rows.push(position);
                 if !request && time % 11 != 0 {
@@ -244,6 +249,25 @@ impl Suite {
                     false if there.is_empty() => Vec::new(),
                     false => vec![Write::Forward(Forward { position, target, redirects })],
                 });
+            }
+            Step::Release { row, admit } => {
+                let Some(&position) = self.rows.get(row) else {
+                    return;
+                };
+                let row = self.subjects[1].open().reader.rows_at(&[position]).unwrap();
+                let held = row.first().filter(|row| row.sides.is_quarantined());
+                let mut writes = Vec::new();
+                if let Some(row) = held.filter(|_| admit) {
+                    let sides = Sides::new(true, false).cleared(Side::Sender);
+                    writes.push(Write::append(row.entry.clone(), sides));
+                }
+                let admitted_as = (!writes.is_empty()).then_some(OWN);
+                let is_admitted = admitted_as.is_some();
+                writes.push(Write::Release { position, admitted_as });
+                let position = self.write(writes);
+                if is_admitted {
+                    self.rows.push(position);
+                }
             }
             Step::Register { user, expires } => {
                 let registration = Registration {

@@ -12,9 +12,8 @@ pub fn import(input: &[u8]) -> bool {
         return false;
     };
     let found = engine.import_xep0227(&file, |_| Ok(()));
-    let alice = Address::account("alice@example.org").and_then(|alice| {
-        Ok(engine.open_session(&alice, SessionOptions { reads_messages: true, ..SessionOptions::default() }))
-    });
+    let options = SessionOptions { reads_messages: true, ..SessionOptions::default() };
+    let alice = Address::account("alice@example.org").map(|alice| engine.open_session(&alice, options));
     match (&found, alice) {
         (Ok(found), Ok(Ok(alice))) => {
             assert!(found.accounts > 0);

@@ -28,12 +28,15 @@ pub struct Account {
     pub keep_history: bool,
     pub offline_storage: bool,
     pub accepted_senders: AcceptedSenders,
+    pub admitted: BTreeSet<Who>,
     pub blocked: BTreeSet<Address>,
     pub roster: BTreeMap<Who, View>,
     /// The rows each device has done with.
     pub devices: BTreeMap<DeviceName, BTreeSet<usize>>,
     /// Rows nobody claimed, and who has each in hand.
     pub unclaimed: BTreeMap<usize, Option<SessionId>>,
+    /// Rows of strangers on whom the account has not decided.
+    pub quarantine: BTreeSet<usize>,
 }
 
 /// What one side believes of the two directions.
@@ -60,6 +63,17 @@ pub struct Row {
     pub amends: Option<usize>,
     pub device: Option<DeviceName>,
     pub session: Option<SessionId>,
+    pub seen_by: SeenBy,
+}
+
+/// Which of the two accounts has a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SeenBy {
+    Both,
+    /// It is in quarantine, or was refused there.
+    Sender,
+    /// It was admitted out of there.
+    Recipient,
 }
 
 pub struct Session {
@@ -87,6 +101,12 @@ impl Row {
     /// Its author took it back.
     pub fn is_retracted(&self) -> bool {
         self.text.as_deref() == Some("")
+    }
+
+    /// Whether this account has it.
+    pub fn is_of(&self, who: Who) -> bool {
+        self.sender == who && self.seen_by != SeenBy::Recipient
+            || self.recipient == who && self.seen_by != SeenBy::Sender
     }
 
     /// Whether somebody may be shown this: what waits in a queue is as it was.
@@ -141,7 +161,8 @@ impl View {
 }
 
 impl Session {
-    fn takes(&self) -> bool {
+    /// Whether it takes messages.
+    pub fn takes(&self) -> bool {
         self.reads && self.shows.as_ref().is_none_or(|s| s.priority >= 0)
     }
 
@@ -173,17 +194,28 @@ impl Reference {
 
     // ---- messages -------------------------------------------------------------------------------------------
 
+    /// Whether one account takes what another sends, now.
+    fn hears(&self, recipient: Who, sender: Who) -> bool {
+        let (account, view) = (&self.accounts[recipient], self.view(recipient, sender));
+        let same_domain = || account.address.domain() == self.accounts[sender].address.domain();
+        let accepted = match account.accepted_senders {
+            AcceptedSenders::Everybody | AcceptedSenders::Authenticated => true,
+            AcceptedSenders::SameDomain => same_domain(),
+            AcceptedSenders::Nobody => false,
+            AcceptedSenders::Quarantine => account.admitted.contains(&sender),
+        };
+        !self.blocks(recipient, sender) && (sender == recipient || view.to() || view.from() || accepted)
+    }
+
     /// What a send is answered.
     pub fn word(&self, sender: Who, recipient: &Address) -> Result<Word, ErrorKind> {
         let recipient = self.who(recipient).ok_or(ErrorKind::NotFound)?;
         let account = &self.accounts[recipient];
         let (view, same) = (self.view(recipient, sender), sender == recipient);
-        let accepted = match account.accepted_senders {
-            AcceptedSenders::Everybody | AcceptedSenders::Authenticated => true,
-            AcceptedSenders::SameDomain => account.address.domain() == self.accounts[sender].address.domain(),
-            AcceptedSenders::Nobody => false,
-        };
-        if self.blocks(recipient, sender) || !(same || view.to() || view.from() || accepted) {
+        if self.quarantines(recipient, sender) {
+            return Ok(Word::Stored);
+        }
+        if !self.hears(recipient, sender) {
             return Err(ErrorKind::Forbidden);
         }
         let takers: Vec<&Session> =
@@ -195,23 +227,58 @@ impl Reference {
         Ok(if visible && (same || view.from()) { Word::Delivered } else { Word::Stored })
     }
 
+    /// Whether what this sender sends waits aside.
+    pub fn quarantines(&self, recipient: Who, sender: Who) -> bool {
+        self.accounts[recipient].accepted_senders == AcceptedSenders::Quarantine
+            && !self.blocks(recipient, sender)
+            && !self.hears(recipient, sender)
+    }
+
+    /// Whether this row, if it came now, would be held.
+    pub fn is_held(&self, row: &Row) -> bool {
+        row.seen_by == SeenBy::Sender
+            || row.seen_by == SeenBy::Both
+                && row.text.is_some()
+                && self.quarantines(row.recipient, row.sender)
+    }
+
+    /// The rows in quarantine that came from this address.
+    pub fn held(&self, recipient: Who, sender: &Address) -> Vec<usize> {
+        let of = |number: &usize| {
+            let row = &self.log[*number];
+            row.recipient == recipient && self.accounts[row.sender].address == *sender
+        };
+        self.accounts[recipient].quarantine.iter().copied().filter(of).collect()
+    }
+
     /// A row is on disk: who is there gets it.
-    pub fn accept(&mut self, row: Row) {
+    pub fn accept(&mut self, mut row: Row) {
         let number = self.log.len();
         let (sender, recipient, message) = (row.sender, row.recipient, row.text.is_some());
+        if self.is_held(&row) {
+            row.seen_by = SeenBy::Sender;
+            if row.amends.is_none() {
+                self.accounts[recipient].quarantine.insert(number);
+            }
+        }
+        let seen_by = row.seen_by;
         // What a session sent to its own account it has.
-        if sender != recipient || row.session.is_none() {
+        if seen_by != SeenBy::Sender && (sender != recipient || row.session.is_none()) {
             self.accounts[recipient].unclaimed.insert(number, None);
         }
-        if let Some(message) = row.amends {
-            let before = std::mem::replace(&mut self.log[message].text, row.text.clone());
-            self.log[message].earlier.extend(before);
+        if let Some(id) = row.amends.and_then(|message| self.log[message].id) {
+            for amended in self.log.iter_mut().filter(|amended| amended.id == Some(id)) {
+                let before = std::mem::replace(&mut amended.text, row.text.clone());
+                amended.earlier.extend(before);
+            }
         }
         self.log.push(row);
-        for id in self.sessions_of(recipient) {
-            self.offer(id, number);
+        if seen_by != SeenBy::Sender {
+            for id in self.sessions_of(recipient) {
+                self.offer(id, number);
+            }
         }
-        if message && sender != recipient {
+        if message && sender != recipient && seen_by != SeenBy::Recipient {
             for id in self.sessions_of(sender) {
                 self.offer(id, number);
             }
@@ -308,7 +375,7 @@ impl Reference {
                 .filter(|n| !account.devices[device].contains(n))
                 .filter(|n| {
                     let row = &self.log[*n];
-                    row.recipient == session.who || row.sender == session.who && row.text.is_some()
+                    row.is_of(session.who) && (row.recipient == session.who || row.text.is_some())
                 })
                 .collect(),
             None => {
@@ -494,6 +561,7 @@ impl Reference {
                 amends: None,
                 device: None,
                 session: None,
+                seen_by: SeenBy::Both,
             });
         }
     }
@@ -517,7 +585,7 @@ impl Reference {
             let other = if row.sender == who { row.recipient } else { row.sender };
             row.text.is_some()
                 && row.amends.is_none()
-                && (row.sender == who || row.recipient == who)
+                && row.is_of(who)
                 && peer.is_none_or(|peer| self.accounts[other].alive && self.accounts[other].address == *peer)
         };
         self.log.iter().filter(of).collect()
@@ -539,7 +607,7 @@ impl Reference {
 
     /// Somebody has read what another sent, up to there.
     pub fn has_read(&mut self, who: Who, peer: Who, upto: Position) {
-        let told = who != peer && !self.blocks(who, peer);
+        let told = who != peer && self.hears(who, peer);
         let read = self.read.entry((who, peer)).or_default();
         *read = upto.max(*read);
         if told {

@@ -119,6 +119,9 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("remove_buddy", done(session.remove_buddy(&bob)));
     call("roster", done(session.roster()));
     call("roster_since", done(session.roster_since(Position::ZERO)));
+    call("quarantined", done(session.quarantined(Position::ZERO, 10)));
+    call("admit_sender", done(session.admit_sender(&account("carol"))));
+    call("refuse_sender", done(session.refuse_sender(&account("carol"), false)));
     call("block", done(session.block(&account("carol"), true)));
     call("set_presence", done(session.set_presence(SetPresence::state(State::Busy))));
     call("presence_of", done(session.presence_of(&bob)));

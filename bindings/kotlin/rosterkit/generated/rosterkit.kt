@@ -839,6 +839,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_address(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_admit_sender(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_block(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_blocked(
@@ -875,7 +877,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_presence(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_quarantined(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_read_file(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_refuse_sender(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_registrations(
     ): Int
@@ -1078,6 +1084,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_address(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_admit_sender(`ptr`: Long,`sender`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_block(`ptr`: Long,`peer`: RustBuffer.ByValue,`blocked`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_blocked(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1114,8 +1122,12 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_presence(`ptr`: Long,`buddy`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_quarantined(`ptr`: Long,`after`: Long,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_read_file(`ptr`: Long,`path`: RustBuffer.ByValue,`owner`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_refuse_sender(`ptr`: Long,`sender`: RustBuffer.ByValue,`block`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_registrations(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_remove_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1432,6 +1444,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_address() and 0xFFFF) != 58853) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender() and 0xFFFF) != 56338) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_block() and 0xFFFF) != 54117) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1486,7 +1501,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_presence() and 0xFFFF) != 8133) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_quarantined() and 0xFFFF) != 11813) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() and 0xFFFF) != 60326) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender() and 0xFFFF) != 14353) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_registrations() and 0xFFFF) != 12009) {
@@ -4375,6 +4396,11 @@ public interface SessionInterface {
     fun `address`(): kotlin.String
     
     /**
+     * Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+     */
+    fun `admitSender`(`sender`: kotlin.String)
+    
+    /**
      * Blocks an address or a domain, or lifts the block.
      */
     fun `block`(`peer`: kotlin.String, `blocked`: kotlin.Boolean = true)
@@ -4472,10 +4498,20 @@ public interface SessionInterface {
     fun `presence`(`buddy`: kotlin.String): Presence
     
     /**
+     * A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+     */
+    fun `quarantined`(`after`: kotlin.Long = 0L, `limit`: kotlin.Int = 50): HistoryPage
+    
+    /**
      * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
      * presence may be seen.
      */
     fun `readFile`(`path`: kotlin.String, `owner`: kotlin.String? = null): kotlin.ByteArray
+    
+    /**
+     * Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
+     */
+    fun `refuseSender`(`sender`: kotlin.String, `block`: kotlin.Boolean = false)
     
     /**
      * The account's registrations that have not expired.
@@ -4762,6 +4798,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
+     */
+    @Throws(RosterKitException::class)override fun `admitSender`(`sender`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_admit_sender(
+        it,
+        
+        FfiConverterString.lower(`sender`),_status)
+}
+    }
+    
     
 
     
@@ -5090,6 +5143,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+     */
+    @Throws(RosterKitException::class)override fun `quarantined`(`after`: kotlin.Long, `limit`: kotlin.Int): HistoryPage {
+            return FfiConverterTypeHistoryPage.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined(
+        it,
+        
+        FfiConverterLong.lower(`after`),
+        FfiConverterInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
      * presence may be seen.
      */
@@ -5106,6 +5178,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
+     */
+    @Throws(RosterKitException::class)override fun `refuseSender`(`sender`: kotlin.String, `block`: kotlin.Boolean)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_refuse_sender(
+        it,
+        
+        FfiConverterString.lower(`sender`),
+        FfiConverterBoolean.lower(`block`),_status)
+}
+    }
+    
     
 
     
@@ -7946,7 +8036,11 @@ enum class AcceptedSenders {
     /**
      * Confirmed buddies only.
      */
-    NOBODY;
+    NOBODY,
+    /**
+     * Anybody; what comes from others than buddies waits aside until the account admits or refuses them.
+     */
+    QUARANTINE;
 
     
 
@@ -9191,6 +9285,59 @@ sealed class Command {
         companion object
     }
     
+    /**
+     * Answered by `HistoryRead`.
+     */
+    data class ReadQuarantined(
+        /**
+         * Behind this position.
+         */
+        val `after`: kotlin.Long, 
+        /**
+         * How many.
+         */
+        val `limit`: kotlin.Int) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class AdmitSender(
+        /**
+         * Whom.
+         */
+        val `sender`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class RefuseSender(
+        /**
+         * Whom.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * Whether to block them too.
+         */
+        val `block`: kotlin.Boolean) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -9317,6 +9464,17 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             34 -> Command.ReadRegistrations
             35 -> Command.Claim(
                 FfiConverterSequenceLong.read(buf),
+                )
+            36 -> Command.ReadQuarantined(
+                FfiConverterLong.read(buf),
+                FfiConverterInt.read(buf),
+                )
+            37 -> Command.AdmitSender(
+                FfiConverterString.read(buf),
+                )
+            38 -> Command.RefuseSender(
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -9582,6 +9740,29 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterSequenceLong.allocationSize(value.`positions`)
             )
         }
+        is Command.ReadQuarantined -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`after`)
+                + FfiConverterInt.allocationSize(value.`limit`)
+            )
+        }
+        is Command.AdmitSender -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`sender`)
+            )
+        }
+        is Command.RefuseSender -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterBoolean.allocationSize(value.`block`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -9773,6 +9954,23 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             is Command.Claim -> {
                 buf.putInt(35)
                 FfiConverterSequenceLong.write(value.`positions`, buf)
+                Unit
+            }
+            is Command.ReadQuarantined -> {
+                buf.putInt(36)
+                FfiConverterLong.write(value.`after`, buf)
+                FfiConverterInt.write(value.`limit`, buf)
+                Unit
+            }
+            is Command.AdmitSender -> {
+                buf.putInt(37)
+                FfiConverterString.write(value.`sender`, buf)
+                Unit
+            }
+            is Command.RefuseSender -> {
+                buf.putInt(38)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterBoolean.write(value.`block`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -10220,6 +10418,21 @@ sealed class EventBody {
     }
     
     /**
+     * So many messages are in quarantine now.
+     */
+    data class QuarantineChanged(
+        /**
+         * How many.
+         */
+        val `messages`: kotlin.Long) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Something was left out: read roster and presence again. Messages are not affected.
      */
     object ResyncNeeded : EventBody()
@@ -10327,11 +10540,14 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
             12 -> EventBody.MessageParked(
                 FfiConverterString.read(buf),
                 )
-            13 -> EventBody.ResyncNeeded
-            14 -> EventBody.SessionEnded(
+            13 -> EventBody.QuarantineChanged(
+                FfiConverterLong.read(buf),
+                )
+            14 -> EventBody.ResyncNeeded
+            15 -> EventBody.SessionEnded(
                 FfiConverterTypeEndReason.read(buf),
                 )
-            15 -> EventBody.Other(
+            16 -> EventBody.Other(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -10441,6 +10657,13 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 + FfiConverterString.allocationSize(value.`messageId`)
             )
         }
+        is EventBody.QuarantineChanged -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`messages`)
+            )
+        }
         is EventBody.ResyncNeeded -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -10543,17 +10766,22 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterString.write(value.`messageId`, buf)
                 Unit
             }
-            is EventBody.ResyncNeeded -> {
+            is EventBody.QuarantineChanged -> {
                 buf.putInt(13)
+                FfiConverterLong.write(value.`messages`, buf)
+                Unit
+            }
+            is EventBody.ResyncNeeded -> {
+                buf.putInt(14)
                 Unit
             }
             is EventBody.SessionEnded -> {
-                buf.putInt(14)
+                buf.putInt(15)
                 FfiConverterTypeEndReason.write(value.`reason`, buf)
                 Unit
             }
             is EventBody.Other -> {
-                buf.putInt(15)
+                buf.putInt(16)
                 FfiConverterString.write(value.`kind`, buf)
                 FfiConverterString.write(value.`json`, buf)
                 Unit

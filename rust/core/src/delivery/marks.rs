@@ -1,7 +1,5 @@
 //! How far two accounts are with what one sent to the other.
 
-use crate::account::Record;
-use crate::address::Address;
 use crate::id::Position;
 use crate::preferences::{Preferences, Receipts};
 
@@ -44,9 +42,9 @@ pub fn tells_delivered(preferences: &Preferences, may_see: bool, is_visible: boo
     preferences.receipts != Receipts::Nothing && may_see && is_visible
 }
 
-/// Whether a sender learns that their messages were read. A person did that.
-pub fn tells_displayed(recipient: &Record, preferences: &Preferences, sender: &Address) -> bool {
-    preferences.receipts == Receipts::All && !recipient.blocks(sender)
+/// Whether a sender learns that their messages were read. A person did that; who is not admitted learns nothing.
+pub fn tells_displayed(preferences: &Preferences, is_admitted: bool) -> bool {
+    preferences.receipts == Receipts::All && is_admitted
 }
 
 #[cfg(test)]

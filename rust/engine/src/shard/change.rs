@@ -2,6 +2,7 @@
 //! other input; when it fails it is dropped, and memory is as it was.
 
 use super::rules::Looked;
+use super::strangers::OnStranger;
 use super::{Consequences, Gate, Ring, Shard, Waiting, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
@@ -76,6 +77,8 @@ pub(crate) enum After {
     FileChanged {
         reply: ReplyTo,
     },
+    /// A stranger was admitted, or refused.
+    StrangerDecided(Box<OnStranger>),
     RulesSet {
         rules: Option<Arc<RuleSet>>,
         reply: ReplyTo,
@@ -108,6 +111,7 @@ impl Changing {
             | After::DeviceAdded { reply, .. }
             | After::DeviceRetired { reply, .. }
             | After::MessagesTaken { reply, .. } => Some(reply),
+            After::StrangerDecided(decided) => Some(decided.reply),
             After::RosterReceived { taken, .. } => taken.map(|(_, reply)| reply),
             After::RosterRenewed { .. } | After::RulesLooked(_) => None,
         }
@@ -202,6 +206,7 @@ impl Shard {
                 }
                 reply.answer(Ok(Answer::Received(settlements)));
             }
+            After::StrangerDecided(decided) => self.stranger_decided(id, *decided, rows),
             After::Blocked { reply } => {
                 self.look_up_sight(id, Some(reply));
             }
@@ -328,6 +333,7 @@ impl Shard {
             record,
             progress: Progress::default(),
             unclaimed: Vec::new(),
+            quarantined: Vec::new(),
             last: Position::ZERO,
             rules: None,
         };

@@ -66,6 +66,7 @@ impl Shard {
     /// Nobody gets it any more.
     fn expire(&mut self, id: AddressId, row: &Row, addresses: RowAddresses, marks: Marks) {
         let position = row.position;
+        self.expire_in_quarantine(id, position);
         if self.take_away(id, position) {
             // Written before what follows, or with it.
             self.write(Job::Lazy { writes: vec![Write::ClearSide { position, side: Side::Recipient }] });

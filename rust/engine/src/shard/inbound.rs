@@ -16,7 +16,7 @@ use rosterkit_core::admission::{Class, Sender, admit};
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, MAX_VERSION, Op, Signal};
-use rosterkit_core::row::{Amendment, Entry, Kind, Ruled, Side, Sides};
+use rosterkit_core::row::{Amendment, Entry, Kind, Side, Sides};
 use rosterkit_core::write::{OWN, Pending, Write};
 use std::sync::Arc;
 
@@ -38,7 +38,13 @@ impl Shard {
             Contents::Messages(messages) => {
                 let ids = messages.iter().map(|message| message.delivery_id.clone()).collect();
                 let amends = messages.iter().map(|message| message.amends.map(Amends::of)).collect();
-                Fetch::Deliveries { account: id, origin, ids, amends }
+                let held = match messages.iter().any(|message| message.amends.is_some()) {
+                    true => {
+                        self.residents.get(&id).map(|resident| resident.quarantined_positions().collect())
+                    }
+                    false => None,
+                };
+                Fetch::Deliveries { account: id, origin, ids, amends, held: held.unwrap_or_default() }
             }
             Contents::Roster(_) => Fetch::Peer { account: id, peer: origin, id: None },
         };
@@ -79,18 +85,18 @@ impl Shard {
             }
             match self.entry_of(id, origin.id, &addresses, message, *amended) {
                 Ok((mut entry, decided)) => {
-                    let mut sides = Sides::new(keep, false).cleared(Side::Sender);
                     entry.ruled = decided.ruled;
-                    if matches!(decided.ruled, Some(Ruled::Discarded | Ruled::Redirected)) {
-                        sides = sides.cleared(Side::Recipient);
-                    }
-                    // Nobody wants what was discarded; the sender's system has its answer.
-                    if decided.ruled != Some(Ruled::Discarded) {
-                        let mut more = decided.writes(id, &entry);
-                        rows.extend(append(entry, sides));
-                        rows.append(&mut more);
+                    let sides = decided.sides(Sides::new(keep, false).cleared(Side::Sender), &entry);
+                    let mut more = decided.writes(id, &entry);
+                    let mut writes = append(entry, sides);
+                    // Nobody wants a row that is nobody's; the sender's system has its answer.
+                    if sides.is_clear() && more.is_empty() {
+                        writes.remove(0);
+                    } else {
                         then.push(decided.then);
                     }
+                    rows.append(&mut writes);
+                    rows.append(&mut more);
                     deliveries.push(delivery_id);
                     settlements.push(Settlement::Relayed);
                 }

@@ -10,6 +10,7 @@ use crate::event::EventBody;
 use crate::messages::{FoundPeer, Job, Signal};
 use crate::queue::Slot;
 use rosterkit_core::address::Address;
+use rosterkit_core::admission::{Admission, Class, Sender, admit};
 use rosterkit_core::delivery::marks::{Marks, tells_delivered, tells_displayed};
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::refusal::Refusal;
@@ -77,7 +78,10 @@ impl Shard {
         let upto = upto.min(resident.last);
         let read = Marks { read: upto, ..Marks::default() };
         let mut writes = vec![Write::Marks { account: id, peer: found.id, marks: read }];
-        if found.exists && found.id != id && tells_displayed(&resident.record, &resident.preferences, peer) {
+        let sender = Sender { id: found.id, address: peer, hosted: self.hosts(peer) };
+        let admission = admit(&resident.record, &resident.preferences, sender, Class::Message);
+        let is_admitted = admission == Ok(Admission::Admitted);
+        if found.exists && found.id != id && tells_displayed(&resident.preferences, is_admitted) {
             let marks = Marks::displayed(upto);
             writes.push(Write::Marks { account: found.id, peer: id, marks });
             let address = resident.record.address.clone();

@@ -22,11 +22,13 @@ mod rules;
 mod send;
 mod sending_on;
 mod sessions;
+mod strangers;
 
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};
 pub(crate) use rule_sets::{check_named, json, named};
 pub(crate) use rules::Consequences;
 pub(crate) use sending_on::forwarding;
+pub(crate) use strangers::Held;
 
 use crate::answers::{ReplyTo, Untaken};
 use crate::command::{Answer, Command};
@@ -48,6 +50,7 @@ use outside::OutsideBuddies;
 use rosterkit_core::address::Address;
 use rosterkit_core::delivery::limits::TokenBucket;
 use rosterkit_core::delivery::marks::Marks;
+use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::presence::Presence;
@@ -335,6 +338,7 @@ impl Shard {
             Fetched::Own { account, result } => self.take_own(account, result),
             Fetched::Due(result) => self.take_due(result),
             Fetched::Files { account, result } => self.take_files(account, result),
+            Fetched::Quarantined { account, result } => self.take_quarantined(account, result),
             Fetched::Exist { account, result } => self.take_existing(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
             Fetched::Needed { account, upto, rows, complete } => {
@@ -490,6 +494,10 @@ impl Shard {
             Command::ListFiles { prefix } => self.list_files(id, prefix, reply),
             Command::ReadFile { owner, path } => self.read_file(id, owner, &path, reply),
             Command::WriteFile { .. } | Command::RemoveFile { .. } => self.change_file(id, command, reply),
+            Command::ReadQuarantined { after, limit } => self.read_quarantined(id, after, limit, reply),
+            Command::AdmitSender(_) | Command::RefuseSender { .. } => {
+                self.look_at_stranger(id, command, reply);
+            }
             Command::RetireDevice(name) => self.retire_device(id, &name, reply),
             Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
                 let Some(resident) = self.residents.get(&id) else {
@@ -526,17 +534,25 @@ impl Shard {
     }
 
     fn reside(&mut self, loaded: Loaded, waiting: Box<Waiting>) {
-        let Loaded { record, progress, unclaimed: rows, last, rules } = loaded;
-        let mut unclaimed = rosterkit_core::delivery::unclaimed::Unclaimed::default();
+        let Loaded { record, progress, unclaimed: rows, quarantined, last, rules } = loaded;
+        let mut unclaimed = Unclaimed::default();
         for row in rows {
             unclaimed.insert(row.position, row.sender, row.size);
         }
+        let quarantined = (!quarantined.is_empty()).then(|| {
+            let mut held = Box::<Unclaimed>::default();
+            for row in quarantined {
+                held.insert(row.position, row.sender, row.size);
+            }
+            held
+        });
         let limits = &self.shared.options.limits;
         let mut resident = Resident {
             preferences: self.preferences_of(&record),
             progress,
             rules,
             unclaimed,
+            quarantined,
             held_back: None,
             last,
             ring: Ring::Unread,

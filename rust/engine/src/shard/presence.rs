@@ -12,7 +12,7 @@ use crate::event::EventBody;
 use crate::messages::{BuddiesFor, Fetch, Signal};
 use crate::queue::Slot;
 use rosterkit_core::address::Address;
-use rosterkit_core::admission::{self, Class, Sender};
+use rosterkit_core::admission::{self, Admission, Class, Sender};
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::planted::{Bug, planted};
@@ -454,7 +454,8 @@ impl Shard {
             return;
         };
         let from = Sender { id: sender, address: sender_address, hosted };
-        if admission::admit(&resident.record, &resident.preferences, from, Class::Typing).is_err() {
+        let admission = admission::admit(&resident.record, &resident.preferences, from, Class::Typing);
+        if admission != Ok(Admission::Admitted) {
             return;
         }
         let until = self.now.tick.after(TYPING_MS);

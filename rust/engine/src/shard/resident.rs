@@ -30,6 +30,8 @@ pub(crate) struct Resident {
     /// Its own rules.
     pub(crate) rules: Option<Arc<RuleSet>>,
     pub(crate) unclaimed: Unclaimed,
+    /// Rows of strangers, on whom the account has not decided.
+    pub(crate) quarantined: Option<Box<Unclaimed>>,
     /// The latest row claimed of a sender of whom a lower one is unclaimed: a receipt cannot speak for it yet.
     pub(crate) held_back: Option<Box<FxHashMap<AddressId, Position>>>,
     /// The highest row installed.

@@ -18,7 +18,7 @@ use rosterkit_core::id::{AddressId, ClientId};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::registration::RegistrationKind;
 use rosterkit_core::roster::Op;
-use rosterkit_core::row::{Entry, Kind, Outcome, Row, Ruled, Side, Word};
+use rosterkit_core::row::{Entry, Kind, Outcome, Row, Ruled, Side, Sides, Word};
 use rosterkit_core::rules::{self, EffectKind, Facts, Levels, LocalTime, Method, Stage, Verdict, evaluate};
 use rosterkit_core::write::{Due, Forward, OWN, Write};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 pub(super) struct Decided {
     pub(super) word: Word,
     pub(super) ruled: Option<Ruled>,
+    /// It is a stranger's: it waits until the account decides on them.
+    pub(super) is_quarantined: bool,
     pub(super) then: Consequences,
 }
 
@@ -58,7 +60,25 @@ pub(super) struct Asked<'a> {
 
 impl Decided {
     pub(super) fn plain(word: Word) -> Self {
-        Decided { word, ruled: None, then: Consequences::default() }
+        Decided { word, ruled: None, is_quarantined: false, then: Consequences::default() }
+    }
+
+    /// Kept aside. The word is the same whoever is there.
+    pub(super) fn quarantined() -> Self {
+        Decided { is_quarantined: true, ..Decided::plain(Word::Stored) }
+    }
+
+    /// What the row is to its recipient, beside what preferences say.
+    pub(super) fn sides(&self, sides: Sides, entry: &Entry) -> Sides {
+        match self.ruled {
+            // What is done to a message in quarantine is done with it.
+            _ if self.is_quarantined && matches!(entry.kind, Kind::Amendment { .. }) => {
+                sides.cleared(Side::Recipient)
+            }
+            _ if self.is_quarantined => sides.quarantined(true),
+            Some(Ruled::Discarded | Ruled::Redirected) => sides.cleared(Side::Recipient),
+            _ => sides,
+        }
     }
 
     /// What is written with the row.

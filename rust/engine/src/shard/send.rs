@@ -4,17 +4,18 @@
 use super::outbox::ToOutside;
 use super::rules::{Asked, Decided};
 use super::sending_on::SENT_ON;
+use super::strangers::quarantine;
 use super::{Gate, InFlight, Ring, Sending, Shard, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Amend, Answer, Command, Receipt, Send};
 use crate::error::{Error, ErrorKind, Result};
 use crate::messages::{Deliver, Done, Fetch, Flight, Forwarding, Job, RowAddresses, Signal, ToShard};
 use rosterkit_core::address::Address;
-use rosterkit_core::admission::{self, Class, Sender};
+use rosterkit_core::admission::{self, Admission, Class, Sender};
 use rosterkit_core::id::{AddressId, MessageId, SessionId, fnv1a};
 use rosterkit_core::planted::{self, Bug, planted};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Row, Ruled, Side, Sides};
+use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Row, Side, Sides};
 use rosterkit_core::write::{ClientIdEntry, Write};
 use std::sync::Arc;
 
@@ -227,12 +228,10 @@ impl Shard {
             (_, false) => sides = sides.cleared(Side::Sender),
             _ => {}
         }
-        if matches!(decided.ruled, Some(Ruled::Discarded | Ruled::Redirected)) {
-            sides = sides.cleared(Side::Recipient);
-            if sides.is_clear() {
-                // It is there until it is swept: the answer stands in it.
-                sides = Sides(sides.0 | Sides::SENDER_NEEDS);
-            }
+        sides = decided.sides(sides, &deliver.entry);
+        if sides.is_clear() {
+            // It is there until it is swept: the answer stands in it.
+            sides = Sides(sides.0 | Sides::SENDER_NEEDS);
         }
         let flight = Flight { sender: deliver.entry.sender, recipient: id, token: deliver.token };
         let addresses = RowAddresses { sender: deliver.sender, recipient: resident.record.address.clone() };
@@ -261,7 +260,10 @@ impl Shard {
         let Some(resident) = self.residents.get(&id) else {
             return Err(Refusal::NotFound("the account is gone".into()).into());
         };
-        admission::admit(&resident.record, &resident.preferences, sender, Class::Message)?;
+        let admission = admission::admit(&resident.record, &resident.preferences, sender, Class::Message)?;
+        if admission == Admission::Quarantined {
+            return quarantine(resident, entry, &self.shared.options.limits);
+        }
         let asked = Asked { sender: sender.id, from: sender.address, request_uri, entry };
         self.decide(resident, asked, with_rules)
     }
@@ -332,19 +334,24 @@ impl Shard {
             return;
         };
         resident.last = row.position;
-        if row.sides.needed_by(Side::Recipient) {
+        let is_theirs = row.sides.needed_by(Side::Recipient);
+        if is_theirs {
             let size = u32::try_from(row.entry.size()).unwrap_or(u32::MAX);
             resident.unclaimed.insert(row.position, row.entry.sender, size);
         }
         if row.entry.sender == id && row.sides.needed_by(Side::Sender) {
             resident.to_sweep = row.position;
         }
-        if !row.sides.needed_by(Side::Recipient) && resident.unclaimed.is_empty() {
+        if !is_theirs && resident.unclaimed.is_empty() {
             resident.advance_claims();
         }
+        if row.sides.is_quarantined() {
+            return self.put_in_quarantine(id, row);
+        }
         match row.entry.ruled {
-            Some(Ruled::Discarded | Ruled::Redirected) => {}
-            Some(Ruled::Stored) => self.offer_to_sessions(id, row, addresses),
+            // Rules or quarantine keep it from them.
+            _ if !is_theirs && row.entry.sender != id => {}
+            Some(_) => self.offer_to_sessions(id, row, addresses),
             None => {
                 self.tell_registrations(id, row, addresses);
                 self.offer_to_sessions(id, row, addresses);

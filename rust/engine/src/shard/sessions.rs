@@ -185,6 +185,9 @@ impl Shard {
         let handle = Session::new(Arc::clone(&self.shared), queue, id, address, instance);
         reply.answer(Ok(Answer::Session(handle)));
         self.start_feed(session);
+        if self.residents.get(&id).is_some_and(|resident| resident.quarantined.is_some()) {
+            self.tell_quarantine(id, Some(session));
+        }
     }
 
     /// After the store was opened again, every session is attached as if it were new: its account is read, and what

@@ -13,6 +13,7 @@ mod receipts;
 mod registrations;
 mod rules;
 mod sending;
+mod strangers;
 #[path = "../world/mod.rs"]
 mod world;
 

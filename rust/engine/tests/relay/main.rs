@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod amending;
+mod strangers;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -127,7 +127,21 @@ impl SqliteReader {
         unclaimed.sort_unstable_by_key(|row| row.position);
         unclaimed.dedup();
         let rules = rules.map(|json| read_rules(&self.parts.path, json)).transpose()?;
-        Ok(Loaded { record: Arc::new(record), progress, unclaimed, last: last.max(upto), rules })
+        let (record, last, quarantined) = (Arc::new(record), last.max(upto), Vec::new());
+        Ok(Loaded { record, progress, unclaimed, quarantined, last, rules })
+    }
+
+    fn quarantined(&mut self, account: AddressId) -> Result<Vec<UnclaimedRow>, StoreError> {
+        self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(
+                "SELECT position, sender, size FROM quarantine WHERE account = ?1 ORDER BY position",
+            )?;
+            let rows = select.query_map([sql(account.to_bits())], |row| {
+                let sender = AddressId::from_bits(bits(row.get(1)?));
+                Ok(UnclaimedRow { position: Position(bits(row.get(0)?)), sender, size: row.get(2)? })
+            })?;
+            rows.collect()
+        })
     }
 }
 
@@ -180,7 +194,8 @@ impl Reader for SqliteReader {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT a.id, c.record, p.value, r.json FROM address a JOIN account c ON c.id = a.id
+                "SELECT a.id, c.record, p.value, r.json, EXISTS (SELECT 1 FROM quarantine q WHERE q.account = a.id)
+                 FROM address a JOIN account c ON c.id = a.id
                  LEFT JOIN progress p ON p.account = a.id LEFT JOIN rules r ON r.owner = CAST(a.id AS TEXT)
                  WHERE a.text = ?1 AND a.retired = 0",
             )
@@ -188,15 +203,20 @@ impl Reader for SqliteReader {
                 s.query_row([address.bare_str()], |row| {
                     let id = AddressId::from_bits(bits(row.get(0)?));
                     let progress = row.get::<_, Option<Vec<u8>>>(2)?;
-                    Ok((id, row.get::<_, Vec<u8>>(1)?, progress, row.get::<_, Option<String>>(3)?))
+                    let rules = row.get::<_, Option<String>>(3)?;
+                    Ok((id, row.get::<_, Vec<u8>>(1)?, progress, rules, row.get(4)?))
                 })
                 .optional()
             })
             .map_err(|e| StoreError::of("loading an account", e))?;
-        let Some((id, record, progress, rules)) = found else {
+        let Some((id, record, progress, rules, has_quarantined)) = found else {
             return Ok(None);
         };
-        self.load(id, address.bare(), &record, progress.as_deref(), rules.as_deref()).map(Some)
+        let mut loaded = self.load(id, address.bare(), &record, progress.as_deref(), rules.as_deref())?;
+        if has_quarantined {
+            loaded.quarantined = self.quarantined(id)?;
+        }
+        Ok(Some(loaded))
     }
 
     fn accounts(

@@ -108,6 +108,15 @@ CREATE TABLE forward (
     PRIMARY KEY (position, target)
 ) STRICT, WITHOUT ROWID;
 
+-- Rows of the log that wait until their recipient decides on a stranger. size is in bytes of content.
+CREATE TABLE quarantine (
+    account  INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    sender   INTEGER NOT NULL,
+    size     INTEGER NOT NULL,
+    PRIMARY KEY (account, position)
+) STRICT, WITHOUT ROWID;
+
 -- Rules, as JSON. owner: empty for the server, a domain's name, or an account's id.
 CREATE TABLE rules (
     owner TEXT PRIMARY KEY,

@@ -120,14 +120,14 @@ impl Writer for SqliteWriter {
         let reserve = (items.is_empty() || highest.is_some_and(|p| p.0 >= low))
             .then(|| Position(self.reserved.0.max(highest.unwrap_or_default().0 + 1) + RESERVE));
         let parts = Arc::clone(&self.parts);
-        let mut sent_on = Vec::new();
+        let mut found = Found::default();
         self.transact(|connection| {
             // One statement for the rows of all items.
             let mut append =
                 connection.prepare_cached(APPEND).map_err(|e| blame(0, StoreError::of("writing", e)))?;
             for (number, item) in items.iter().enumerate() {
                 for write in &item.writes {
-                    apply(connection, &parts, &mut append, &mut sent_on, write)
+                    apply(connection, &parts, &mut append, &mut found, write)
                         .map_err(|source| blame(number, source))?;
                 }
             }
@@ -142,10 +142,13 @@ impl Writer for SqliteWriter {
         })?;
         self.reserved = reserve.unwrap_or(self.reserved);
         let mut tail = self.parts.tail.write().unwrap_or_else(PoisonError::into_inner);
-        for position in sent_on {
+        for (position, change) in found.sides {
             if let Some(sides) = tail.at(position).map(|row| row.sides) {
-                tail.set_sides(position, sides.forwarding(false));
+                tail.set_sides(position, change(sides));
             }
+        }
+        for (position, size) in found.sizes {
+            tail.set_size(position, size);
         }
         for write in items.iter().flat_map(|item| &item.writes) {
             match write {
@@ -163,7 +166,6 @@ impl Writer for SqliteWriter {
                         tail.set_sides(*position, sides.forwarding(true));
                     }
                 }
-                Write::Amend { position, amendment, .. } => tail.set_size(*position, amendment.size()),
                 Write::ClearSide { position, side } => {
                     if let Some(sides) = tail.at(*position).map(|row| row.sides) {
                         tail.set_sides(*position, sides.cleared(*side));
@@ -205,13 +207,36 @@ fn blame(item: usize, source: StoreError) -> CommitError {
     }
 }
 
+/// What becomes of the sides of a row.
+type ChangeSides = fn(Sides) -> Sides;
+
+/// What only the file knew of the rows that the writes are about: the tail in memory follows when it is committed.
+#[derive(Default)]
+struct Found {
+    sides: Vec<(Position, ChangeSides)>,
+    sizes: Vec<(Position, usize)>,
+}
+
+impl Found {
+    fn change_sides(
+        &mut self,
+        connection: &Connection,
+        parts: &Parts,
+        position: Position,
+        change: ChangeSides,
+    ) -> Result<(), StoreError> {
+        self.sides.push((position, change));
+        change_sides(connection, parts, position, change)
+    }
+}
+
 const APPEND: &str = "INSERT INTO log (position, sender, recipient, sides, body) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 fn apply(
     connection: &Connection,
     parts: &Parts,
     append: &mut CachedStatement<'_>,
-    sent_on: &mut Vec<Position>,
+    found: &mut Found,
     write: &Write,
 ) -> Result<(), StoreError> {
     let failed = |e| StoreError::of("writing", e);
@@ -230,6 +255,12 @@ fn apply(
                 run("INSERT INTO outbox (position) VALUES (?1)", &[&sql(row.position.0)])?;
                 note_sent(connection, row.position)?;
             }
+            if row.sides.is_quarantined() {
+                let size = i64::try_from(entry.size()).unwrap_or(i64::MAX);
+                let insert =
+                    "INSERT INTO quarantine (account, position, sender, size) VALUES (?1, ?2, ?3, ?4)";
+                run(insert, &[&recipient, &sql(row.position.0), &sender, &size])?;
+            }
             if let Some(expires) = entry.expires {
                 put_due(connection, entry.recipient, row.position, expires, Due::Expiry)?;
             }
@@ -243,16 +274,26 @@ fn apply(
             run(upsert, &[&key.0, &key.1, &sql(read.0), &sql(delivered.0), &sql(displayed.0)])?;
         }
         Write::Amend { position, amendment, time } => {
-            let mut accounts = Vec::new();
-            rewrite(connection, parts, *position, |entry| {
-                entry.amend(amendment, *time);
-                accounts = vec![entry.sender, entry.recipient];
-            })?;
-            // It counts against limits as it is now.
             let size = i64::try_from(amendment.size()).unwrap_or(i64::MAX);
-            for account in accounts {
-                let update = "UPDATE log_by_account SET size = ?3 WHERE account = ?1 AND position = ?2";
-                run(update, &[&sql(account.to_bits()), &sql(position.0), &size])?;
+            let mut next = Some(*position);
+            while let Some(position) = next.take() {
+                let mut accounts = Vec::new();
+                rewrite(connection, parts, position, |entry| {
+                    entry.amend(amendment, *time);
+                    accounts = vec![entry.sender, entry.recipient];
+                    next = entry.admitted_as;
+                })?;
+                // It counts against limits as it is now.
+                found.sizes.push((position, amendment.size()));
+                for account in accounts {
+                    let key = (sql(account.to_bits()), sql(position.0));
+                    for update in [
+                        "UPDATE log_by_account SET size = ?3 WHERE account = ?1 AND position = ?2",
+                        "UPDATE quarantine SET size = ?3 WHERE account = ?1 AND position = ?2",
+                    ] {
+                        run(update, &[&key.0, &key.1, &size])?;
+                    }
+                }
             }
         }
         Write::Outcome { position, outcome } => {
@@ -279,8 +320,18 @@ fn apply(
                 .and_then(|mut s| s.exists([sql(position.0)]))
                 .map_err(failed)?;
             if !left {
-                sent_on.push(*position);
-                change_sides(connection, parts, *position, |sides| sides.forwarding(false))?;
+                found.change_sides(connection, parts, *position, |sides| sides.forwarding(false))?;
+            }
+        }
+        Write::Release { position, admitted_as } => {
+            let row = sides_of(connection, *position)?;
+            if let Some((_, recipient, _)) = row.filter(|(.., sides)| sides.is_quarantined()) {
+                let delete = "DELETE FROM quarantine WHERE account = ?1 AND position = ?2";
+                run(delete, &[&sql(recipient.to_bits()), &sql(position.0)])?;
+                if admitted_as.is_some() {
+                    rewrite(connection, parts, *position, |entry| entry.admitted_as = *admitted_as)?;
+                }
+                found.change_sides(connection, parts, *position, |sides| sides.quarantined(false))?;
             }
         }
         Write::Rules(owner, rules) => {
@@ -322,6 +373,14 @@ fn apply(
         }
         Write::AccountDeleted(account) => {
             let id = sql(account.to_bits());
+            let held: Vec<i64> = connection
+                .prepare_cached("DELETE FROM quarantine WHERE account = ?1 RETURNING position")
+                .and_then(|mut s| s.query_map([id], |row| row.get(0))?.collect())
+                .map_err(failed)?;
+            for position in held {
+                let position = Position(bits(position));
+                found.change_sides(connection, parts, position, |sides| sides.quarantined(false))?;
+            }
             for delete in [
                 "DELETE FROM account WHERE id = ?1",
                 "DELETE FROM progress WHERE account = ?1",

@@ -65,7 +65,13 @@ impl Run {
         if row.is_retracted() {
             return Err(ErrorKind::Conflict);
         }
-        self.model.word(author, recipient)
+        let word = self.model.word(author, recipient)?;
+        // What was taken before its author was held is not theirs to change.
+        let quarantine = &self.model.accounts[row.recipient].quarantine;
+        if self.model.quarantines(row.recipient, author) && !quarantine.contains(&number) {
+            return Err(ErrorKind::Forbidden);
+        }
+        Ok(word)
     }
 
     /// A person has read what somebody sent, up to one of it.
@@ -74,7 +80,8 @@ impl Run {
         let peer = self.any_user();
         let received: Vec<_> = match self.model.who(&peer) {
             Some(peer) => (self.model.log.iter())
-                .filter(|row| row.recipient == who && row.sender == peer)
+                // What waits in quarantine nobody has seen.
+                .filter(|row| row.is_of(who) && row.recipient == who && row.sender == peer)
                 .filter_map(|row| row.position)
                 .collect(),
             None => Vec::new(),

@@ -28,7 +28,9 @@ impl Run {
             for (id, live) in &run.live {
                 let Some(host) = live.host.as_ref().filter(|h| h.manner == Manner::Answers) else { continue };
                 let session = &run.model.sessions[id];
-                let new = rows.iter().filter(|row| session.reads && !session.sent(*id, row));
+                let new = rows
+                    .iter()
+                    .filter(|row| session.reads && !session.sent(*id, row) && !run.model.is_held(row));
                 let owed = session.queue.iter().map(|number| &run.model.log[*number]);
                 for row in owed.chain(new).filter(|row| row.recipient == session.who) {
                     let text = row.text.as_deref().filter(|_| row.amends.is_none()).unwrap_or("re ");

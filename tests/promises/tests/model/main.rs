@@ -13,6 +13,7 @@ mod rosters;
 mod run;
 mod sends;
 mod sessions;
+mod strangers;
 
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};

@@ -119,8 +119,12 @@ impl Run {
         live.session.set_presence(presence.clone()).map_err(|e| e.to_string())?;
         self.say(format!("session {} {presence:?}", id.0));
         self.model.show(id, Some(shown));
-        // One that takes messages again is attached anew, and takes what nobody has before another session comes.
-        if self.drive == Drive::Threads && presence.priority >= 0 {
+        self.shown(id)
+    }
+
+    /// One that takes messages again is attached anew, and takes what nobody has before another session comes.
+    fn shown(&mut self, id: SessionId) -> Step {
+        if self.drive == Drive::Threads && self.model.sessions[&id].takes() {
             return self.take_in_hand(id);
         }
         self.settle();
@@ -134,8 +138,7 @@ impl Run {
         self.live[&id].session.go_offline().map_err(|e| e.to_string())?;
         self.say(format!("session {}", id.0));
         self.model.show(id, None);
-        self.settle();
-        Ok(())
+        self.shown(id)
     }
 
     pub(crate) fn take_presence(

@@ -6,7 +6,7 @@ use rosterkit::{
     SessionOptions,
 };
 use rosterkit_promises::mortal::Fate;
-use rosterkit_promises::reference::{ROOM, Row, Who};
+use rosterkit_promises::reference::{ROOM, Row, SeenBy, Who};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ impl Run {
             amends: None,
             device: session.and_then(|s| self.model.sessions.get(&s)?.device.clone()),
             session,
+            seen_by: SeenBy::Both,
         }
     }
 

@@ -34,10 +34,12 @@ impl Run {
             keep_history,
             offline_storage,
             accepted_senders,
+            admitted: Default::default(),
             blocked: Default::default(),
             roster: Default::default(),
             devices: Default::default(),
             unclaimed: Default::default(),
+            quarantine: Default::default(),
         });
         if !keep_history {
             // Its only device is there from the beginning: what an account without history has left for a device that
@@ -49,8 +51,14 @@ impl Run {
 
     /// Sets what the account prefers, by lot.
     fn prefer(&mut self, address: &Address, keep_history: bool) -> Result<(AcceptedSenders, bool), String> {
-        let policies = [AcceptedSenders::Everybody, AcceptedSenders::SameDomain, AcceptedSenders::Nobody];
-        let accepted_senders = policies[[0, 0, 1, 2][self.random.usize(..4)]];
+        let policies = [
+            AcceptedSenders::Everybody,
+            AcceptedSenders::Everybody,
+            AcceptedSenders::SameDomain,
+            AcceptedSenders::Nobody,
+            AcceptedSenders::Quarantine,
+        ];
+        let accepted_senders = policies[self.random.usize(..policies.len())];
         let offline_storage = self.random.u8(..4) > 0;
         let overrides = Overrides {
             accepted_senders: Some(accepted_senders),
