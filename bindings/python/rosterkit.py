@@ -536,6 +536,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_advance() != 37351:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_backup_to() != 53172:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_create_account() != 18517:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_delete_account() != 47689:
@@ -631,6 +633,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_block() != 54117:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_blocked() != 38735:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_clear_presence() != 4515:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy() != 12991:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -761,6 +765,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_ack.restype = ctypes.c_ui
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_advance.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_advance.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_backup_to.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_backup_to.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_create_account.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_create_account.restype = ctypes.c_uint16
@@ -905,6 +912,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_block.restype = ctypes.c
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_blocked.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_blocked.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_clear_presence.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_clear_presence.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy.restype = ctypes.c_uint16
@@ -1061,6 +1071,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_advance.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_advance.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_backup_to.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_backup_to.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_create_account.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1354,6 +1370,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_blocked.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_blocked.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_clear_presence.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_clear_presence.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_confirm_buddy.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -7401,23 +7423,98 @@ class _UniffiFfiConverterTypeParcel(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.recipient, buf)
         _UniffiFfiConverterTypeParcelContents.write(value.contents, buf)
 
+
+
+
+
+
+class PresenceLayer(enum.Enum):
+    """
+    Who set a presence.
+"""
+    
+    MANUAL = 0
+    """
+    A person, by hand: it stays until they change it or it ends.
+"""
+    
+    AUTOMATIC = 1
+    """
+    A program: the person is idle, in a call. It shows only where the person has set nothing.
+"""
+    
+
+
+class _UniffiFfiConverterTypePresenceLayer(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return PresenceLayer.MANUAL
+        if variant == 2:
+            return PresenceLayer.AUTOMATIC
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == PresenceLayer.MANUAL:
+            return
+        if value == PresenceLayer.AUTOMATIC:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == PresenceLayer.MANUAL:
+            buf.write_i32(1)
+        if value == PresenceLayer.AUTOMATIC:
+            buf.write_i32(2)
+
+
+
+class _UniffiFfiConverterOptionalTypePresenceLayer(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypePresenceLayer.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypePresenceLayer.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypePresenceLayer.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class PresenceUpdate:
     """
     Presence to show.
 """
-    def __init__(self, *, state:PresenceState, note:typing.Optional[str] = None, priority:int = 0, until_ms:typing.Optional[int] = None, invisible:bool = False):
+    def __init__(self, *, state:PresenceState, note:typing.Optional[str] = None, priority:int = 0, until_ms:typing.Optional[int] = None, invisible:bool = False, layer:typing.Optional[PresenceLayer] = None):
         self.state = state
         self.note = note
         self.priority = priority
         self.until_ms = until_ms
         self.invisible = invisible
+        self.layer = layer
         
         
 
     
     def __str__(self):
-        return "PresenceUpdate(state={}, note={}, priority={}, until_ms={}, invisible={})".format(self.state, self.note, self.priority, self.until_ms, self.invisible)
+        return "PresenceUpdate(state={}, note={}, priority={}, until_ms={}, invisible={}, layer={})".format(self.state, self.note, self.priority, self.until_ms, self.invisible, self.layer)
     def __eq__(self, other):
         if self.state != other.state:
             return False
@@ -7428,6 +7525,8 @@ class PresenceUpdate:
         if self.until_ms != other.until_ms:
             return False
         if self.invisible != other.invisible:
+            return False
+        if self.layer != other.layer:
             return False
         return True
 
@@ -7440,6 +7539,7 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
             priority=_UniffiFfiConverterInt32.read(buf),
             until_ms=_UniffiFfiConverterOptionalInt64.read(buf),
             invisible=_UniffiFfiConverterBoolean.read(buf),
+            layer=_UniffiFfiConverterOptionalTypePresenceLayer.read(buf),
         )
 
     @staticmethod
@@ -7449,6 +7549,7 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt32.check_lower(value.priority)
         _UniffiFfiConverterOptionalInt64.check_lower(value.until_ms)
         _UniffiFfiConverterBoolean.check_lower(value.invisible)
+        _UniffiFfiConverterOptionalTypePresenceLayer.check_lower(value.layer)
 
     @staticmethod
     def write(value, buf):
@@ -7457,6 +7558,7 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt32.write(value.priority, buf)
         _UniffiFfiConverterOptionalInt64.write(value.until_ms, buf)
         _UniffiFfiConverterBoolean.write(value.invisible, buf)
+        _UniffiFfiConverterOptionalTypePresenceLayer.write(value.layer, buf)
 
 @dataclass
 class SendOptions:
@@ -8955,6 +9057,36 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class CLEAR_PRESENCE:
+        """
+        Answered by `Done`. For a session.
+"""
+        
+        def __init__(self, layer:PresenceLayer):
+            self.layer = layer
+            
+            """
+        Whose word counts no more.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.CLEAR_PRESENCE(layer={})".format(self.layer)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_CLEAR_PRESENCE():
+                return False
+            if self.layer != other.layer:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -9111,6 +9243,10 @@ class Command:
         return isinstance(self, Command.REFUSE_SENDER)
     def is_refuse_sender(self) -> bool:
         return isinstance(self, Command.REFUSE_SENDER)
+    def is_CLEAR_PRESENCE(self) -> bool:
+        return isinstance(self, Command.CLEAR_PRESENCE)
+    def is_clear_presence(self) -> bool:
+        return isinstance(self, Command.CLEAR_PRESENCE)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -9154,6 +9290,7 @@ Command.CLAIM = type("Command.CLAIM", (Command.CLAIM, Command,), {})  # type: ig
 Command.READ_QUARANTINED = type("Command.READ_QUARANTINED", (Command.READ_QUARANTINED, Command,), {})  # type: ignore
 Command.ADMIT_SENDER = type("Command.ADMIT_SENDER", (Command.ADMIT_SENDER, Command,), {})  # type: ignore
 Command.REFUSE_SENDER = type("Command.REFUSE_SENDER", (Command.REFUSE_SENDER, Command,), {})  # type: ignore
+Command.CLEAR_PRESENCE = type("Command.CLEAR_PRESENCE", (Command.CLEAR_PRESENCE, Command,), {})  # type: ignore
 
 
 
@@ -9330,6 +9467,10 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterBoolean.read(buf),
             )
+        if variant == 39:
+            return Command.CLEAR_PRESENCE(
+                _UniffiFfiConverterTypePresenceLayer.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -9463,6 +9604,9 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if value.is_REFUSE_SENDER():
             _UniffiFfiConverterString.check_lower(value.sender)
             _UniffiFfiConverterBoolean.check_lower(value.block)
+            return
+        if value.is_CLEAR_PRESENCE():
+            _UniffiFfiConverterTypePresenceLayer.check_lower(value.layer)
             return
         raise ValueError(value)
 
@@ -9598,6 +9742,9 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             buf.write_i32(38)
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterBoolean.write(value.block, buf)
+        if value.is_CLEAR_PRESENCE():
+            buf.write_i32(39)
+            _UniffiFfiConverterTypePresenceLayer.write(value.layer, buf)
 
 
 
@@ -11895,6 +12042,11 @@ class SessionProtocol(typing.Protocol):
         Who is blocked: addresses and domains.
 """
         raise NotImplementedError
+    def clear_presence(self, layer: PresenceLayer) -> None:
+        """
+        What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+"""
+        raise NotImplementedError
     def confirm_buddy(self, peer: str) -> None:
         """
         Confirms who asked.
@@ -12270,6 +12422,24 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_blocked,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def clear_presence(self, layer: PresenceLayer) -> None:
+        """
+        What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+"""
+        
+        _UniffiFfiConverterTypePresenceLayer.check_lower(layer)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypePresenceLayer.lower(layer),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_clear_presence,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -13124,6 +13294,13 @@ class EngineProtocol(typing.Protocol):
         Moves a virtual engine's time and does everything that falls due on the way.
 """
         raise NotImplementedError
+    def backup_to(self, path: str) -> None:
+        """
+        Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+        name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+        when the engine keeps everything in memory.
+"""
+        raise NotImplementedError
     def create_account(self, address: str) -> None:
         """
         Makes an account in a hosted domain.
@@ -13382,6 +13559,26 @@ class Engine(EngineProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_advance,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def backup_to(self, path: str) -> None:
+        """
+        Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+        name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+        when the engine keeps everything in memory.
+"""
+        
+        _UniffiFfiConverterString.check_lower(path)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_backup_to,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -14094,6 +14291,7 @@ __all__ = [
     "LogLevel",
     "HandshakeStep",
     "ParcelContents",
+    "PresenceLayer",
     "Activity",
     "Command",
     "CallbackError",

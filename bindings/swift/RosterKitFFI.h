@@ -326,6 +326,11 @@ void uniffi_rosterkit_ffi_fn_method_engine_ack(uint64_t ptr, int64_t session_id,
 void uniffi_rosterkit_ffi_fn_method_engine_advance(uint64_t ptr, int64_t millis, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_BACKUP_TO
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_BACKUP_TO
+void uniffi_rosterkit_ffi_fn_method_engine_backup_to(uint64_t ptr, RustBuffer path, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_CREATE_ACCOUNT
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_CREATE_ACCOUNT
 void uniffi_rosterkit_ffi_fn_method_engine_create_account(uint64_t ptr, RustBuffer address, RustCallStatus *_Nonnull out_status
@@ -629,6 +634,11 @@ void uniffi_rosterkit_ffi_fn_method_session_block(uint64_t ptr, RustBuffer peer,
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_BLOCKED
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_BLOCKED
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_blocked(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_CLEAR_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_CLEAR_PRESENCE
+void uniffi_rosterkit_ffi_fn_method_session_clear_presence(uint64_t ptr, RustBuffer layer, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_CONFIRM_BUDDY
@@ -1149,6 +1159,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_advance(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_BACKUP_TO
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_BACKUP_TO
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_backup_to(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_CREATE_ACCOUNT
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_CREATE_ACCOUNT
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_create_account(void
@@ -1422,6 +1438,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_block(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_BLOCKED
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_BLOCKED
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_blocked(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_CLEAR_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_CLEAR_PRESENCE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_clear_presence(void
     
 );
 #endif

@@ -610,6 +610,13 @@ public protocol EngineProtocol: AnyObject, Sendable {
     func advance(millis: Int64) throws 
     
     /**
+     * Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+     * name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+     * when the engine keeps everything in memory.
+     */
+    func backupTo(path: String) throws 
+    
+    /**
      * Makes an account in a hosted domain.
      */
     func createAccount(address: String) throws 
@@ -855,6 +862,20 @@ open func advance(millis: Int64)throws   {try rustCallWithError(FfiConverterType
     uniffi_rosterkit_ffi_fn_method_engine_advance(
             self.uniffiCloneHandle(),
         FfiConverterInt64.lower(millis),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+     * name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+     * when the engine keeps everything in memory.
+     */
+open func backupTo(path: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_backup_to(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),uniffiCallStatus
     )
 }
 }
@@ -2155,6 +2176,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func blocked() throws  -> [String]
     
     /**
+     * What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+     */
+    func clearPresence(layer: PresenceLayer) throws 
+    
+    /**
      * Confirms who asked.
      */
     func confirmBuddy(peer: String) throws 
@@ -2509,6 +2535,18 @@ open func blocked()throws  -> [String]  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+     */
+open func clearPresence(layer: PresenceLayer)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_clear_presence(
+            self.uniffiCloneHandle(),
+        FfiConverterTypePresenceLayer_lower(layer),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -5455,6 +5493,10 @@ public struct PresenceUpdate: Equatable, Hashable {
      * Receive presence and messages, and show nothing.
      */
     public var invisible: Bool
+    /**
+     * Who sets it; a person when left out.
+     */
+    public var layer: PresenceLayer?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5473,12 +5515,16 @@ public struct PresenceUpdate: Equatable, Hashable {
          */untilMs: Int64? = nil, 
         /**
          * Receive presence and messages, and show nothing.
-         */invisible: Bool = false) {
+         */invisible: Bool = false, 
+        /**
+         * Who sets it; a person when left out.
+         */layer: PresenceLayer? = nil) {
         self.state = state
         self.note = note
         self.priority = priority
         self.untilMs = untilMs
         self.invisible = invisible
+        self.layer = layer
     }
 
     
@@ -5501,7 +5547,8 @@ public struct FfiConverterTypePresenceUpdate: FfiConverterRustBuffer {
                 note: FfiConverterOptionString.read(from: &buf), 
                 priority: FfiConverterInt32.read(from: &buf), 
                 untilMs: FfiConverterOptionInt64.read(from: &buf), 
-                invisible: FfiConverterBool.read(from: &buf)
+                invisible: FfiConverterBool.read(from: &buf), 
+                layer: FfiConverterOptionTypePresenceLayer.read(from: &buf)
         )
     }
 
@@ -5511,6 +5558,7 @@ public struct FfiConverterTypePresenceUpdate: FfiConverterRustBuffer {
         FfiConverterInt32.write(value.priority, into: &buf)
         FfiConverterOptionInt64.write(value.untilMs, into: &buf)
         FfiConverterBool.write(value.invisible, into: &buf)
+        FfiConverterOptionTypePresenceLayer.write(value.layer, into: &buf)
     }
 }
 
@@ -7288,6 +7336,14 @@ public enum Command: Equatable, Hashable {
          * Whether to block them too.
          */block: Bool
     )
+    /**
+     * Answered by `Done`. For a session.
+     */
+    case clearPresence(
+        /**
+         * Whose word counts no more.
+         */layer: PresenceLayer
+    )
 
 
 
@@ -7413,6 +7469,9 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         )
         
         case 38: return .refuseSender(sender: try FfiConverterString.read(from: &buf), block: try FfiConverterBool.read(from: &buf)
+        )
+        
+        case 39: return .clearPresence(layer: try FfiConverterTypePresenceLayer.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7627,6 +7686,11 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
             writeInt(&buf, Int32(38))
             FfiConverterString.write(sender, into: &buf)
             FfiConverterBool.write(block, into: &buf)
+            
+        
+        case let .clearPresence(layer):
+            writeInt(&buf, Int32(39))
+            FfiConverterTypePresenceLayer.write(layer, into: &buf)
             
         }
     }
@@ -9179,6 +9243,81 @@ public func FfiConverterTypeParcelContents_lower(_ value: ParcelContents) -> Rus
 
 
 /**
+ * Who set a presence.
+ */
+
+public enum PresenceLayer: Equatable, Hashable {
+    
+    /**
+     * A person, by hand: it stays until they change it or it ends.
+     */
+    case manual
+    /**
+     * A program: the person is idle, in a call. It shows only where the person has set nothing.
+     */
+    case automatic
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PresenceLayer: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePresenceLayer: FfiConverterRustBuffer {
+    typealias SwiftType = PresenceLayer
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PresenceLayer {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .manual
+        
+        case 2: return .automatic
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: PresenceLayer, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .manual:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .automatic:
+            writeInt(&buf, Int32(2))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePresenceLayer_lift(_ buf: RustBuffer) throws -> PresenceLayer {
+    return try FfiConverterTypePresenceLayer.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePresenceLayer_lower(_ value: PresenceLayer) -> RustBuffer {
+    return FfiConverterTypePresenceLayer.lower(value)
+}
+
+
+
+/**
  * A presence state.
  */
 
@@ -10386,6 +10525,30 @@ fileprivate struct FfiConverterOptionTypeFinalOutcome: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypePresenceLayer: FfiConverterRustBuffer {
+    typealias SwiftType = PresenceLayer?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypePresenceLayer.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypePresenceLayer.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeReceiptState: FfiConverterRustBuffer {
     typealias SwiftType = ReceiptState?
 
@@ -10983,6 +11146,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_advance() != 37351) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_backup_to() != 53172) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_engine_create_account() != 18517) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -11119,6 +11285,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_blocked() != 38735) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_clear_presence() != 4515) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy() != 12991) {

@@ -8,7 +8,7 @@ import pytest
 
 import rosterkit
 from conftest import ALICE, BOB, CAROL, eventually, texts
-from rosterkit import _convert
+from rosterkit import _convert, commands
 from rosterkit._listening import Adapter
 from rosterkit._native import native
 
@@ -252,3 +252,17 @@ def test_versions() -> None:
     assert rosterkit.__git_revision__
 
 
+def test_two_layers_of_presence(world: rosterkit.Engine) -> None:
+    alice = world.open_session(ALICE)
+    alice.set_presence("away", layer="automatic")
+    assert alice.presence(ALICE).state == "away"
+    alice.set_presence("busy")
+    alice.set_presence("online", layer=rosterkit.PresenceLayer.AUTOMATIC)
+    assert alice.presence(ALICE).state == "busy"
+    world.submit([commands.clear_presence(alice)])
+    assert [answer.value() for answer in world.next_answers(timeout=5)] == [None]
+    assert alice.presence(ALICE).state == "online"
+    alice.clear_presence("automatic")
+    assert alice.presence(ALICE).state == "offline"
+    with pytest.raises(rosterkit.InvalidArgument):
+        alice.clear_presence("both")

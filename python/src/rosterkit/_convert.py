@@ -30,6 +30,7 @@ def lowered(case: Optional[enum.Enum]) -> Any:
 
 
 _NATIVE_NAMES: dict[type[enum.Enum], str] = {
+    model.PresenceLayer: "PresenceLayer",
     model.PresenceState: "PresenceState",
     model.ChatState: "ChatState",
     model.Activity: "Activity",
@@ -182,7 +183,12 @@ def lowered_overrides(given: model.PreferenceOverrides) -> Any:
 
 
 def presence_update(
-    state: Union[model.PresenceState, str], note: Optional[str], priority: int, until_ms: Optional[int], invisible: bool
+    state: Union[model.PresenceState, str],
+    note: Optional[str],
+    priority: int,
+    until_ms: Optional[int],
+    invisible: bool,
+    layer: Union[model.PresenceLayer, str],
 ) -> Any:
     return native.PresenceUpdate(
         state=lowered(choice(model.PresenceState, state)),
@@ -190,6 +196,7 @@ def presence_update(
         priority=priority,
         until_ms=until_ms,
         invisible=invisible,
+        layer=lowered(choice(model.PresenceLayer, layer)),
     )
 
 

@@ -366,10 +366,18 @@ class Session:
         priority: int = 0,
         until_ms: Optional[int] = None,
         invisible: bool = False,
+        layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL,
     ) -> None:
         """Shows a presence."""
-        presence = _convert.presence_update(state, note, priority, until_ms, invisible)
+        presence = _convert.presence_update(state, note, priority, until_ms, invisible, layer)
         await self.ask(native.Command.SET_PRESENCE(presence=presence))
+
+    async def clear_presence(
+        self, layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL
+    ) -> None:
+        """What a person, or a program, set does not count any more."""
+        lowered = _convert.lowered(_convert.choice(model.PresenceLayer, layer))
+        await self.ask(native.Command.CLEAR_PRESENCE(layer=lowered))
 
     async def go_offline(self) -> None:
         """Shows nothing and sees nothing any more; messages still come."""

@@ -170,10 +170,19 @@ def set_presence(
     priority: int = 0,
     until_ms: Optional[int] = None,
     invisible: bool = False,
+    layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL,
 ) -> Command:
     """Answered by nothing."""
-    presence = _convert.presence_update(state, note, priority, until_ms, invisible)
+    presence = _convert.presence_update(state, note, priority, until_ms, invisible, layer)
     return _of(session, native.Command.SET_PRESENCE(presence=presence))
+
+
+def clear_presence(
+    session: Session, layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL
+) -> Command:
+    """Answered by nothing."""
+    lowered = _convert.lowered(_convert.choice(model.PresenceLayer, layer))
+    return _of(session, native.Command.CLEAR_PRESENCE(layer=lowered))
 
 
 def typing(

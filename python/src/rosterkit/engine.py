@@ -133,6 +133,14 @@ class Engine(Owner):
                 raise
         raise listener.raised
 
+    def backup_to(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Copies everything that was committed before the call into a new file, from which an engine can be opened.
+
+        It has that name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that
+        name, `Misuse` when the engine keeps everything in memory.
+        """
+        self._call(self._handle.backup_to, os.fspath(path))
+
     # ---- sessions ----
 
     def open_session(

@@ -24,6 +24,13 @@ class PresenceState(str, enum.Enum):
     UNKNOWN = "unknown"
 
 
+class PresenceLayer(str, enum.Enum):
+    """Who set a presence. What a person set by hand stays; what a program set shows only where the person has set nothing."""
+
+    MANUAL = "manual"
+    AUTOMATIC = "automatic"
+
+
 class BuddyStatus(str, enum.Enum):
     """How two people stand, as one of them sees it."""
 

@@ -178,11 +178,20 @@ class Session(Owner):
         priority: int = 0,
         until_ms: Optional[int] = None,
         invisible: bool = False,
+        layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL,
     ) -> None:
-        """Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes."""
+        """Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
+
+        What a program sets of its own accord (`layer="automatic"`: idle, in a call) shows only where the person has set
+        nothing.
+        """
         self._call(
-            self._handle.set_presence, _convert.presence_update(state, note, priority, until_ms, invisible)
+            self._handle.set_presence, _convert.presence_update(state, note, priority, until_ms, invisible, layer)
         )
+
+    def clear_presence(self, layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL) -> None:
+        """What a person, or a program, set does not count any more; when there is nothing left the session is offline."""
+        self._call(self._handle.clear_presence, _convert.lowered(_convert.choice(model.PresenceLayer, layer)))
 
     def go_offline(self) -> None:
         """Shows nothing and sees nothing any more; messages still come."""

@@ -8,7 +8,7 @@ use rosterkit_core::content::{ChatState, Content};
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
 use rosterkit_core::preferences::{Overrides, Preferences};
-use rosterkit_core::presence::{Activity, Presence, State};
+use rosterkit_core::presence::{Activity, Presence, PresenceLayer, State};
 use rosterkit_core::registration::Registration;
 use rosterkit_core::roster::{Buddy, Op};
 use rosterkit_core::row::{Amendment, Word};
@@ -44,6 +44,9 @@ pub enum Command {
     },
     /// Sets the presence of the session it is given with. Answer: `Done`.
     SetPresence(SetPresence),
+    /// What a person or a program set for the session counts no more: what the other set does; when there is nothing, the
+    /// session is offline. Answer: `Done`.
+    ClearPresence(PresenceLayer),
     /// Takes the session's presence away: it is offline for others, and gets no presence. Answer: `Done`.
     GoOffline,
     /// What the person does with the app; traffic never says so. Answer: `Done`.
@@ -195,12 +198,21 @@ pub struct SetPresence {
     pub until: Option<Timestamp>,
     /// Receive presence and messages, and contribute nothing.
     pub invisible: bool,
+    /// Who sets it.
+    pub layer: PresenceLayer,
 }
 
 impl SetPresence {
     /// A state, plain.
     pub fn state(state: State) -> Self {
-        SetPresence { state, note: None, priority: 0, until: None, invisible: false }
+        SetPresence {
+            state,
+            note: None,
+            priority: 0,
+            until: None,
+            invisible: false,
+            layer: PresenceLayer::Manual,
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use rosterkit_core::rules::{Owner, RuleSet};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{RulesOf, Write};
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit_store::{Item, Store};
+use rosterkit_store::{Item, Store, StoreError};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -196,6 +196,19 @@ impl Engine {
         let (call, reply) = self.handle().prepare_call(0)?;
         let _ = self.inner.shared.reader.put(ToReader::Import { plan, reply });
         self.handle().wait_for(&call).map(|_| found)
+    }
+
+    /// Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+    /// name when it is whole and synced. Other calls go on meanwhile, on a copy of one moment; the write-ahead log is not cut
+    /// until it is done. Runs on this thread.
+    ///
+    /// `Conflict` when there is a file of that name; `Misuse` when the engine keeps everything in memory. Of what a relaxed
+    /// engine has answered, what was not written yet is not in it.
+    pub fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.handle().read_file(|connection| match connection.store.backup(path.as_ref()) {
+            Err(StoreError::Refused(why)) => Err(Error::misuse(why)),
+            result => Ok(result?),
+        })
     }
 
     // ---- sessions -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
-use rosterkit_core::presence::{Activity, Presence};
+use rosterkit_core::presence::{Activity, Presence, PresenceLayer};
 use rosterkit_core::roster::Op;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,6 +207,11 @@ impl Session {
     /// Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
     pub fn set_presence(&self, presence: SetPresence) -> Result<()> {
         self.done(Command::SetPresence(presence))
+    }
+
+    /// What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+    pub fn clear_presence(&self, layer: PresenceLayer) -> Result<()> {
+        self.done(Command::ClearPresence(layer))
     }
 
     /// Shows nothing and sees nothing any more; messages still come.

@@ -6,7 +6,7 @@ use crate::error::RosterKitError;
 use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::options::{PreferenceOverrides, Preferences};
-use crate::roster::{Presence, PresenceUpdate, Roster};
+use crate::roster::{Presence, PresenceLayer, PresenceUpdate, Roster};
 use crate::session::{Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, edit, message};
 use rosterkit::{Actor, Body, Op, RosterEdit};
 
@@ -241,6 +241,11 @@ pub enum Command {
         /// Whether to block them too.
         block: bool,
     },
+    /// Answered by `Done`. For a session.
+    ClearPresence {
+        /// Whose word counts no more.
+        layer: PresenceLayer,
+    },
 }
 
 /// The answer to a submitted command.
@@ -406,6 +411,7 @@ impl TryFrom<Command> for rosterkit::Command {
             Command::RefuseSender { sender, block } => {
                 Engine::RefuseSender { sender: address(&sender)?, block }
             }
+            Command::ClearPresence { layer } => Engine::ClearPresence(layer.into()),
         })
     }
 }

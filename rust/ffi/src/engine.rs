@@ -149,6 +149,13 @@ impl Engine {
         })
     }
 
+    /// Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+    /// name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+    /// when the engine keeps everything in memory.
+    pub fn backup_to(&self, path: String) -> Result<()> {
+        self.call(|engine| Ok(engine.backup_to(path)?))
+    }
+
     // ---- sessions -------------------------------------------------------------------------------------------
 
     /// Opens a session of an account. With a listener it is called back; without one its queue is read as the options say.

@@ -36,7 +36,9 @@ pub use listener::SessionListener;
 pub use logging::{LogLevel, LogRecord, LogSink, add_log_sink, remove_log_sink};
 pub use options::{EngineOptions, LimitOptions, PreferenceOverrides, Preferences, SessionOptions};
 pub use relay::{HandshakeStep, Notice, Outgoing, Parcel, ParcelContents, Relay, RelayedMessage, Settlement};
-pub use roster::{AcceptedSenders, Buddy, BuddyStatus, Presence, PresenceState, PresenceUpdate, Roster};
+pub use roster::{
+    AcceptedSenders, Buddy, BuddyStatus, Presence, PresenceLayer, PresenceState, PresenceUpdate, Roster,
+};
 pub use session::{
     Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, SendOutcome, Session,
 };

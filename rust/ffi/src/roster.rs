@@ -122,7 +122,24 @@ pub struct PresenceUpdate {
     /// Receive presence and messages, and show nothing.
     #[uniffi(default = false)]
     pub invisible: bool,
+    /// Who sets it; a person when left out.
+    #[uniffi(default)]
+    pub layer: Option<PresenceLayer>,
 }
+
+/// Who set a presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum PresenceLayer {
+    /// A person, by hand: it stays until they change it or it ends.
+    Manual,
+    /// A program: the person is idle, in a call. It shows only where the person has set nothing.
+    Automatic,
+}
+
+same_cases!(PresenceLayer = rosterkit::PresenceLayer {
+    Manual = Manual,
+    Automatic = Automatic,
+});
 
 /// Whose messages an account takes when the sender is no confirmed buddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -190,6 +207,7 @@ impl TryFrom<PresenceUpdate> for rosterkit::SetPresence {
             priority: crate::convert::number("a priority", update.priority.into())?,
             until: update.until_ms.map(rosterkit::Timestamp),
             invisible: update.invisible,
+            layer: update.layer.map(Into::into).unwrap_or_default(),
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
-use crate::roster::{Presence, PresenceUpdate, Roster};
+use crate::roster::{Presence, PresenceLayer, PresenceUpdate, Roster};
 use rosterkit::{
     Anchor, Body, ClientId, Command, Content, Direction, MessageId, Op, RosterEdit, Send, Timestamp,
 };
@@ -319,6 +319,11 @@ impl Session {
     /// Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
     pub fn set_presence(&self, presence: PresenceUpdate) -> Result<()> {
         self.call(|session| Ok(session.set_presence(presence.try_into()?)?))
+    }
+
+    /// What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+    pub fn clear_presence(&self, layer: PresenceLayer) -> Result<()> {
+        self.call(|session| Ok(session.clear_presence(layer.into())?))
     }
 
     /// Shows nothing and sees nothing any more; messages still come.

@@ -25,6 +25,7 @@ use rosterkit_core::row::{Row, Side};
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, Due, File, Forward, Pending, RulesOf, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where a file is and how it is to be opened. Opening again after a failure is the same call.
@@ -212,6 +213,10 @@ pub trait Reader: Send {
 
     /// A file of an account.
     fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError>;
+
+    /// Copies everything that was committed before the call into a new file, which has that name when it is whole and on
+    /// disk. `Conflict` when there is one of that name, `Refused` when a store keeps no file.
+    fn backup(&mut self, to: &Path) -> Result<(), StoreError>;
 }
 
 /// Moves committed pages from the write-ahead log into the main file, on a connection of its own.

@@ -21,6 +21,7 @@ use rosterkit_core::write::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -598,6 +599,10 @@ impl Reader for Part {
     fn credentials(&mut self, account: AddressId) -> Result<Vec<Credential>, StoreError> {
         let data = lock(&self.data);
         Ok(data.credentials.iter().filter(|((of, _), _)| *of == account).map(|(_, c)| c.clone()).collect())
+    }
+
+    fn backup(&mut self, _to: &Path) -> Result<(), StoreError> {
+        Err(StoreError::Refused("a store in memory has no file to copy"))
     }
 
     fn files(&mut self, account: AddressId) -> Result<Vec<FileInfo>, StoreError> {

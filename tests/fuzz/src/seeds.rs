@@ -3,8 +3,8 @@
 
 use rosterkit_ffi::{
     AcceptedSenders, Activity, ChatState, Command, EngineOptions, HistoryRequest, LogLevel, MessageBody,
-    Notice, PreferenceOverrides, PresenceState, PresenceUpdate, RelayedMessage, SendOptions, SessionOptions,
-    Settlement, SubmittedCommand, UniFfiTag,
+    Notice, PreferenceOverrides, PresenceLayer, PresenceState, PresenceUpdate, RelayedMessage, SendOptions,
+    SessionOptions, Settlement, SubmittedCommand, UniFfiTag,
 };
 use uniffi::Lower;
 
@@ -32,6 +32,7 @@ pub fn boundary_seeds() -> Vec<(&'static str, Vec<u8>)> {
         priority: -5,
         until_ms: Some(1_700_000_000_000),
         invisible: false,
+        layer: Some(PresenceLayer::Automatic),
     };
     let request = || HistoryRequest {
         peer: Some(bob()),

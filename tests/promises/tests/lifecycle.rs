@@ -7,8 +7,8 @@ use rosterkit::{
     Activity, Actor, Address, Amend, Amendment, Anchor, ChatState, Command, Consumer, Content, Contents,
     ConversationsRequest, DeviceName, Direction, Domain, EndReason, Engine, EngineOptions, ErrorKind, Event,
     EventBody, HistoryRequest, Limits, Listener, ListenerError, Notice, Op, Overrides, Parcel, Position,
-    Quota, Rate, RelayedMessage, RosterEdit, Send, Serves, Session, SessionId, SessionOptions, SetPresence,
-    Settlement, State, sent_at,
+    PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, Send, Serves, Session, SessionId, SessionOptions,
+    SetPresence, Settlement, State, sent_at,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -125,6 +125,7 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("block", done(session.block(&account("carol"), true)));
     call("set_presence", done(session.set_presence(SetPresence::state(State::Busy))));
     call("presence_of", done(session.presence_of(&bob)));
+    call("clear_presence", done(session.clear_presence(PresenceLayer::Automatic)));
     call("go_offline", done(session.go_offline()));
     call("set_activity", done(session.set_activity(Activity::Background)));
     call("touch", {
@@ -154,6 +155,8 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
         Ok(())
     });
     call("import_xep0227", done(engine.import_xep0227("/nowhere", |_| Ok(()))));
+    let copies = tempfile::tempdir().unwrap();
+    call("backup_to", done(engine.backup_to(copies.path().join("copy"))));
     call("open_session", done(engine.open_session(&bob, SessionOptions::default())));
     let actor = Actor { account: account("bob"), session: None };
     call("submit", done(engine.submit(vec![(actor, Command::ReadBlocked)])));

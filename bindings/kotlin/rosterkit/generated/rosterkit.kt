@@ -753,6 +753,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_advance(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_backup_to(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_create_account(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_delete_account(
@@ -844,6 +846,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_block(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_blocked(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_clear_presence(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy(
     ): Int
@@ -968,6 +972,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_advance(`ptr`: Long,`millis`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_engine_backup_to(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_create_account(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_engine_delete_account(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1090,6 +1096,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_blocked(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_clear_presence(`ptr`: Long,`layer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_confirm_buddy(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_conversations(`ptr`: Long,`before`: RustBuffer.ByValue,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
@@ -1315,6 +1323,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_advance() and 0xFFFF) != 37351) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_backup_to() and 0xFFFF) != 53172) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_create_account() and 0xFFFF) != 18517) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1451,6 +1462,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_blocked() and 0xFFFF) != 38735) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_clear_presence() and 0xFFFF) != 4515) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_confirm_buddy() and 0xFFFF) != 12991) {
@@ -2030,6 +2044,13 @@ public interface EngineInterface {
     fun `advance`(`millis`: kotlin.Long)
     
     /**
+     * Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+     * name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+     * when the engine keeps everything in memory.
+     */
+    fun `backupTo`(`path`: kotlin.String)
+    
+    /**
      * Makes an account in a hosted domain.
      */
     fun `createAccount`(`address`: kotlin.String)
@@ -2293,6 +2314,25 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
         it,
         
         FfiConverterLong.lower(`millis`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that
+     * name when it is whole and synced. Other calls go on meanwhile. `Conflict` when there is a file of that name, `Misuse`
+     * when the engine keeps everything in memory.
+     */
+    @Throws(RosterKitException::class)override fun `backupTo`(`path`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_backup_to(
+        it,
+        
+        FfiConverterString.lower(`path`),_status)
 }
     }
     
@@ -4411,6 +4451,11 @@ public interface SessionInterface {
     fun `blocked`(): List<kotlin.String>
     
     /**
+     * What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+     */
+    fun `clearPresence`(`layer`: PresenceLayer)
+    
+    /**
      * Confirms who asked.
      */
     fun `confirmBuddy`(`peer`: kotlin.String)
@@ -4850,6 +4895,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * What a person, or a program, set does not count any more; when there is nothing left the session is offline.
+     */
+    @Throws(RosterKitException::class)override fun `clearPresence`(`layer`: PresenceLayer)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_clear_presence(
+        it,
+        
+        FfiConverterTypePresenceLayer.lower(`layer`),_status)
+}
+    }
+    
     
 
     
@@ -7498,6 +7560,11 @@ data class PresenceUpdate (
      * Receive presence and messages, and show nothing.
      */
     var `invisible`: kotlin.Boolean = false 
+    , 
+    /**
+     * Who sets it; a person when left out.
+     */
+    var `layer`: PresenceLayer? = null 
     
 ){
     
@@ -7519,6 +7586,7 @@ public object FfiConverterTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpd
             FfiConverterInt.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterOptionalTypePresenceLayer.read(buf),
         )
     }
 
@@ -7527,7 +7595,8 @@ public object FfiConverterTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpd
             FfiConverterOptionalString.allocationSize(value.`note`) +
             FfiConverterInt.allocationSize(value.`priority`) +
             FfiConverterOptionalLong.allocationSize(value.`untilMs`) +
-            FfiConverterBoolean.allocationSize(value.`invisible`)
+            FfiConverterBoolean.allocationSize(value.`invisible`) +
+            FfiConverterOptionalTypePresenceLayer.allocationSize(value.`layer`)
     )
 
     override fun write(value: PresenceUpdate, buf: ByteBuffer) {
@@ -7536,6 +7605,7 @@ public object FfiConverterTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpd
             FfiConverterInt.write(value.`priority`, buf)
             FfiConverterOptionalLong.write(value.`untilMs`, buf)
             FfiConverterBoolean.write(value.`invisible`, buf)
+            FfiConverterOptionalTypePresenceLayer.write(value.`layer`, buf)
     }
 }
 
@@ -9338,6 +9408,21 @@ sealed class Command {
         companion object
     }
     
+    /**
+     * Answered by `Done`. For a session.
+     */
+    data class ClearPresence(
+        /**
+         * Whose word counts no more.
+         */
+        val `layer`: rosterkit.generated.PresenceLayer) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -9475,6 +9560,9 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             38 -> Command.RefuseSender(
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
+                )
+            39 -> Command.ClearPresence(
+                FfiConverterTypePresenceLayer.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -9763,6 +9851,13 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterBoolean.allocationSize(value.`block`)
             )
         }
+        is Command.ClearPresence -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypePresenceLayer.allocationSize(value.`layer`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -9971,6 +10066,11 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 buf.putInt(38)
                 FfiConverterString.write(value.`sender`, buf)
                 FfiConverterBoolean.write(value.`block`, buf)
+                Unit
+            }
+            is Command.ClearPresence -> {
+                buf.putInt(39)
+                FfiConverterTypePresenceLayer.write(value.`layer`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -11919,6 +12019,49 @@ public object FfiConverterTypeParcelContents : FfiConverterRustBuffer<ParcelCont
 
 
 /**
+ * Who set a presence.
+ */
+
+enum class PresenceLayer {
+    
+    /**
+     * A person, by hand: it stays until they change it or it ends.
+     */
+    MANUAL,
+    /**
+     * A program: the person is idle, in a call. It shows only where the person has set nothing.
+     */
+    AUTOMATIC;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePresenceLayer: FfiConverterRustBuffer<PresenceLayer> {
+    override fun read(buf: ByteBuffer) = try {
+        PresenceLayer.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: PresenceLayer) = 4UL
+
+    override fun write(value: PresenceLayer, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * A presence state.
  */
 
@@ -13120,6 +13263,38 @@ public object FfiConverterOptionalTypeFinalOutcome: FfiConverterRustBuffer<Final
         } else {
             buf.put(1)
             FfiConverterTypeFinalOutcome.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypePresenceLayer: FfiConverterRustBuffer<PresenceLayer?> {
+    override fun read(buf: ByteBuffer): PresenceLayer? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypePresenceLayer.read(buf)
+    }
+
+    override fun allocationSize(value: PresenceLayer?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypePresenceLayer.allocationSize(value)
+        }
+    }
+
+    override fun write(value: PresenceLayer?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypePresenceLayer.write(value, buf)
         }
     }
 }

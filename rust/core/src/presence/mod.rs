@@ -1,11 +1,13 @@
 //! Presence: what a session shows, what an account's watchers see of it, and for how long.
 
 mod aggregate;
+mod layers;
 mod lease;
 mod slots;
 mod state;
 
 pub use aggregate::{Contribution, Order, Presence, aggregate};
+pub use layers::{Layers, PresenceLayer};
 pub use lease::{Activity, Lease};
 pub use slots::Slots;
 pub use state::State;

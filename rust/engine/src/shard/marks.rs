@@ -34,7 +34,7 @@ impl Shard {
             };
             let may_see = self.shows_to(resident, sender);
             let mut sessions = resident.sessions.iter().filter_map(|s| self.sessions.get(s));
-            let is_visible = sessions.any(|a| a.contribution.as_ref().is_none_or(|c| !c.invisible));
+            let is_visible = sessions.any(|a| a.contribution().is_none_or(|c| !c.invisible));
             if !tells_delivered(&resident.preferences, may_see, is_visible) {
                 continue;
             }

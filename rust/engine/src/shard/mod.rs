@@ -53,7 +53,7 @@ use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, panic_if_planted};
-use rosterkit_core::presence::Presence;
+use rosterkit_core::presence::{Presence, PresenceLayer};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::{Now, Tick};
 use rosterkit_core::write::Pending;
@@ -466,7 +466,10 @@ impl Shard {
             }
             Command::Typing { recipient, state } => self.send_typing(id, &recipient, state, reply),
             Command::SetPresence(presence) => self.set_presence(id, session, presence, reply),
-            Command::GoOffline => self.go_offline(id, session, reply),
+            Command::ClearPresence(layer) => self.clear_presence(id, session, &[layer], reply),
+            Command::GoOffline => {
+                self.clear_presence(id, session, &[PresenceLayer::Manual, PresenceLayer::Automatic], reply);
+            }
             Command::SetActivity(activity) => self.set_activity(session, activity, reply),
             Command::Roster(edit) => self.edit_roster(id, session, edit, reply),
             Command::ReadRoster { since } => {

@@ -16,7 +16,7 @@ use rosterkit_core::admission::{self, Admission, Class, Sender};
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::planted::{Bug, planted};
-use rosterkit_core::presence::{Contribution, Presence, State, aggregate};
+use rosterkit_core::presence::{Contribution, Presence, PresenceLayer, State, aggregate};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::registration::RegistrationKind;
 use rosterkit_core::roster::Buddy;
@@ -47,19 +47,20 @@ impl Shard {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
-        let comes_online = attached.contribution.is_none();
+        let comes_online = attached.contribution().is_none();
         self.next_token += 1;
         if let Some(lease) = &mut attached.lease {
             lease.renew(self.now.tick);
         }
-        attached.contribution = Some(Contribution {
+        let contribution = Contribution {
             state: presence.state,
             note: presence.note.map(Into::into),
             priority: presence.priority,
             since: self.next_token,
             until: presence.until,
             invisible: presence.invisible,
-        });
+        };
+        attached.presence.set(presence.layer, contribution);
         if let Some(until) = presence.until {
             let millis = u64::try_from(until.0.saturating_sub(self.now.wall.0)).unwrap_or(0);
             self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
@@ -72,14 +73,23 @@ impl Shard {
         }
     }
 
-    pub(super) fn go_offline(&mut self, id: AddressId, session: Option<SessionId>, reply: ReplyTo) {
+    /// A person, or a program, does not say any more what the session shows; when neither does, it is offline.
+    pub(super) fn clear_presence(
+        &mut self,
+        id: AddressId,
+        session: Option<SessionId>,
+        layers: &[PresenceLayer],
+        reply: ReplyTo,
+    ) {
         let Some(session) = session else {
             return reply.answer(Err(needs_session()));
         };
         if let Some(attached) = self.sessions.get_mut(&session) {
-            attached.contribution = None;
-            attached.snapshot = None;
-            attached.queue.forget_presence(&self.out.readable);
+            layers.iter().for_each(|layer| attached.presence.clear(*layer));
+            if attached.contribution().is_none() {
+                attached.snapshot = None;
+                attached.queue.forget_presence(&self.out.readable);
+            }
         }
         self.priority_changed(id, session);
         self.presence_changed(id);
@@ -91,21 +101,15 @@ impl Shard {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
-        let Some(contribution) = &mut attached.contribution else {
-            return;
-        };
-        let Some(until) = contribution.until else { return };
-        if until <= self.now.wall {
-            contribution.state = State::Online;
-            contribution.note = None;
-            contribution.until = None;
-            let id = attached.account;
-            self.presence_changed(id);
-        } else {
-            // Wall time went back, or the end was moved.
+        let id = attached.account;
+        attached.presence.end(self.now.wall);
+        // Wall time may have gone back, or the other layer ends later.
+        if let Some(until) = attached.presence.ends() {
             let millis = u64::try_from(until.0.saturating_sub(self.now.wall.0)).unwrap_or(0);
             self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
         }
+        self.priority_changed(id, session);
+        self.presence_changed(id);
     }
 
     // ---- what watchers see ----------------------------------------------------------------------------------
@@ -114,11 +118,8 @@ impl Shard {
         let Some(resident) = self.residents.get(&id) else {
             return Presence::offline();
         };
-        let contributions = resident
-            .sessions
-            .iter()
-            .filter_map(|s| self.sessions.get(s))
-            .filter_map(|a| a.contribution.as_ref());
+        let contributions =
+            resident.sessions.iter().filter_map(|s| self.sessions.get(s)).filter_map(|a| a.contribution());
         let now = self.now.wall;
         let presence = aggregate(&self.shared.options.presence_order, now, contributions);
         let registered = resident.registrations(RegistrationKind::Contact, now).next().is_some();
@@ -214,7 +215,7 @@ impl Shard {
                 continue;
             };
             for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
-                if attached.contribution.is_some() {
+                if attached.contribution().is_some() {
                     let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
                     attached.queue.put_slot(Slot::Presence(subject), body, &self.out.readable);
                 }
@@ -321,7 +322,7 @@ impl Shard {
             let Some(attached) = self.sessions.get_mut(&one) else {
                 continue;
             };
-            if attached.contribution.is_none() {
+            if attached.contribution().is_none() {
                 continue;
             }
             for (subject, address, presence) in &presences {

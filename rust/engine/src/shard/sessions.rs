@@ -15,7 +15,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::delivery::fork::Taker;
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, DeviceName, DeviceNumber, SessionId};
-use rosterkit_core::presence::{Activity, Contribution, Lease};
+use rosterkit_core::presence::{Activity, Contribution, Layers, Lease};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::Tick;
 use rosterkit_core::write::Write;
@@ -35,7 +35,7 @@ pub(super) struct Attached {
     pub(super) feed: Feed,
     /// Rows in the queue or in the consumer's hands.
     pub(super) outstanding: u32,
-    pub(super) contribution: Option<Contribution>,
+    pub(super) presence: Layers,
     pub(super) lease: Option<Box<Lease>>,
     /// Presence answers still expected before the snapshot is whole.
     pub(super) snapshot: Option<u32>,
@@ -46,14 +46,19 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// What it shows, when it is online.
+    pub(super) fn contribution(&self) -> Option<&Contribution> {
+        self.presence.shown()
+    }
+
     /// As the fork sees it.
     pub(super) fn as_taker(&self) -> Taker<'_> {
         Taker {
             session: self.queue.session,
             instance: &self.instance,
             reads_messages: self.reads_messages,
-            invisible: self.contribution.as_ref().is_some_and(|c| c.invisible),
-            priority: self.contribution.as_ref().map_or(0, |c| c.priority),
+            invisible: self.contribution().is_some_and(|c| c.invisible),
+            priority: self.contribution().map_or(0, |c| c.priority),
         }
     }
 }
@@ -174,7 +179,7 @@ impl Shard {
                 reads_messages: options.reads_messages,
                 feed,
                 outstanding: 0,
-                contribution: None,
+                presence: Layers::default(),
                 lease,
                 snapshot: None,
                 marks: None,
@@ -228,7 +233,7 @@ impl Shard {
             attached.feed = Feed::Live;
         }
         let queue = Arc::clone(&attached.queue);
-        let online = attached.contribution.is_some();
+        let online = attached.contribution().is_some();
         queue.put_slot(crate::queue::Slot::Resync, crate::event::EventBody::Resync, &self.out.readable);
         self.start_feed(session);
         self.presence_changed(id);
@@ -314,7 +319,7 @@ impl Shard {
             self.mark_dirty(id);
         }
         self.pass_on(id, session);
-        if attached.contribution.is_some() {
+        if attached.contribution().is_some() {
             self.presence_changed(id);
         }
         self.maybe_idle(id);

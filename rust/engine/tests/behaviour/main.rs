@@ -3,6 +3,7 @@
 
 mod accounts;
 mod amending;
+mod backup;
 mod devices;
 mod expiry;
 mod files;

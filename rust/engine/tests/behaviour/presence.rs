@@ -3,8 +3,8 @@
 use crate::world::{World, account, kinds, texts};
 use crate::{online, page, seen};
 use rosterkit::{
-    Activity, Address, Anchor, ChatState, Direction, Domain, EndReason, ErrorKind, Event, EventBody, Serves,
-    Session, SessionOptions, SetPresence, State, Status, Word,
+    Activity, Address, Anchor, ChatState, Direction, Domain, EndReason, ErrorKind, Event, EventBody,
+    PresenceLayer, Serves, Session, SessionOptions, SetPresence, State, Status, Word,
 };
 
 // ---- presence -----------------------------------------------------------------------------------------------
@@ -106,6 +106,49 @@ fn a_presence_with_an_end_time_ends() {
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::InMeeting);
     world.engine.advance(60_000).unwrap();
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Online);
+}
+
+// behaviour: presence.layers
+#[test]
+fn a_program_does_not_overwrite_what_a_person_set() {
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    world.befriend(&alice, &bob);
+    let automatic = |state| SetPresence { layer: PresenceLayer::Automatic, ..SetPresence::state(state) };
+    let shows = |state: State| assert_eq!(bob.presence_of(&account("bob")).unwrap().state, state);
+    bob.go_offline().unwrap();
+    world.drain(&alice);
+    bob.set_presence(automatic(State::Online)).unwrap();
+    bob.set_presence(automatic(State::Away)).unwrap();
+    shows(State::Away);
+    let until = Some(rosterkit::Timestamp(1_700_000_000_000 + 60_000));
+    bob.set_presence(SetPresence { until, ..SetPresence::state(State::Busy) }).unwrap();
+    world.drain(&alice);
+    // The program goes on, and nobody sees it.
+    for state in [State::Online, State::OnPhone, State::Away] {
+        bob.set_presence(automatic(state)).unwrap();
+    }
+    shows(State::Busy);
+    assert!(seen(&world.drain(&alice), "bob").is_none());
+    world.engine.advance(60_000).unwrap();
+    assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Away);
+    // The person gives it back before it ends.
+    bob.set_presence(SetPresence::state(State::Busy)).unwrap();
+    bob.clear_presence(PresenceLayer::Manual).unwrap();
+    shows(State::Away);
+    bob.clear_presence(PresenceLayer::Automatic).unwrap();
+    assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Offline);
+    // Who is offline gets no presence, and comes online by either.
+    alice.set_presence(SetPresence::state(State::Chat)).unwrap();
+    assert!(seen(&world.drain(&bob), "alice").is_none());
+    bob.set_presence(automatic(State::Away)).unwrap();
+    assert_eq!(seen(&world.drain(&bob), "alice").unwrap().state, State::Chat);
+    // A person's priority counts as their state does.
+    bob.set_presence(SetPresence { priority: -1, ..SetPresence::state(State::Busy) }).unwrap();
+    alice.send(&account("bob"), "later").unwrap();
+    assert!(texts(&world.drain(&bob)).is_empty());
+    bob.clear_presence(PresenceLayer::Manual).unwrap();
+    assert_eq!(texts(&world.drain(&bob)), ["later"]);
 }
 
 // behaviour: presence.removed-sees-offline

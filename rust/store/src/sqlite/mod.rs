@@ -3,6 +3,7 @@
 //! Append now, index behind: a commit writes one row a message at the end of the log; the indexes follow in sorted
 //! slices between commits, and what they have not reached yet, the [tail](tail::Tail), is in memory.
 
+mod backup;
 mod checkpoint;
 mod conversations;
 mod index;

@@ -3,6 +3,7 @@
 //! The tail is looked at first and the file afterwards: a row that leaves the tail in between is in the indexes by
 //! then, so it is found twice at the worst and never not at all.
 
+use super::backup::backup;
 use super::open::{Parts, connect, row_of};
 use super::tail::TailRow;
 use super::{bits, sql};
@@ -20,6 +21,7 @@ use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, File, Forward, Pending};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 pub(super) struct SqliteReader {
@@ -539,6 +541,10 @@ impl Reader for SqliteReader {
                 .collect()
             })
             .map_err(|e| StoreError::of("reading credentials", e))
+    }
+
+    fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
+        backup(&self.connection, &self.parts.options, to)
     }
 
     fn files(&mut self, account: AddressId) -> Result<Vec<FileInfo>, StoreError> {
