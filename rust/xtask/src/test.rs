@@ -65,6 +65,11 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "two_worlds"]),
     },
     Step {
+        name: "hours and days in virtual time",
+        budget: 2,
+        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "long_runs"]),
+    },
+    Step {
         name: "threads, shutdown, nothing left behind",
         budget: 2,
         run: || {
