@@ -646,6 +646,12 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_explain_admission() != 21398:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_explain_delivery() != 3941:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_explain_presence() != 42665:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules() != 15674:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161:
@@ -930,6 +936,15 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_devices.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_admission.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_admission.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_delivery.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_delivery.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_presence.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_presence.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules.restype = ctypes.c_uint16
@@ -1409,6 +1424,24 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_admission.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_admission.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_delivery.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_delivery.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_presence.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_presence.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_rules.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -9087,6 +9120,96 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class EXPLAIN_PRESENCE:
+        """
+        Answered by `JsonRead`.
+"""
+        
+        def __init__(self, viewer:str):
+            self.viewer = viewer
+            
+            """
+        Who looks.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.EXPLAIN_PRESENCE(viewer={})".format(self.viewer)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_EXPLAIN_PRESENCE():
+                return False
+            if self.viewer != other.viewer:
+                return False
+            return True
+
+    @dataclass
+    class EXPLAIN_ADMISSION:
+        """
+        Answered by `JsonRead`.
+"""
+        
+        def __init__(self, sender:str):
+            self.sender = sender
+            
+            """
+        Who would send.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.EXPLAIN_ADMISSION(sender={})".format(self.sender)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_EXPLAIN_ADMISSION():
+                return False
+            if self.sender != other.sender:
+                return False
+            return True
+
+    @dataclass
+    class EXPLAIN_DELIVERY:
+        """
+        Answered by `JsonRead`.
+"""
+        
+        def __init__(self, position:int):
+            self.position = position
+            
+            """
+        Of the message.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.EXPLAIN_DELIVERY(position={})".format(self.position)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_EXPLAIN_DELIVERY():
+                return False
+            if self.position != other.position:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -9247,6 +9370,18 @@ class Command:
         return isinstance(self, Command.CLEAR_PRESENCE)
     def is_clear_presence(self) -> bool:
         return isinstance(self, Command.CLEAR_PRESENCE)
+    def is_EXPLAIN_PRESENCE(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_PRESENCE)
+    def is_explain_presence(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_PRESENCE)
+    def is_EXPLAIN_ADMISSION(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_ADMISSION)
+    def is_explain_admission(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_ADMISSION)
+    def is_EXPLAIN_DELIVERY(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_DELIVERY)
+    def is_explain_delivery(self) -> bool:
+        return isinstance(self, Command.EXPLAIN_DELIVERY)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -9291,6 +9426,9 @@ Command.READ_QUARANTINED = type("Command.READ_QUARANTINED", (Command.READ_QUARAN
 Command.ADMIT_SENDER = type("Command.ADMIT_SENDER", (Command.ADMIT_SENDER, Command,), {})  # type: ignore
 Command.REFUSE_SENDER = type("Command.REFUSE_SENDER", (Command.REFUSE_SENDER, Command,), {})  # type: ignore
 Command.CLEAR_PRESENCE = type("Command.CLEAR_PRESENCE", (Command.CLEAR_PRESENCE, Command,), {})  # type: ignore
+Command.EXPLAIN_PRESENCE = type("Command.EXPLAIN_PRESENCE", (Command.EXPLAIN_PRESENCE, Command,), {})  # type: ignore
+Command.EXPLAIN_ADMISSION = type("Command.EXPLAIN_ADMISSION", (Command.EXPLAIN_ADMISSION, Command,), {})  # type: ignore
+Command.EXPLAIN_DELIVERY = type("Command.EXPLAIN_DELIVERY", (Command.EXPLAIN_DELIVERY, Command,), {})  # type: ignore
 
 
 
@@ -9471,6 +9609,18 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return Command.CLEAR_PRESENCE(
                 _UniffiFfiConverterTypePresenceLayer.read(buf),
             )
+        if variant == 40:
+            return Command.EXPLAIN_PRESENCE(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 41:
+            return Command.EXPLAIN_ADMISSION(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 42:
+            return Command.EXPLAIN_DELIVERY(
+                _UniffiFfiConverterInt64.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -9607,6 +9757,15 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return
         if value.is_CLEAR_PRESENCE():
             _UniffiFfiConverterTypePresenceLayer.check_lower(value.layer)
+            return
+        if value.is_EXPLAIN_PRESENCE():
+            _UniffiFfiConverterString.check_lower(value.viewer)
+            return
+        if value.is_EXPLAIN_ADMISSION():
+            _UniffiFfiConverterString.check_lower(value.sender)
+            return
+        if value.is_EXPLAIN_DELIVERY():
+            _UniffiFfiConverterInt64.check_lower(value.position)
             return
         raise ValueError(value)
 
@@ -9745,6 +9904,15 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if value.is_CLEAR_PRESENCE():
             buf.write_i32(39)
             _UniffiFfiConverterTypePresenceLayer.write(value.layer, buf)
+        if value.is_EXPLAIN_PRESENCE():
+            buf.write_i32(40)
+            _UniffiFfiConverterString.write(value.viewer, buf)
+        if value.is_EXPLAIN_ADMISSION():
+            buf.write_i32(41)
+            _UniffiFfiConverterString.write(value.sender, buf)
+        if value.is_EXPLAIN_DELIVERY():
+            buf.write_i32(42)
+            _UniffiFfiConverterInt64.write(value.position, buf)
 
 
 
@@ -12073,6 +12241,22 @@ class SessionProtocol(typing.Protocol):
         everybody who has the message. Returns when it is on disk.
 """
         raise NotImplementedError
+    def explain_admission(self, sender: str) -> str:
+        """
+        Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+"""
+        raise NotImplementedError
+    def explain_delivery(self, position: int) -> str:
+        """
+        What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+        it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+"""
+        raise NotImplementedError
+    def explain_presence(self, viewer: str) -> str:
+        """
+        Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+"""
+        raise NotImplementedError
     def explain_rules(self, sender: str,text: str) -> str:
         """
         What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
@@ -12544,6 +12728,61 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def explain_admission(self, sender: str) -> str:
+        """
+        Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+"""
+        
+        _UniffiFfiConverterString.check_lower(sender)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(sender),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_admission,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def explain_delivery(self, position: int) -> str:
+        """
+        What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+        it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+"""
+        
+        _UniffiFfiConverterInt64.check_lower(position)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt64.lower(position),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_delivery,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def explain_presence(self, viewer: str) -> str:
+        """
+        Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+"""
+        
+        _UniffiFfiConverterString.check_lower(viewer)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(viewer),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_presence,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

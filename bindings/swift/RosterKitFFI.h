@@ -666,6 +666,21 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_devices(uint64_t ptr, RustCall
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_edit_message(uint64_t ptr, RustBuffer recipient, RustBuffer message_id, RustBuffer text, RustBuffer client_id, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_ADMISSION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_ADMISSION
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_explain_admission(uint64_t ptr, RustBuffer sender, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_DELIVERY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_DELIVERY
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_explain_delivery(uint64_t ptr, int64_t position, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_PRESENCE
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_explain_presence(uint64_t ptr, RustBuffer viewer, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_RULES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EXPLAIN_RULES
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_explain_rules(uint64_t ptr, RustBuffer sender, RustBuffer text, RustCallStatus *_Nonnull out_status
@@ -1474,6 +1489,24 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_devices(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EDIT_MESSAGE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EDIT_MESSAGE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_edit_message(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_ADMISSION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_ADMISSION
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_explain_admission(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_DELIVERY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_DELIVERY
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_explain_delivery(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_EXPLAIN_PRESENCE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_explain_presence(void
     
 );
 #endif

@@ -2207,6 +2207,22 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func editMessage(recipient: String, messageId: String, text: String, clientId: String?) throws  -> Receipt
     
     /**
+     * Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+     */
+    func explainAdmission(sender: String) throws  -> String
+    
+    /**
+     * What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+     * it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+     */
+    func explainDelivery(position: Int64) throws  -> String
+    
+    /**
+     * Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+     */
+    func explainPresence(viewer: String) throws  -> String
+    
+    /**
      * What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
      * object for each stage. Nothing is done.
      */
@@ -2612,6 +2628,46 @@ open func editMessage(recipient: String, messageId: String, text: String, client
         FfiConverterString.lower(messageId),
         FfiConverterString.lower(text),
         FfiConverterOptionString.lower(clientId),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+     */
+open func explainAdmission(sender: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_explain_admission(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(sender),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+     * it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+     */
+open func explainDelivery(position: Int64)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_explain_delivery(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(position),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+     */
+open func explainPresence(viewer: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_explain_presence(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(viewer),uniffiCallStatus
     )
 })
 }
@@ -7344,6 +7400,30 @@ public enum Command: Equatable, Hashable {
          * Whose word counts no more.
          */layer: PresenceLayer
     )
+    /**
+     * Answered by `JsonRead`.
+     */
+    case explainPresence(
+        /**
+         * Who looks.
+         */viewer: String
+    )
+    /**
+     * Answered by `JsonRead`.
+     */
+    case explainAdmission(
+        /**
+         * Who would send.
+         */sender: String
+    )
+    /**
+     * Answered by `JsonRead`.
+     */
+    case explainDelivery(
+        /**
+         * Of the message.
+         */position: Int64
+    )
 
 
 
@@ -7472,6 +7552,15 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         )
         
         case 39: return .clearPresence(layer: try FfiConverterTypePresenceLayer.read(from: &buf)
+        )
+        
+        case 40: return .explainPresence(viewer: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 41: return .explainAdmission(sender: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 42: return .explainDelivery(position: try FfiConverterInt64.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7691,6 +7780,21 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case let .clearPresence(layer):
             writeInt(&buf, Int32(39))
             FfiConverterTypePresenceLayer.write(layer, into: &buf)
+            
+        
+        case let .explainPresence(viewer):
+            writeInt(&buf, Int32(40))
+            FfiConverterString.write(viewer, into: &buf)
+            
+        
+        case let .explainAdmission(sender):
+            writeInt(&buf, Int32(41))
+            FfiConverterString.write(sender, into: &buf)
+            
+        
+        case let .explainDelivery(position):
+            writeInt(&buf, Int32(42))
+            FfiConverterInt64.write(position, into: &buf)
             
         }
     }
@@ -11303,6 +11407,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_explain_admission() != 21398) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_explain_delivery() != 3941) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_explain_presence() != 42665) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_explain_rules() != 15674) {

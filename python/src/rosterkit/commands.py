@@ -232,6 +232,21 @@ def explain_rules(actor: Actor, sender: str, text: str) -> Command:
     return _of(actor, native.Command.EXPLAIN_RULES(sender=sender, text=text))
 
 
+def explain_presence(actor: Actor, viewer: str) -> Command:
+    """Answered by a JSON object."""
+    return _of(actor, native.Command.EXPLAIN_PRESENCE(viewer=viewer))
+
+
+def explain_admission(actor: Actor, sender: str) -> Command:
+    """Answered by a JSON object."""
+    return _of(actor, native.Command.EXPLAIN_ADMISSION(sender=sender))
+
+
+def explain_delivery(actor: Actor, position: int) -> Command:
+    """Answered by a JSON object."""
+    return _of(actor, native.Command.EXPLAIN_DELIVERY(position=position))
+
+
 def add_registration(actor: Actor, registration: model.Registration) -> Command:
     """Answered by nothing."""
     return _of(actor, native.Command.ADD_REGISTRATION(registration=_convert.lowered_registration(registration)))

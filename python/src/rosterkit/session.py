@@ -239,6 +239,22 @@ class Session(Owner):
         """What the rules in force would do with a text from this sender now, and why, as JSON. Nothing is done."""
         return str(self._call(self._handle.explain_rules, sender, text))
 
+    def explain_presence(self, viewer: str) -> str:
+        """Why a viewer sees of the account what they see, as JSON: whether they may, and what each session shows."""
+        return str(self._call(self._handle.explain_presence, viewer))
+
+    def explain_admission(self, sender: str) -> str:
+        """Whether the account would take a message of this sender now, as JSON: the facts, up to the one that decided."""
+        return str(self._call(self._handle.explain_admission, sender))
+
+    def explain_delivery(self, position: int) -> str:
+        """What became of the message at this position, as JSON.
+
+        Of one that came in: what rules did with it, where it waits, which devices have it. Of one's own what a sender may
+        learn.
+        """
+        return str(self._call(self._handle.explain_delivery, position))
+
     def add_registration(self, registration: model.Registration) -> None:
         """Registers a contact that is no session, until it expires; it replaces one of the same name."""
         self._call(self._handle.add_registration, _convert.lowered_registration(registration))

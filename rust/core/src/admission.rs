@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::id::AddressId;
 use crate::preferences::{AcceptedSenders, Preferences};
 use crate::refusal::Refusal;
+use serde::Serialize;
 
 /// Who a signal is from: whom the session or the relay authenticated, never what the content says.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,57 @@ pub enum Admission {
     Quarantined,
 }
 
+/// Something that was looked at, in the order in which it is; the last decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "fact", rename_all = "kebab-case")]
+pub enum Fact {
+    /// Whether the sender is blocked, or their domain.
+    Blocked {
+        /// Whether it holds.
+        held: bool,
+    },
+    /// Whether it is a buddy request, which anybody may send who is not blocked.
+    BuddyRequest {
+        /// Whether it holds.
+        held: bool,
+    },
+    /// Whether it is the account itself.
+    Oneself {
+        /// Whether it holds.
+        held: bool,
+    },
+    /// Whether it is a buddy: one direction at least is confirmed.
+    Buddy {
+        /// Whether it holds.
+        held: bool,
+    },
+    /// Whom the account takes messages from besides.
+    AcceptedSenders {
+        /// What it prefers.
+        policy: &'static str,
+        /// Whether the sender is one of them.
+        held: bool,
+    },
+}
+
+/// Who listens to how a decision is come to.
+trait Watch {
+    fn saw(&mut self, fact: impl FnOnce() -> Fact);
+}
+
+/// Nobody: on the way of a message no facts are made.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn saw(&mut self, _fact: impl FnOnce() -> Fact) {}
+}
+
+impl Watch for Vec<Fact> {
+    fn saw(&mut self, fact: impl FnOnce() -> Fact) {
+        self.push(fact());
+    }
+}
+
 /// Whether the recipient takes this signal. Every refusal reads the same, so that nobody learns why.
 pub fn admit(
     recipient: &Record,
@@ -47,29 +99,99 @@ pub fn admit(
     sender: Sender<'_>,
     class: Class,
 ) -> Result<Admission, Refusal> {
-    if recipient.blocks(sender.address) {
+    decide(recipient, preferences, sender, class, &mut Unwatched)
+}
+
+/// The same decision on a message, and how it was come to; for the recipient's eyes only.
+pub fn explain(
+    recipient: &Record,
+    preferences: &Preferences,
+    sender: Sender<'_>,
+) -> (Result<Admission, Refusal>, Vec<Fact>) {
+    let mut facts = Vec::new();
+    let admission = decide(recipient, preferences, sender, Class::Message, &mut facts);
+    (admission, facts)
+}
+
+fn decide(
+    recipient: &Record,
+    preferences: &Preferences,
+    sender: Sender<'_>,
+    class: Class,
+    watch: &mut impl Watch,
+) -> Result<Admission, Refusal> {
+    let blocked = recipient.blocks(sender.address);
+    watch.saw(|| Fact::Blocked { held: blocked });
+    if blocked {
         return Err(Refusal::Forbidden);
     }
-    if class == Class::BuddyRequest
-        || sender.id == recipient.id
-        || recipient.roster.get(sender.id).confirmed()
-    {
+    if class == Class::BuddyRequest {
+        watch.saw(|| Fact::BuddyRequest { held: true });
         return Ok(Admission::Admitted);
     }
-    let accepted = match preferences.accepted_senders {
+    let oneself = sender.id == recipient.id;
+    watch.saw(|| Fact::Oneself { held: oneself });
+    if oneself {
+        return Ok(Admission::Admitted);
+    }
+    let buddy = recipient.roster.get(sender.id).confirmed();
+    watch.saw(|| Fact::Buddy { held: buddy });
+    if buddy {
+        return Ok(Admission::Admitted);
+    }
+    let policy = preferences.accepted_senders;
+    let accepted = match policy {
         AcceptedSenders::Everybody => true,
-        AcceptedSenders::Quarantine if recipient.admitted.contains(&sender.id) => true,
-        AcceptedSenders::Quarantine => return Ok(Admission::Quarantined),
+        AcceptedSenders::Quarantine => recipient.admitted.contains(&sender.id),
         AcceptedSenders::Authenticated => sender.hosted,
         AcceptedSenders::SameDomain => sender.hosted && sender.address.domain() == recipient.address.domain(),
         AcceptedSenders::Nobody => false,
     };
-    if accepted { Ok(Admission::Admitted) } else { Err(Refusal::Forbidden) }
+    watch.saw(|| Fact::AcceptedSenders { policy: policy.as_str(), held: accepted });
+    match (accepted, policy) {
+        (true, _) => Ok(Admission::Admitted),
+        (false, AcceptedSenders::Quarantine) => Ok(Admission::Quarantined),
+        (false, _) => Err(Refusal::Forbidden),
+    }
 }
 
 /// Whether this viewer may see the account's presence.
 pub fn may_see(subject: &Record, viewer: AddressId, address: &Address) -> bool {
-    viewer == subject.id || subject.roster.get(viewer).from() && !subject.blocks(address)
+    sight(subject, viewer, address).may_see()
+}
+
+/// Why a viewer sees an account's presence, or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// It is their own.
+    Oneself,
+    /// They are subscribed to it.
+    Subscribed,
+    /// They are subscribed, and blocked.
+    Blocked,
+    /// They are not subscribed.
+    NotSubscribed,
+}
+
+impl Sight {
+    /// Whether they see it.
+    pub const fn may_see(self) -> bool {
+        matches!(self, Sight::Oneself | Sight::Subscribed)
+    }
+}
+
+/// What decides whether this viewer sees the account's presence.
+pub fn sight(subject: &Record, viewer: AddressId, address: &Address) -> Sight {
+    if viewer == subject.id {
+        Sight::Oneself
+    } else if !subject.roster.get(viewer).from() {
+        Sight::NotSubscribed
+    } else if subject.blocks(address) {
+        Sight::Blocked
+    } else {
+        Sight::Subscribed
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +273,7 @@ mod tests {
         }
     }
 
-    // behaviour: admission.blocked, admission.buddy, admission.oneself, admission.policy, admission.requests, admission.one-answer, admission.quarantine
+    // behaviour: admission.blocked, admission.buddy, admission.oneself, admission.policy, admission.requests, admission.one-answer, admission.quarantine, explain.admission
     #[test]
     fn every_combination_of_policy_relation_sender_and_class() {
         let policies = [
@@ -185,6 +307,15 @@ mod tests {
                                     wanted,
                                     "{policy:?} {relation:?} {text} {class:?} {blocked:?} {admitted}"
                                 );
+                                let (explained, facts) = explain(&record, &preferences, sender);
+                                assert_eq!(explained, admit(&record, &preferences, sender, Class::Message));
+                                // One fact decided: the last, which holds unless it is that nobody else is taken.
+                                let held = |fact: &Fact| serde_json::to_value(fact).unwrap()["held"] == true;
+                                let (last, others) = facts.split_last().unwrap();
+                                assert!(!others.iter().any(held), "{facts:?}");
+                                let refuses = explained != Ok(Admission::Admitted);
+                                let blocks = matches!(last, Fact::Blocked { .. });
+                                assert_eq!(held(last), refuses == blocks, "{facts:?}");
                             }
                         }
                     }

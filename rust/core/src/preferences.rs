@@ -135,17 +135,33 @@ impl Overrides {
     }
 }
 
-fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
-    match value.to_ascii_lowercase().as_str() {
-        "everybody" => Ok(AcceptedSenders::Everybody),
-        "authenticated" => Ok(AcceptedSenders::Authenticated),
-        "same-domain" => Ok(AcceptedSenders::SameDomain),
-        "nobody" => Ok(AcceptedSenders::Nobody),
-        "quarantine" => Ok(AcceptedSenders::Quarantine),
-        _ => Err(Refusal::InvalidArgument(format!(
-            "{value:?} is none of everybody, authenticated, same-domain, nobody"
-        ))),
+impl AcceptedSenders {
+    const ALL: [AcceptedSenders; 5] = [
+        AcceptedSenders::Everybody,
+        AcceptedSenders::Authenticated,
+        AcceptedSenders::SameDomain,
+        AcceptedSenders::Nobody,
+        AcceptedSenders::Quarantine,
+    ];
+
+    /// Its name, as in `same-domain`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AcceptedSenders::Everybody => "everybody",
+            AcceptedSenders::Authenticated => "authenticated",
+            AcceptedSenders::SameDomain => "same-domain",
+            AcceptedSenders::Nobody => "nobody",
+            AcceptedSenders::Quarantine => "quarantine",
+        }
     }
+}
+
+fn senders(value: &str) -> Result<AcceptedSenders, Refusal> {
+    let named = |policy: &AcceptedSenders| policy.as_str().eq_ignore_ascii_case(value);
+    AcceptedSenders::ALL.into_iter().find(named).ok_or_else(|| {
+        let all = AcceptedSenders::ALL.map(AcceptedSenders::as_str).join(", ");
+        Refusal::InvalidArgument(format!("{value:?} is none of {all}"))
+    })
 }
 
 fn bytes(value: &str) -> Result<u64, Refusal> {

@@ -90,6 +90,19 @@ pub enum Command {
         /// What it would say.
         text: String,
     },
+    /// Why a viewer sees of the account what they see. Answer: `Explanation`, a JSON object.
+    ExplainPresence {
+        /// Who looks.
+        viewer: Address,
+    },
+    /// Whether the account would take a message of this sender now, and why. Answer: `Explanation`, a JSON object.
+    ExplainAdmission {
+        /// Who would send it.
+        sender: Address,
+    },
+    /// What became of a message that the account sent or was sent: its place in the log says which. Of one that it sent it
+    /// is told what a sender may learn. Answer: `Explanation`, a JSON object.
+    ExplainDelivery(Position),
     /// Registers a contact that is no session, until it expires; under a name that there is it replaces that one. Answer:
     /// `Done`.
     AddRegistration(Registration),

@@ -8,7 +8,7 @@ use crate::queue::Acks;
 use crate::relay::outbox::{DeliveryKey, PairKey};
 use crate::relay::queue::RelayQueue;
 use crate::relay::{Notice, Parcel, Settlement};
-use crate::shard::Held;
+use crate::shard::{Held, Known};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::ChatState;
@@ -219,6 +219,8 @@ pub(crate) enum Fetch {
     Quarantined { account: AddressId, sender: Address, positions: Vec<Position> },
     /// Answered by the reader itself.
     QuarantinedPage { positions: Vec<Position>, limit: usize, reply: ReplyTo },
+    /// Answered by the reader itself.
+    ExplainDelivery { account: AddressId, position: Position, known: Known, reply: ReplyTo },
     /// A message that the account sent to this peer.
     Own { account: AddressId, peer: Address, message_id: MessageId },
     /// Rows of this shard's accounts that are to be looked at again.

@@ -200,6 +200,14 @@ impl ReaderStep {
                 reply.answer(result.map(Answer::History));
                 return None;
             }
+            Fetch::ExplainDelivery { account, position, known, reply } => {
+                let rows = self.connection().and_then(|connection| {
+                    let rows = connection.store.rows_at(&[position])?;
+                    connection.named(rows)
+                });
+                reply.answer(rows.and_then(|rows| crate::shard::delivery(account, rows.first(), &known)));
+                return None;
+            }
             Fetch::Exist { account, addresses } => {
                 let result = self.exist(&addresses);
                 Fetched::Exist { account, result }

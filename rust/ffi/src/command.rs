@@ -246,6 +246,21 @@ pub enum Command {
         /// Whose word counts no more.
         layer: PresenceLayer,
     },
+    /// Answered by `JsonRead`.
+    ExplainPresence {
+        /// Who looks.
+        viewer: String,
+    },
+    /// Answered by `JsonRead`.
+    ExplainAdmission {
+        /// Who would send.
+        sender: String,
+    },
+    /// Answered by `JsonRead`.
+    ExplainDelivery {
+        /// Of the message.
+        position: i64,
+    },
 }
 
 /// The answer to a submitted command.
@@ -412,6 +427,9 @@ impl TryFrom<Command> for rosterkit::Command {
                 Engine::RefuseSender { sender: address(&sender)?, block }
             }
             Command::ClearPresence { layer } => Engine::ClearPresence(layer.into()),
+            Command::ExplainPresence { viewer } => Engine::ExplainPresence { viewer: address(&viewer)? },
+            Command::ExplainAdmission { sender } => Engine::ExplainAdmission { sender: address(&sender)? },
+            Command::ExplainDelivery { position: at } => Engine::ExplainDelivery(position(at)?),
         })
     }
 }

@@ -148,6 +148,13 @@ impl Session {
     fn ask(&self, command: Command) -> Result<rosterkit::Answer> {
         self.call(|session| Ok(session.call(command)?))
     }
+
+    fn explain(&self, command: Command) -> Result<String> {
+        match self.ask(command)? {
+            rosterkit::Answer::Explanation(json) => Ok(json),
+            _ => Err(unexpected()),
+        }
+    }
 }
 
 #[uniffi::export]
@@ -397,10 +404,23 @@ impl Session {
     /// What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
     /// object for each stage. Nothing is done.
     pub fn explain_rules(&self, sender: String, text: String) -> Result<String> {
-        match self.ask(Command::ExplainRules { sender: address(&sender)?, text })? {
-            rosterkit::Answer::Explanation(json) => Ok(json),
-            _ => Err(unexpected()),
-        }
+        self.explain(Command::ExplainRules { sender: address(&sender)?, text })
+    }
+
+    /// Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+    pub fn explain_presence(&self, viewer: String) -> Result<String> {
+        self.explain(Command::ExplainPresence { viewer: address(&viewer)? })
+    }
+
+    /// Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+    pub fn explain_admission(&self, sender: String) -> Result<String> {
+        self.explain(Command::ExplainAdmission { sender: address(&sender)? })
+    }
+
+    /// What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+    /// it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+    pub fn explain_delivery(&self, position: i64) -> Result<String> {
+        self.explain(Command::ExplainDelivery(crate::convert::position(position)?))
     }
 
     /// Registers a contact that is no session, until it expires; under a name that there is it replaces that one.

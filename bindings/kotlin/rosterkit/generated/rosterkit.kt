@@ -859,6 +859,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_edit_message(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_explain_admission(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_explain_delivery(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_explain_presence(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_explain_rules(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_fail(
@@ -1107,6 +1113,12 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_session_devices(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_edit_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_explain_admission(`ptr`: Long,`sender`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_explain_delivery(`ptr`: Long,`position`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_explain_presence(`ptr`: Long,`viewer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_explain_rules(`ptr`: Long,`sender`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -1480,6 +1492,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() and 0xFFFF) != 5535) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_explain_admission() and 0xFFFF) != 21398) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_explain_delivery() and 0xFFFF) != 3941) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_explain_presence() and 0xFFFF) != 42665) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_explain_rules() and 0xFFFF) != 15674) {
@@ -4482,6 +4503,22 @@ public interface SessionInterface {
     fun `editMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `text`: kotlin.String, `clientId`: kotlin.String? = null): Receipt
     
     /**
+     * Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+     */
+    fun `explainAdmission`(`sender`: kotlin.String): kotlin.String
+    
+    /**
+     * What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+     * it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+     */
+    fun `explainDelivery`(`position`: kotlin.Long): kotlin.String
+    
+    /**
+     * Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+     */
+    fun `explainPresence`(`viewer`: kotlin.String): kotlin.String
+    
+    /**
      * What the rules in force for the account would do with a text from this sender now, and why: a JSON list with an
      * object for each stage. Nothing is done.
      */
@@ -5000,6 +5037,61 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         FfiConverterString.lower(`messageId`),
         FfiConverterString.lower(`text`),
         FfiConverterOptionalString.lower(`clientId`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Whether the account would take a message of this sender now, as a JSON object: what was looked at, up to what decided.
+     */
+    @Throws(RosterKitException::class)override fun `explainAdmission`(`sender`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_admission(
+        it,
+        
+        FfiConverterString.lower(`sender`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * What became of the message at this position, as a JSON object: the answer, and of one that came in what rules did with
+     * it, where it waits, and which devices have it. Of one's own it says what a sender may learn.
+     */
+    @Throws(RosterKitException::class)override fun `explainDelivery`(`position`: kotlin.Long): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_delivery(
+        it,
+        
+        FfiConverterLong.lower(`position`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Why a viewer sees of the account what they see, as a JSON object: whether they may, and what each session shows.
+     */
+    @Throws(RosterKitException::class)override fun `explainPresence`(`viewer`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_explain_presence(
+        it,
+        
+        FfiConverterString.lower(`viewer`),_status)
 }
     }
     )
@@ -9423,6 +9515,51 @@ sealed class Command {
         companion object
     }
     
+    /**
+     * Answered by `JsonRead`.
+     */
+    data class ExplainPresence(
+        /**
+         * Who looks.
+         */
+        val `viewer`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `JsonRead`.
+     */
+    data class ExplainAdmission(
+        /**
+         * Who would send.
+         */
+        val `sender`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `JsonRead`.
+     */
+    data class ExplainDelivery(
+        /**
+         * Of the message.
+         */
+        val `position`: kotlin.Long) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -9563,6 +9700,15 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 )
             39 -> Command.ClearPresence(
                 FfiConverterTypePresenceLayer.read(buf),
+                )
+            40 -> Command.ExplainPresence(
+                FfiConverterString.read(buf),
+                )
+            41 -> Command.ExplainAdmission(
+                FfiConverterString.read(buf),
+                )
+            42 -> Command.ExplainDelivery(
+                FfiConverterLong.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -9858,6 +10004,27 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterTypePresenceLayer.allocationSize(value.`layer`)
             )
         }
+        is Command.ExplainPresence -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`viewer`)
+            )
+        }
+        is Command.ExplainAdmission -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`sender`)
+            )
+        }
+        is Command.ExplainDelivery -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`position`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -10071,6 +10238,21 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             is Command.ClearPresence -> {
                 buf.putInt(39)
                 FfiConverterTypePresenceLayer.write(value.`layer`, buf)
+                Unit
+            }
+            is Command.ExplainPresence -> {
+                buf.putInt(40)
+                FfiConverterString.write(value.`viewer`, buf)
+                Unit
+            }
+            is Command.ExplainAdmission -> {
+                buf.putInt(41)
+                FfiConverterString.write(value.`sender`, buf)
+                Unit
+            }
+            is Command.ExplainDelivery -> {
+                buf.putInt(42)
+                FfiConverterLong.write(value.`position`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }

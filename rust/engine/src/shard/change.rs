@@ -303,6 +303,12 @@ impl Shard {
                 Command::ExplainRules { sender, text } => {
                     self.explain_rules(id, (peer.id, &sender), &text, reply);
                 }
+                Command::ExplainPresence { viewer } => {
+                    self.explain_presence(id, (peer.id, &viewer.bare()), reply);
+                }
+                Command::ExplainAdmission { sender } => {
+                    self.explain_admission(id, (peer.id, &sender.bare()), reply);
+                }
                 Command::MarkRead { peer: address, upto } => {
                     self.mark_read(id, session, (&address, upto), &peer, reply);
                 }

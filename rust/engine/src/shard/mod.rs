@@ -6,6 +6,7 @@
 pub(crate) mod change;
 mod deleted;
 mod due;
+mod explain;
 mod feed;
 mod files;
 mod inbound;
@@ -24,6 +25,7 @@ mod sending_on;
 mod sessions;
 mod strangers;
 
+pub(crate) use explain::{Known, delivery};
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};
 pub(crate) use rule_sets::{check_named, json, named};
 pub(crate) use rules::Consequences;
@@ -485,8 +487,11 @@ impl Shard {
             Command::SetPreferences(overrides) => self.set_preferences(id, overrides, reply),
             Command::SetRules(json) => self.set_rules(id, json, reply),
             Command::ReadRules => self.read_rules(id, reply),
-            Command::ExplainRules { ref sender, .. } => {
-                let peer = sender.bare();
+            Command::ExplainDelivery(position) => self.explain_delivery(id, position, reply),
+            Command::ExplainRules { sender: ref peer, .. }
+            | Command::ExplainPresence { viewer: ref peer }
+            | Command::ExplainAdmission { sender: ref peer } => {
+                let peer = peer.bare();
                 let work = Work::Command { session, command: Box::new(command), reply };
                 self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
             }

@@ -6,6 +6,7 @@ mod amending;
 mod backup;
 mod devices;
 mod expiry;
+mod explaining;
 mod files;
 mod history;
 mod listeners;
