@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import acts
+import decisions
 import worlds
 from stage import Failed, note
 
@@ -36,6 +37,11 @@ SHOWN = [
     "offline messages in order",
     "original times",
     "history",
+    "receipt",
+    "avatar changed",
+    "rule",
+    "stranger in quarantine",
+    "explanation",
     "handshake between two worlds",
     "presence between two worlds",
     "messages there and back",
@@ -58,6 +64,7 @@ def direct(export: Path) -> None:
         seen.append("killed between delivery and return")
         act("The next host on the same file", seen, "again", file, held)
         act("Who was away", seen, "offline", file)
+        act("What accounts decide, and why", seen, "decisions", file)
         act("Two worlds: another process, another file, another domain", seen, "worlds", folder)
     missing = [what for what in SHOWN if what not in seen]
     if missing:
@@ -99,6 +106,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "killed": acts.killed,
     "again": acts.again,
     "offline": acts.offline,
+    "decisions": decisions.decisions,
     "worlds": worlds.two_worlds,
     "other": worlds.other_world,
 }

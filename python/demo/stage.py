@@ -101,6 +101,10 @@ def described(event: rosterkit.Event) -> str:
         return f"sees {name(event.subject)} {event.presence.state.value}{note}"
     if isinstance(event, rosterkit.BuddyRequested):
         return f"{name(event.sender)} asks to be a buddy"
+    if isinstance(event, rosterkit.MessagesDelivered):
+        return f"is told: {name(event.peer)}'s client has taken it"
+    if isinstance(event, rosterkit.MessagesDisplayed):
+        return f"is told: {name(event.peer)} has read it"
     if isinstance(event, rosterkit.TypingChanged):
         return f"{name(event.sender)} is {event.state.value}"
     if isinstance(event, rosterkit.OutcomeTold):

@@ -25,6 +25,7 @@ impl Domain {
                 "a domain has no user part: give only what is right of @".into(),
             ));
         }
+        check_prepared(text, jid.as_str())?;
         Ok(Domain(jid.domain().as_str().into()))
     }
 
@@ -54,6 +55,7 @@ impl Address {
             false => jid::Jid::new(text),
         };
         let jid = jid.map_err(|e| invalid(text, &e))?;
+        check_prepared(text, jid.as_str())?;
         let node = jid.node().map_or(0, |n| n.as_str().len() + 1);
         let end = node + jid.domain().as_str().len();
         // Each part has at most 1023 bytes, so both offsets fit.
@@ -118,6 +120,15 @@ impl Address {
     pub fn slot(&self) -> u64 {
         fnv1a(self.bare_str().as_bytes()) % AddressId::SLOTS
     }
+}
+
+/// What is prepared must be what is read again: there are signs that preparing takes apart, into some that no domain has.
+fn check_prepared(text: &str, prepared: &str) -> Result<(), Refusal> {
+    if prepared == text || jid::Jid::new(prepared).is_ok_and(|again| again.as_str() == prepared) {
+        return Ok(());
+    }
+    let shown: String = text.chars().take(64).collect();
+    Err(Refusal::InvalidArgument(format!("{shown:?} is not an address: its prepared form is none")))
 }
 
 fn invalid(text: &str, error: &jid::Error) -> Refusal {
@@ -196,6 +207,15 @@ mod tests {
         assert_eq!(full.slot(), full.bare().slot());
         let service = Address::new("example.org").unwrap();
         assert_eq!((service.user(), service.domain(), service.instance()), (None, "example.org", None));
+    }
+
+    #[test]
+    fn what_is_no_address_once_it_is_prepared_is_none() {
+        // A quarter becomes a fraction slash between figures, which is no sign of a domain.
+        let domain = "J\u{bc}rgrgetlra\u{df}eergetra\u{df}J\u{bc}eerrgrgetlra\u{df}eergetra\u{df}J";
+        assert!(Domain::new(domain).is_err());
+        assert!(Address::new(domain).is_err() && Address::new(&format!("a@{domain}/x")).is_err());
+        assert_eq!(Domain::new("Straße.Example").unwrap(), Domain::new("strasse.example").unwrap());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::presence::Presence;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::registration::RegistrationKind;
-use rosterkit_core::row::{Amended, Kind, Outcome, Row, Ruled, Word};
+use rosterkit_core::row::{Amended, Kind, Outcome, Row, Ruled, Side, Word};
 use serde::Serialize;
 
 /// Why a viewer sees what they see.
@@ -175,6 +175,7 @@ pub(crate) fn delivery(
         return Err(Refusal::NotFound("the account has no message at that position".into()).into());
     };
     let entry = &row.entry;
+    let is_left = row.sides.needed_by(Side::Recipient) || row.sides.in_history_of(Side::Recipient);
     let received = (entry.recipient == account).then(|| Received {
         ruled: entry.ruled.map(|ruled| match ruled {
             Ruled::Stored => "stored",
@@ -186,6 +187,8 @@ pub(crate) fn delivery(
             () if known.quarantined => "quarantine",
             () if entry.admitted_as.is_some() => "admitted",
             () if known.unclaimed => "unclaimed",
+            // Refused, discarded, expired; or claimed where no history is kept.
+            () if !is_left => "gone",
             () => "claimed",
         },
         devices: &known.devices,

@@ -149,7 +149,8 @@ fn what_became_of_a_message_is_told_to_its_two_accounts_each_what_they_may_know(
         "conditions": [{"Body": {"is": "*buy*"}}], "actions": ["Discard"]}]}"#;
     world.engine.call(&actor, Command::SetRules(rules.into())).unwrap();
     let spam = eve.send(&account("alice"), "buy this").unwrap();
-    assert_eq!(explain("alice", spam.position).unwrap()["received"]["ruled"], "discarded");
+    let received = explain("alice", spam.position).unwrap()["received"].clone();
+    assert_eq!((&received["ruled"], &received["place"]), (&json!("discarded"), &json!("gone")));
     assert_eq!(explain("eve", spam.position).unwrap()["answer"], "stored");
     // And what waits in quarantine, and leaves it.
     let careful = Overrides { accepted_senders: Some(AcceptedSenders::Quarantine), ..Overrides::default() };
@@ -161,4 +162,8 @@ fn what_became_of_a_message_is_told_to_its_two_accounts_each_what_they_may_know(
     assert_eq!(explain("eve", held.position).unwrap()["expires_ms"], 1_700_000_500_000i64);
     phone.admit_sender(&account("eve")).unwrap();
     assert_eq!(place(), "admitted");
+    phone.refuse_sender(&account("eve"), false).unwrap();
+    let refused = eve.send(&account("alice"), "again").unwrap();
+    phone.refuse_sender(&account("eve"), false).unwrap();
+    assert_eq!(explain("alice", refused.position).unwrap()["received"]["place"], "gone");
 }
