@@ -59,8 +59,9 @@ def avatar(dave: Person, judy: Person) -> None:
     judy.session.write_file("profile.vcf", card.encode())
 
     def shown(event: rosterkit.Event) -> Optional[str]:
-        is_hers = isinstance(event, rosterkit.PresenceChanged) and event.subject == judy.address
-        return event.presence.avatar if is_hers else None
+        if isinstance(event, rosterkit.PresenceChanged) and event.subject == judy.address:
+            return event.presence.avatar
+        return None
 
     found = dave.hears("judy's avatar", shown, aloud=False)
     says(dave.name, f"sees judy's avatar {found[:8]}…, and reads it out of her vCard")
