@@ -698,6 +698,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_run() != 14819:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_search_history() != 3936:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_send() != 29135:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_send_data() != 1106:
@@ -1014,6 +1016,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_rules.restype = ctypes.c
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_run.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_search_history.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_search_history.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_send.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_send.restype = ctypes.c_uint16
@@ -1581,6 +1586,15 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_search_history.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_int32,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_search_history.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -3678,6 +3692,45 @@ class _UniffiFfiConverterSequenceTypeRegistration(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeRegistration.read(buf) for i in range(count)
         ]
 
+@dataclass
+class SearchPage:
+    """
+    What was found in a history.
+"""
+    def __init__(self, *, messages:typing.List[Message], searched:typing.Optional[int]):
+        self.messages = messages
+        self.searched = searched
+        
+        
+
+    
+    def __str__(self):
+        return "SearchPage(messages={}, searched={})".format(self.messages, self.searched)
+    def __eq__(self, other):
+        if self.messages != other.messages:
+            return False
+        if self.searched != other.searched:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeSearchPage(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return SearchPage(
+            messages=_UniffiFfiConverterSequenceTypeMessage.read(buf),
+            searched=_UniffiFfiConverterOptionalInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceTypeMessage.check_lower(value.messages)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.searched)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceTypeMessage.write(value.messages, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.searched, buf)
+
 
 
 # RosterKitError
@@ -4362,6 +4415,36 @@ class Answer:
             return True
 
     @dataclass
+    class HISTORY_SEARCHED:
+        """
+        What was found in the history.
+"""
+        
+        def __init__(self, page:SearchPage):
+            self.page = page
+            
+            """
+        A page of it.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.HISTORY_SEARCHED(page={})".format(self.page)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_HISTORY_SEARCHED():
+                return False
+            if self.page != other.page:
+                return False
+            return True
+
+    @dataclass
     class FAILED:
         """
         It was not done.
@@ -4447,6 +4530,10 @@ class Answer:
         return isinstance(self, Answer.REGISTRATIONS_READ)
     def is_registrations_read(self) -> bool:
         return isinstance(self, Answer.REGISTRATIONS_READ)
+    def is_HISTORY_SEARCHED(self) -> bool:
+        return isinstance(self, Answer.HISTORY_SEARCHED)
+    def is_history_searched(self) -> bool:
+        return isinstance(self, Answer.HISTORY_SEARCHED)
     def is_FAILED(self) -> bool:
         return isinstance(self, Answer.FAILED)
     def is_failed(self) -> bool:
@@ -4469,6 +4556,7 @@ Answer.FILES_READ = type("Answer.FILES_READ", (Answer.FILES_READ, Answer,), {}) 
 Answer.FILE_READ = type("Answer.FILE_READ", (Answer.FILE_READ, Answer,), {})  # type: ignore
 Answer.JSON_READ = type("Answer.JSON_READ", (Answer.JSON_READ, Answer,), {})  # type: ignore
 Answer.REGISTRATIONS_READ = type("Answer.REGISTRATIONS_READ", (Answer.REGISTRATIONS_READ, Answer,), {})  # type: ignore
+Answer.HISTORY_SEARCHED = type("Answer.HISTORY_SEARCHED", (Answer.HISTORY_SEARCHED, Answer,), {})  # type: ignore
 Answer.FAILED = type("Answer.FAILED", (Answer.FAILED, Answer,), {})  # type: ignore
 
 
@@ -4530,6 +4618,10 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceTypeRegistration.read(buf),
             )
         if variant == 14:
+            return Answer.HISTORY_SEARCHED(
+                _UniffiFfiConverterTypeSearchPage.read(buf),
+            )
+        if variant == 15:
             return Answer.FAILED(
                 _UniffiFfiConverterTypeRosterKitError.read(buf),
             )
@@ -4574,6 +4666,9 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return
         if value.is_REGISTRATIONS_READ():
             _UniffiFfiConverterSequenceTypeRegistration.check_lower(value.registrations)
+            return
+        if value.is_HISTORY_SEARCHED():
+            _UniffiFfiConverterTypeSearchPage.check_lower(value.page)
             return
         if value.is_FAILED():
             _UniffiFfiConverterTypeRosterKitError.check_lower(value.error)
@@ -4620,8 +4715,11 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         if value.is_REGISTRATIONS_READ():
             buf.write_i32(13)
             _UniffiFfiConverterSequenceTypeRegistration.write(value.registrations, buf)
-        if value.is_FAILED():
+        if value.is_HISTORY_SEARCHED():
             buf.write_i32(14)
+            _UniffiFfiConverterTypeSearchPage.write(value.page, buf)
+        if value.is_FAILED():
+            buf.write_i32(15)
             _UniffiFfiConverterTypeRosterKitError.write(value.error, buf)
 
 
@@ -9210,6 +9308,60 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class SEARCH_HISTORY:
+        """
+        Answered by `HistorySearched`.
+"""
+        
+        def __init__(self, text:str, peer:typing.Optional[str], before:typing.Optional[int], limit:int):
+            self.text = text
+            
+            """
+        What a message is to contain.
+"""
+        
+            self.peer = peer
+            
+            """
+        Only with this peer.
+"""
+        
+            self.before = before
+            
+            """
+        Older than this position.
+"""
+        
+            self.limit = limit
+            
+            """
+        How many.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.SEARCH_HISTORY(text={}, peer={}, before={}, limit={})".format(self.text, self.peer, self.before, self.limit)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_SEARCH_HISTORY():
+                return False
+            if self.text != other.text:
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.before != other.before:
+                return False
+            if self.limit != other.limit:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -9382,6 +9534,10 @@ class Command:
         return isinstance(self, Command.EXPLAIN_DELIVERY)
     def is_explain_delivery(self) -> bool:
         return isinstance(self, Command.EXPLAIN_DELIVERY)
+    def is_SEARCH_HISTORY(self) -> bool:
+        return isinstance(self, Command.SEARCH_HISTORY)
+    def is_search_history(self) -> bool:
+        return isinstance(self, Command.SEARCH_HISTORY)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -9429,6 +9585,7 @@ Command.CLEAR_PRESENCE = type("Command.CLEAR_PRESENCE", (Command.CLEAR_PRESENCE,
 Command.EXPLAIN_PRESENCE = type("Command.EXPLAIN_PRESENCE", (Command.EXPLAIN_PRESENCE, Command,), {})  # type: ignore
 Command.EXPLAIN_ADMISSION = type("Command.EXPLAIN_ADMISSION", (Command.EXPLAIN_ADMISSION, Command,), {})  # type: ignore
 Command.EXPLAIN_DELIVERY = type("Command.EXPLAIN_DELIVERY", (Command.EXPLAIN_DELIVERY, Command,), {})  # type: ignore
+Command.SEARCH_HISTORY = type("Command.SEARCH_HISTORY", (Command.SEARCH_HISTORY, Command,), {})  # type: ignore
 
 
 
@@ -9621,6 +9778,13 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return Command.EXPLAIN_DELIVERY(
                 _UniffiFfiConverterInt64.read(buf),
             )
+        if variant == 43:
+            return Command.SEARCH_HISTORY(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
+                _UniffiFfiConverterOptionalInt64.read(buf),
+                _UniffiFfiConverterInt32.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -9766,6 +9930,12 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return
         if value.is_EXPLAIN_DELIVERY():
             _UniffiFfiConverterInt64.check_lower(value.position)
+            return
+        if value.is_SEARCH_HISTORY():
+            _UniffiFfiConverterString.check_lower(value.text)
+            _UniffiFfiConverterOptionalString.check_lower(value.peer)
+            _UniffiFfiConverterOptionalInt64.check_lower(value.before)
+            _UniffiFfiConverterInt32.check_lower(value.limit)
             return
         raise ValueError(value)
 
@@ -9913,6 +10083,12 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if value.is_EXPLAIN_DELIVERY():
             buf.write_i32(42)
             _UniffiFfiConverterInt64.write(value.position, buf)
+        if value.is_SEARCH_HISTORY():
+            buf.write_i32(43)
+            _UniffiFfiConverterString.write(value.text, buf)
+            _UniffiFfiConverterOptionalString.write(value.peer, buf)
+            _UniffiFfiConverterOptionalInt64.write(value.before, buf)
+            _UniffiFfiConverterInt32.write(value.limit, buf)
 
 
 
@@ -12380,6 +12556,12 @@ class SessionProtocol(typing.Protocol):
         virtual time, until there is nothing left to do. For a session that was opened without a listener.
 """
         raise NotImplementedError
+    def search_history(self, text: str,peer: typing.Union[object, typing.Optional[str]] = _DEFAULT,before: typing.Union[object, typing.Optional[int]] = _DEFAULT,limit: int = 50) -> SearchPage:
+        """
+        Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+        A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+"""
+        raise NotImplementedError
     def send(self, recipient: str,text: str,options: typing.Union[object, SendOptions] = _DEFAULT) -> Receipt:
         """
         Sends a text. Returns when it is on disk; a refusal is thrown.
@@ -13214,6 +13396,38 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_run,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def search_history(self, text: str,peer: typing.Union[object, typing.Optional[str]] = _DEFAULT,before: typing.Union[object, typing.Optional[int]] = _DEFAULT,limit: int = 50) -> SearchPage:
+        """
+        Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+        A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+"""
+        
+        _UniffiFfiConverterString.check_lower(text)
+
+        if peer is _DEFAULT:
+            peer = None
+        _UniffiFfiConverterOptionalString.check_lower(peer)
+
+        if before is _DEFAULT:
+            before = None
+        _UniffiFfiConverterOptionalInt64.check_lower(before)
+
+        _UniffiFfiConverterInt32.check_lower(limit)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(text),
+            _UniffiFfiConverterOptionalString.lower(peer),
+            _UniffiFfiConverterOptionalInt64.lower(before),
+            _UniffiFfiConverterInt32.lower(limit),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSearchPage.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_search_history,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -14552,6 +14766,7 @@ __all__ = [
     "Preferences",
     "FileInfo",
     "Registration",
+    "SearchPage",
     "Answered",
     "PreferenceOverrides",
     "LimitOptions",

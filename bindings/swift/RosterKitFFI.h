@@ -796,6 +796,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_rules(uint64_t ptr, RustCallSt
 void uniffi_rosterkit_ffi_fn_method_session_run(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SEARCH_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SEARCH_HISTORY
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_search_history(uint64_t ptr, RustBuffer text, RustBuffer peer, RustBuffer before, int32_t limit, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SEND
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SEND
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_send(uint64_t ptr, RustBuffer recipient, RustBuffer text, RustBuffer options, RustCallStatus *_Nonnull out_status
@@ -1645,6 +1650,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_rules(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RUN
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RUN
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_run(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SEARCH_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SEARCH_HISTORY
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_search_history(void
     
 );
 #endif

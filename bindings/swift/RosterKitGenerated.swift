@@ -2346,6 +2346,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func run(listener: SessionListener) throws 
     
     /**
+     * Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+     * A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+     */
+    func searchHistory(text: String, peer: String?, before: Int64?, limit: Int32) throws  -> SearchPage
+    
+    /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
      */
     func send(recipient: String, text: String, options: SendOptions) throws  -> Receipt
@@ -2967,6 +2973,23 @@ open func run(listener: SessionListener)throws   {try rustCallWithError(FfiConve
         FfiConverterTypeSessionListener_lower(listener),uniffiCallStatus
     )
 }
+}
+    
+    /**
+     * Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+     * A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+     */
+open func searchHistory(text: String, peer: String? = nil, before: Int64? = nil, limit: Int32 = 50)throws  -> SearchPage  {
+    return try  FfiConverterTypeSearchPage_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_search_history(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(text),
+        FfiConverterOptionString.lower(peer),
+        FfiConverterOptionInt64.lower(before),
+        FfiConverterInt32.lower(limit),uniffiCallStatus
+    )
+})
 }
     
     /**
@@ -6033,6 +6056,75 @@ public func FfiConverterTypeRoster_lower(_ value: Roster) -> RustBuffer {
 
 
 /**
+ * What was found in a history.
+ */
+public struct SearchPage: Equatable, Hashable {
+    /**
+     * Newest first.
+     */
+    public var messages: [Message]
+    /**
+     * Everything was looked through down to here: the next page is asked for before it. None when there is nothing older.
+     */
+    public var searched: Int64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Newest first.
+         */messages: [Message], 
+        /**
+         * Everything was looked through down to here: the next page is asked for before it. None when there is nothing older.
+         */searched: Int64?) {
+        self.messages = messages
+        self.searched = searched
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension SearchPage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSearchPage: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SearchPage {
+        return
+            try SearchPage(
+                messages: FfiConverterSequenceTypeMessage.read(from: &buf), 
+                searched: FfiConverterOptionInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SearchPage, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeMessage.write(value.messages, into: &buf)
+        FfiConverterOptionInt64.write(value.searched, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchPage_lift(_ buf: RustBuffer) throws -> SearchPage {
+    return try FfiConverterTypeSearchPage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchPage_lower(_ value: SearchPage) -> RustBuffer {
+    return FfiConverterTypeSearchPage.lower(value)
+}
+
+
+/**
  * How a message is sent.
  */
 public struct SendOptions: Equatable, Hashable {
@@ -6596,6 +6688,14 @@ public enum Answer: Equatable, Hashable {
          */registrations: [Registration]
     )
     /**
+     * What was found in the history.
+     */
+    case historySearched(
+        /**
+         * A page of it.
+         */page: SearchPage
+    )
+    /**
      * It was not done.
      */
     case failed(
@@ -6662,7 +6762,10 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         case 13: return .registrationsRead(registrations: try FfiConverterSequenceTypeRegistration.read(from: &buf)
         )
         
-        case 14: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
+        case 14: return .historySearched(page: try FfiConverterTypeSearchPage.read(from: &buf)
+        )
+        
+        case 15: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6737,8 +6840,13 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
             FfiConverterSequenceTypeRegistration.write(registrations, into: &buf)
             
         
-        case let .failed(error):
+        case let .historySearched(page):
             writeInt(&buf, Int32(14))
+            FfiConverterTypeSearchPage.write(page, into: &buf)
+            
+        
+        case let .failed(error):
+            writeInt(&buf, Int32(15))
             FfiConverterTypeRosterKitError.write(error, into: &buf)
             
         }
@@ -7424,6 +7532,23 @@ public enum Command: Equatable, Hashable {
          * Of the message.
          */position: Int64
     )
+    /**
+     * Answered by `HistorySearched`.
+     */
+    case searchHistory(
+        /**
+         * What a message is to contain.
+         */text: String, 
+        /**
+         * Only with this peer.
+         */peer: String?, 
+        /**
+         * Older than this position.
+         */before: Int64?, 
+        /**
+         * How many.
+         */limit: Int32
+    )
 
 
 
@@ -7561,6 +7686,9 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         )
         
         case 42: return .explainDelivery(position: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 43: return .searchHistory(text: try FfiConverterString.read(from: &buf), peer: try FfiConverterOptionString.read(from: &buf), before: try FfiConverterOptionInt64.read(from: &buf), limit: try FfiConverterInt32.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7795,6 +7923,14 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case let .explainDelivery(position):
             writeInt(&buf, Int32(42))
             FfiConverterInt64.write(position, into: &buf)
+            
+        
+        case let .searchHistory(text,peer,before,limit):
+            writeInt(&buf, Int32(43))
+            FfiConverterString.write(text, into: &buf)
+            FfiConverterOptionString.write(peer, into: &buf)
+            FfiConverterOptionInt64.write(before, into: &buf)
+            FfiConverterInt32.write(limit, into: &buf)
             
         }
     }
@@ -11485,6 +11621,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_run() != 14819) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_search_history() != 3936) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_send() != 29135) {

@@ -128,3 +128,18 @@ def test_in_asyncio() -> None:
             await alice.retract_message(BOB, sent.message_id)
 
     asyncio.run(main())
+
+
+def test_a_text_is_found(world: rosterkit.Engine) -> None:
+    alice = world.open_session(ALICE)
+    sent = [world.send(BOB, ALICE, f"Lunch at {n}?") for n in range(3)]
+    world.send(CAROL, ALICE, "no lunch today")
+    found = alice.search_history("LUNCH", BOB)
+    assert [m.position for m in found.messages] == [s.position for s in reversed(sent)]
+    assert found.searched is None
+    first = alice.search_history("lunch", limit=1)
+    world.submit([commands.search_history(alice, "lunch", before=first.searched)])
+    [answer] = world.next_answers(timeout=5)
+    assert [m.text for m in answer.value().messages] == ["Lunch at 2?", "Lunch at 1?", "Lunch at 0?"]
+    with pytest.raises(rosterkit.InvalidArgument):
+        alice.search_history("")

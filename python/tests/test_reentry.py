@@ -141,6 +141,7 @@ CALLS: dict[str, tuple[Callable[[Inside], object], Optional[str]]] = {
     "Session.add_registration": (lambda i: i.session.add_registration(PUSH), None),
     "Session.registrations": (lambda i: i.session.registrations(), None),
     "Session.remove_registration": (lambda i: i.session.remove_registration("phone"), None),
+    "Session.search_history": (lambda i: i.session.search_history("x", None, None, 10), None),
     "Session.history": (lambda i: i.session.history(native.HistoryRequest()), None),
     "Session.add_buddy": (lambda i: i.session.add_buddy(CAROL, "Carol", None, None), None),
     "Session.update_buddy": (lambda i: i.session.update_buddy(CAROL, None, ["Friends"]), None),

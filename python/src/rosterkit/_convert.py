@@ -134,6 +134,10 @@ def _amended(seq: int, given: Any) -> model.MessageAmended:
     )
 
 
+def search_page(given: Any) -> model.SearchPage:
+    return model.SearchPage(tuple(message(m) for m in given.messages), given.searched)
+
+
 def page(given: Any) -> model.HistoryPage:
     return model.HistoryPage(tuple(message(m) for m in given.messages), given.complete)
 
@@ -327,6 +331,7 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "PRESENCE_READ": lambda a: presence(a.presence),
     "HISTORY_READ": lambda a: page(a.page),
     "CONVERSATIONS_READ": lambda a: conversations(a.page),
+    "HISTORY_SEARCHED": lambda a: search_page(a.page),
     "FILES_READ": lambda a: files(a.files),
     "FILE_READ": lambda a: a.bytes,
     "JSON_READ": lambda a: a.json,

@@ -304,6 +304,14 @@ class Session:
         page: model.HistoryPage = await self.ask(native.Command.READ_HISTORY(request=request))
         return page
 
+    async def search_history(
+        self, text: str, peer: Optional[str] = None, *, before: Optional[int] = None, limit: int = 50
+    ) -> model.SearchPage:
+        """Looks through the history for a text, the newest messages first."""
+        search = native.Command.SEARCH_HISTORY(text=text, peer=peer, before=before, limit=limit)
+        page: model.SearchPage = await self.ask(search)
+        return page
+
     async def add_buddy(
         self, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None, note: str = ""
     ) -> None:

@@ -147,6 +147,13 @@ def block(actor: Actor, peer: str, blocked: bool = True) -> Command:
     return _of(actor, native.Command.BLOCK(peer=peer, blocked=blocked))
 
 
+def search_history(
+    actor: Actor, text: str, peer: Optional[str] = None, *, before: Optional[int] = None, limit: int = 50
+) -> Command:
+    """Answered by a `SearchPage`."""
+    return _of(actor, native.Command.SEARCH_HISTORY(text=text, peer=peer, before=before, limit=limit))
+
+
 def read_quarantined(actor: Actor, after: int = 0, *, limit: int = 50) -> Command:
     """Answered by a `HistoryPage`."""
     return _of(actor, native.Command.READ_QUARANTINED(after=after, limit=limit))

@@ -175,6 +175,18 @@ class HistoryPage:
 
 
 @dataclass(frozen=True)
+class SearchPage:
+    """What was found in a history, newest first.
+
+    Everything was looked through down to the position `searched`: the next page is asked for before it. `None` when there is
+    nothing older.
+    """
+
+    messages: tuple[Message, ...]
+    searched: Optional[int]
+
+
+@dataclass(frozen=True)
 class Conversation:
     """What went between an account and a peer, in short.
 

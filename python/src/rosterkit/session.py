@@ -118,6 +118,15 @@ class Session(Owner):
         request = _convert.history_request(peer, beside, at_time_ms, newer, limit)
         return _convert.page(self._call(self._handle.history, request))
 
+    def search_history(
+        self, text: str, peer: Optional[str] = None, *, before: Optional[int] = None, limit: int = 50
+    ) -> model.SearchPage:
+        """Looks through the history for a text, upper and lower case alike, the newest messages first.
+
+        A call looks at no more than 10,000 messages: while the answer has a `searched`, the next page is `before` it.
+        """
+        return _convert.search_page(self._call(self._handle.search_history, text, peer, before, limit))
+
     # ---- roster ----
 
     def add_buddy(

@@ -62,6 +62,8 @@ pub enum Command {
     ReadPresence(Address),
     /// Reads a page of history. Answer: `History`.
     ReadHistory(HistoryRequest),
+    /// Looks through the account's history for a text. Answer: `Found`.
+    SearchHistory(SearchRequest),
     /// Reads a page of the account's conversations, the latest first. Answer: `Conversations`.
     ReadConversations(ConversationsRequest),
     /// Blocks an address or a whole domain, or lifts the block. Answer: `Done`.
@@ -315,6 +317,19 @@ pub struct HistoryRequest {
     pub limit: usize,
 }
 
+/// What to look for in the account's history.
+#[derive(Clone, Debug)]
+pub struct SearchRequest {
+    /// What a message is to contain, upper and lower case alike; at most 1,024 bytes, and not empty.
+    pub text: String,
+    /// Only with this peer.
+    pub peer: Option<Address>,
+    /// Older than this one: [`Found::searched`] of the page before. `None` begins with the newest.
+    pub before: Option<Position>,
+    /// How many messages, at most 1,000.
+    pub limit: usize,
+}
+
 /// Which page of the account's conversations.
 #[derive(Clone, Copy, Debug)]
 pub struct ConversationsRequest {
@@ -342,6 +357,8 @@ pub enum Answer {
     History(History),
     /// A page of conversations.
     Conversations(Conversations),
+    /// What was found in the history.
+    Found(Found),
     /// Blocked addresses and domains.
     Blocked(Vec<Address>),
     /// What is in force.
@@ -393,6 +410,15 @@ pub struct History {
     pub messages: Vec<Message>,
     /// Whether there is nothing further in the direction asked for.
     pub complete: bool,
+}
+
+/// What was found in a history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Newest first.
+    pub messages: Vec<Message>,
+    /// Everything was looked through down to this one: the next page begins there. `None` when there is nothing older.
+    pub searched: Option<Position>,
 }
 
 /// A page of conversations.

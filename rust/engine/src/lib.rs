@@ -52,8 +52,8 @@ mod writer;
 
 pub use command::{
     Actor, Amend, Answer, Answered, Command, Consumer, Conversation, Conversations, ConversationsRequest,
-    History, HistoryRequest, Listener, ListenerError, Receipt, Roster, RosterEdit, Send, SessionOptions,
-    SetPresence, Ticket,
+    Found, History, HistoryRequest, Listener, ListenerError, Receipt, Roster, RosterEdit, SearchRequest,
+    Send, SessionOptions, SetPresence, Ticket,
 };
 pub use dispatch::Batch;
 pub use engine::Engine;

@@ -1,7 +1,7 @@
 //! What the steps of the engine say to each other.
 
 use crate::answers::ReplyTo;
-use crate::command::{Command, ConversationsRequest};
+use crate::command::{Command, ConversationsRequest, SearchRequest};
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::queue::Acks;
@@ -239,6 +239,8 @@ pub(crate) enum Fetch {
     Conversations { account: AddressId, request: ConversationsRequest, reply: ReplyTo },
     /// Answered by the reader itself.
     History { query: HistoryQuery, peer: Option<Address>, reply: ReplyTo },
+    /// Answered by the reader itself.
+    Search { account: AddressId, request: SearchRequest, reply: ReplyTo },
     /// Answered by the reader itself.
     Roster { account: AddressId, since: Position, version: Position, reply: ReplyTo },
 }

@@ -212,6 +212,11 @@ impl ReaderStep {
                 let result = self.exist(&addresses);
                 Fetched::Exist { account, result }
             }
+            Fetch::Search { account, request, reply } => {
+                let result = self.connection().and_then(|c| c.search(account, &request));
+                reply.answer(result.map(Answer::Found));
+                return None;
+            }
             Fetch::Conversations { account, request, reply } => {
                 let result = self.connection().and_then(|c| c.conversations(account, request));
                 reply.answer(result.map(Answer::Conversations));

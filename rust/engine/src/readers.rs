@@ -1,6 +1,8 @@
 //! Reading from the store: rows with the addresses their ids stand for, and the connections that plain calls borrow, so that
 //! what only reads is read on its caller's thread, beside everything else.
-use crate::command::{Conversation, Conversations, ConversationsRequest, History, HistoryRequest};
+use crate::command::{
+    Conversation, Conversations, ConversationsRequest, Found, History, HistoryRequest, SearchRequest,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ReceiptState;
 use crate::messages::RowAddresses;
@@ -14,6 +16,7 @@ use rosterkit_core::files::{FileKind, FilePath};
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::row::{Entry, Row};
+use rosterkit_core::rules::fold;
 use rosterkit_store::{Anchor, Direction, FileInfo, HistoryQuery, Reader as StoreReader};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map;
@@ -23,6 +26,9 @@ use std::sync::Arc;
 const MAX_NAMES: usize = 16_384;
 /// How many messages a page of history has at the most.
 const MAX_PAGE: usize = 1_000;
+/// How many messages are looked through in one go, and how long what is sought may be.
+const MAX_SEARCHED: usize = 10_000;
+const MAX_SOUGHT_BYTES: usize = 1_024;
 /// How many connections wait for the next plain call. Each has a page cache of its own.
 const MAX_IDLE: usize = 2;
 /// How many are lent at once; who comes then waits for one of these short reads.
@@ -101,6 +107,37 @@ impl ReadConnection {
             messages.push(message);
         }
         Ok(History { messages, complete: page.complete })
+    }
+
+    /// Messages of an account's history that contain a text, newest first. So many are looked at in one go that others who
+    /// read do not wait long.
+    pub(crate) fn search(&mut self, account: AddressId, request: &SearchRequest) -> Result<Found> {
+        check_page(request.limit)?;
+        if request.text.is_empty() || request.text.len() > MAX_SOUGHT_BYTES {
+            let what = format!("a text to look for has 1 to {MAX_SOUGHT_BYTES} bytes");
+            return Err(Refusal::InvalidArgument(what).into());
+        }
+        let sought = fold(&request.text);
+        let mut found = Found { messages: Vec::new(), searched: request.before };
+        for _ in 0..MAX_SEARCHED / MAX_PAGE {
+            let anchor = found.searched.map_or(Anchor::End, Anchor::Row);
+            let query =
+                HistoryQuery { account, peer: None, anchor, direction: Direction::Older, limit: MAX_PAGE };
+            let page = self.history(query, request.peer.as_ref().map(Address::bare))?;
+            for message in page.messages.into_iter().rev() {
+                found.searched = Some(message.position);
+                if message.content.as_text().is_some_and(|text| fold(text).contains(&*sought)) {
+                    found.messages.push(message);
+                }
+                if found.messages.len() == request.limit {
+                    return Ok(found);
+                }
+            }
+            if page.complete {
+                return Ok(Found { searched: None, ..found });
+            }
+        }
+        Ok(found)
     }
 
     /// A page of an account's conversations.

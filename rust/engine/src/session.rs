@@ -1,8 +1,8 @@
 //! A session, as its holder has it.
 
 use crate::command::{
-    Amend, Answer, Command, Conversations, ConversationsRequest, HistoryRequest, Listener, Receipt, Roster,
-    RosterEdit, Send, SetPresence,
+    Amend, Answer, Command, Conversations, ConversationsRequest, Found, HistoryRequest, Listener, Receipt,
+    Roster, RosterEdit, SearchRequest, Send, SetPresence,
 };
 use crate::dispatch::{BATCH, deliver, only_the_end_follows};
 use crate::engine::Handle;
@@ -137,6 +137,19 @@ impl Session {
         // What a relaxed engine has told and not written is written first.
         match self.call(Command::ReadHistory(request))? {
             Answer::History(history) => Ok(history),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Looks through the account's history for a text, the newest messages first, on this thread. A call looks at no more than
+    /// 10,000 messages: while [`Found::searched`] is there, the next page begins there.
+    pub fn search_history(&self, request: SearchRequest) -> Result<Found> {
+        let Inner { shared, queue, account, .. } = &*self.inner;
+        if shared.options.durability == Durability::Full {
+            return Handle(shared).read(queue, |connection| connection.search(*account, &request));
+        }
+        match self.call(Command::SearchHistory(request))? {
+            Answer::Found(found) => Ok(found),
             _ => Err(unexpected()),
         }
     }

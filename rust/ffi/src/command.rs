@@ -1,6 +1,6 @@
 //! Commands as values: `submit` takes them in batches, and their answers come by ticket.
 
-use crate::conversation::{ConversationsPage, amend, page};
+use crate::conversation::{ConversationsPage, SearchPage, amend, page, search};
 use crate::convert::{account, address, count, position, session, signed};
 use crate::error::RosterKitError;
 use crate::files::FileInfo;
@@ -261,6 +261,17 @@ pub enum Command {
         /// Of the message.
         position: i64,
     },
+    /// Answered by `HistorySearched`.
+    SearchHistory {
+        /// What a message is to contain.
+        text: String,
+        /// Only with this peer.
+        peer: Option<String>,
+        /// Older than this position.
+        before: Option<i64>,
+        /// How many.
+        limit: i32,
+    },
 }
 
 /// The answer to a submitted command.
@@ -336,6 +347,11 @@ pub enum Answer {
     RegistrationsRead {
         /// Those that have not expired.
         registrations: Vec<Registration>,
+    },
+    /// What was found in the history.
+    HistorySearched {
+        /// A page of it.
+        page: SearchPage,
     },
     /// It was not done.
     Failed {
@@ -429,6 +445,9 @@ impl TryFrom<Command> for rosterkit::Command {
             Command::ClearPresence { layer } => Engine::ClearPresence(layer.into()),
             Command::ExplainPresence { viewer } => Engine::ExplainPresence { viewer: address(&viewer)? },
             Command::ExplainAdmission { sender } => Engine::ExplainAdmission { sender: address(&sender)? },
+            Command::SearchHistory { text, peer, before, limit } => {
+                Engine::SearchHistory(search(text, peer, before, limit)?)
+            }
             Command::ExplainDelivery { position: at } => Engine::ExplainDelivery(position(at)?),
         })
     }
@@ -443,6 +462,7 @@ impl From<rosterkit::Answered> for Answered {
             Ok(Engine::Roster(roster)) => Answer::RosterRead { roster: roster.into() },
             Ok(Engine::Presence(presence)) => Answer::PresenceRead { presence: (&presence).into() },
             Ok(Engine::History(history)) => Answer::HistoryRead { page: history.into() },
+            Ok(Engine::Found(found)) => Answer::HistorySearched { page: found.into() },
             Ok(Engine::Conversations(page)) => Answer::ConversationsRead { page: page.into() },
             Ok(Engine::Blocked(all)) => {
                 Answer::BlockedRead { addresses: all.iter().map(ToString::to_string).collect() }

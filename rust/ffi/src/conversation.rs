@@ -3,7 +3,7 @@
 use crate::convert::{address, count, position, refused, signed};
 use crate::error::RosterKitError;
 use crate::event::{Message, MessageBody};
-use rosterkit::{Amend, Amendment, ClientId, Content, ConversationsRequest, MessageId};
+use rosterkit::{Amend, Amendment, ClientId, Content, ConversationsRequest, MessageId, SearchRequest};
 
 type Result<T> = std::result::Result<T, RosterKitError>;
 
@@ -75,6 +75,39 @@ pub struct ConversationsPage {
     pub conversations: Vec<Conversation>,
     /// Whether there are no more.
     pub complete: bool,
+}
+
+/// What was found in a history.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct SearchPage {
+    /// Newest first.
+    pub messages: Vec<Message>,
+    /// Everything was looked through down to here: the next page is asked for before it. None when there is nothing older.
+    pub searched: Option<i64>,
+}
+
+impl From<rosterkit::Found> for SearchPage {
+    fn from(found: rosterkit::Found) -> Self {
+        SearchPage {
+            messages: found.messages.iter().map(Message::from).collect(),
+            searched: found.searched.map(|at| signed(at.0)),
+        }
+    }
+}
+
+/// What to look for.
+pub(crate) fn search(
+    text: String,
+    peer: Option<String>,
+    before: Option<i64>,
+    limit: i32,
+) -> Result<SearchRequest> {
+    Ok(SearchRequest {
+        text,
+        peer: peer.map(|peer| address(&peer)).transpose()?,
+        before: before.map(position).transpose()?,
+        limit: count("limit", limit)?,
+    })
 }
 
 /// A page of the conversations, behind the one at this position.

@@ -1,7 +1,7 @@
 //! Sessions, and what goes through them.
 
 use crate::boundary::{Boundary, Owned};
-use crate::conversation::{ConversationsPage, amend, page};
+use crate::conversation::{ConversationsPage, SearchPage, amend, page, search};
 use crate::convert::{address, count, number, position, refused, same_cases, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::{Event, Message};
@@ -239,6 +239,19 @@ impl Session {
     /// Reads a page of history.
     pub fn history(&self, request: HistoryRequest) -> Result<HistoryPage> {
         self.call(|session| Ok(session.history(request.try_into()?)?.into()))
+    }
+
+    /// Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+    /// A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+    #[uniffi::method(default(peer = None, before = None, limit = 50))]
+    pub fn search_history(
+        &self,
+        text: String,
+        peer: Option<String>,
+        before: Option<i64>,
+        limit: i32,
+    ) -> Result<SearchPage> {
+        self.call(|session| Ok(session.search_history(search(text, peer, before, limit)?)?.into()))
     }
 
     // ---- roster ---------------------------------------------------------------------------------------------

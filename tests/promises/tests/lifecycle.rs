@@ -7,8 +7,8 @@ use rosterkit::{
     Activity, Actor, Address, Amend, Amendment, Anchor, ChatState, Command, Consumer, Content, Contents,
     ConversationsRequest, DeviceName, Direction, Domain, EndReason, Engine, EngineOptions, ErrorKind, Event,
     EventBody, HistoryRequest, Limits, Listener, ListenerError, Notice, Op, Overrides, Parcel, Position,
-    PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, Send, Serves, Session, SessionId, SessionOptions,
-    SetPresence, Settlement, State, sent_at,
+    PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, SearchRequest, Send, Serves, Session, SessionId,
+    SessionOptions, SetPresence, Settlement, State, sent_at,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -111,6 +111,8 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("mark_read", done(session.mark_read(&bob, Position(1))));
     call("conversations", done(session.conversations(ConversationsRequest { before: None, limit: 10 })));
     call("typing", done(session.typing(&bob, ChatState::Composing)));
+    let sought = SearchRequest { text: "x".into(), peer: None, before: None, limit: 5 };
+    call("search_history", done(session.search_history(sought)));
     call("history", done(session.history(page())));
     call("add_buddy", done(session.add_buddy(&bob, None, None)));
     call("confirm_buddy", done(session.confirm_buddy(&bob)));

@@ -911,6 +911,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_run(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_search_history(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_send(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_send_data(
@@ -1166,6 +1168,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_run(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_search_history(`ptr`: Long,`text`: RustBuffer.ByValue,`peer`: RustBuffer.ByValue,`before`: RustBuffer.ByValue,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_send(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_send_data(`ptr`: Long,`recipient`: RustBuffer.ByValue,`mediaType`: RustBuffer.ByValue,`bytes`: ForeignBytes.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1570,6 +1574,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_run() and 0xFFFF) != 14819) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_search_history() and 0xFFFF) != 3936) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_send() and 0xFFFF) != 29135) {
@@ -4642,6 +4649,12 @@ public interface SessionInterface {
     fun `run`(`listener`: SessionListener)
     
     /**
+     * Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+     * A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+     */
+    fun `searchHistory`(`text`: kotlin.String, `peer`: kotlin.String? = null, `before`: kotlin.Long? = null, `limit`: kotlin.Int = 50): SearchPage
+    
+    /**
      * Sends a text. Returns when it is on disk; a refusal is thrown.
      */
     fun `send`(`recipient`: kotlin.String, `text`: kotlin.String, `options`: SendOptions = SendOptions()): Receipt
@@ -5508,6 +5521,28 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 }
     }
     
+    
+
+    
+    /**
+     * Looks through the history for a text, upper and lower case alike, the newest messages first: those before this position.
+     * A call looks at no more than 10,000; while the answer says how far that was, the next page begins there.
+     */
+    @Throws(RosterKitException::class)override fun `searchHistory`(`text`: kotlin.String, `peer`: kotlin.String?, `before`: kotlin.Long?, `limit`: kotlin.Int): SearchPage {
+            return FfiConverterTypeSearchPage.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_search_history(
+        it,
+        
+        FfiConverterString.lower(`text`),
+        FfiConverterOptionalString.lower(`peer`),
+        FfiConverterOptionalLong.lower(`before`),
+        FfiConverterInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
     
 
     
@@ -7989,6 +8024,53 @@ public object FfiConverterTypeRoster: FfiConverterRustBuffer<Roster> {
 
 
 /**
+ * What was found in a history.
+ */
+data class SearchPage (
+    /**
+     * Newest first.
+     */
+    var `messages`: List<Message>
+    , 
+    /**
+     * Everything was looked through down to here: the next page is asked for before it. None when there is nothing older.
+     */
+    var `searched`: kotlin.Long?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSearchPage: FfiConverterRustBuffer<SearchPage> {
+    override fun read(buf: ByteBuffer): SearchPage {
+        return SearchPage(
+            FfiConverterSequenceTypeMessage.read(buf),
+            FfiConverterOptionalLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SearchPage) = (
+            FfiConverterSequenceTypeMessage.allocationSize(value.`messages`) +
+            FfiConverterOptionalLong.allocationSize(value.`searched`)
+    )
+
+    override fun write(value: SearchPage, buf: ByteBuffer) {
+            FfiConverterSequenceTypeMessage.write(value.`messages`, buf)
+            FfiConverterOptionalLong.write(value.`searched`, buf)
+    }
+}
+
+
+
+/**
  * How a message is sent.
  */
 data class SendOptions (
@@ -8471,6 +8553,21 @@ sealed class Answer {
     }
     
     /**
+     * What was found in the history.
+     */
+    data class HistorySearched(
+        /**
+         * A page of it.
+         */
+        val `page`: rosterkit.generated.SearchPage) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * It was not done.
      */
     data class Failed(
@@ -8538,7 +8635,10 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             13 -> Answer.RegistrationsRead(
                 FfiConverterSequenceTypeRegistration.read(buf),
                 )
-            14 -> Answer.Failed(
+            14 -> Answer.HistorySearched(
+                FfiConverterTypeSearchPage.read(buf),
+                )
+            15 -> Answer.Failed(
                 FfiConverterTypeRosterKitError.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -8636,6 +8736,13 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 + FfiConverterSequenceTypeRegistration.allocationSize(value.`registrations`)
             )
         }
+        is Answer.HistorySearched -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeSearchPage.allocationSize(value.`page`)
+            )
+        }
         is Answer.Failed -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -8711,8 +8818,13 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 FfiConverterSequenceTypeRegistration.write(value.`registrations`, buf)
                 Unit
             }
-            is Answer.Failed -> {
+            is Answer.HistorySearched -> {
                 buf.putInt(14)
+                FfiConverterTypeSearchPage.write(value.`page`, buf)
+                Unit
+            }
+            is Answer.Failed -> {
+                buf.putInt(15)
                 FfiConverterTypeRosterKitError.write(value.`error`, buf)
                 Unit
             }
@@ -9560,6 +9672,33 @@ sealed class Command {
         companion object
     }
     
+    /**
+     * Answered by `HistorySearched`.
+     */
+    data class SearchHistory(
+        /**
+         * What a message is to contain.
+         */
+        val `text`: kotlin.String, 
+        /**
+         * Only with this peer.
+         */
+        val `peer`: kotlin.String?, 
+        /**
+         * Older than this position.
+         */
+        val `before`: kotlin.Long?, 
+        /**
+         * How many.
+         */
+        val `limit`: kotlin.Int) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -9709,6 +9848,12 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 )
             42 -> Command.ExplainDelivery(
                 FfiConverterLong.read(buf),
+                )
+            43 -> Command.SearchHistory(
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                FfiConverterOptionalLong.read(buf),
+                FfiConverterInt.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -10025,6 +10170,16 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterLong.allocationSize(value.`position`)
             )
         }
+        is Command.SearchHistory -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterOptionalString.allocationSize(value.`peer`)
+                + FfiConverterOptionalLong.allocationSize(value.`before`)
+                + FfiConverterInt.allocationSize(value.`limit`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -10253,6 +10408,14 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             is Command.ExplainDelivery -> {
                 buf.putInt(42)
                 FfiConverterLong.write(value.`position`, buf)
+                Unit
+            }
+            is Command.SearchHistory -> {
+                buf.putInt(43)
+                FfiConverterString.write(value.`text`, buf)
+                FfiConverterOptionalString.write(value.`peer`, buf)
+                FfiConverterOptionalLong.write(value.`before`, buf)
+                FfiConverterInt.write(value.`limit`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }

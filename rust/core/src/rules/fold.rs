@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What upper and lower case of a text have in common: each character's lower case, whatever stands beside it. Borrowed
 /// when there is nothing to do.
-pub(super) fn fold(text: &str) -> Cow<'_, str> {
+pub fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(text.to_ascii_lowercase()),

@@ -73,6 +73,7 @@ pub use evaluate::{
 };
 pub use explain::{ActionTaken, ConditionChecked, Explanation, RuleLookedAt, Stopped, explain, to_json};
 pub use facts::{Facts, Method};
+pub use fold::fold;
 pub use local::{Date, LocalTime, TimeOfDay, Weekday};
 pub use operator::{Choice, Flag, List, MAX_LIST, Operand, Ordered};
 pub use picture::{MAX_PICTURE_BYTES, Picture, StatePicture};

@@ -480,6 +480,7 @@ impl Shard {
             }
             Command::ReadPresence(address) => self.read_presence(id, &address, reply),
             Command::ReadHistory(request) => self.read_history(id, request, reply),
+            Command::SearchHistory(request) => self.fetch(Fetch::Search { account: id, request, reply }),
             Command::ReadConversations(request) => {
                 self.fetch(Fetch::Conversations { account: id, request, reply });
             }

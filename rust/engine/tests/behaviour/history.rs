@@ -2,7 +2,10 @@
 
 use crate::world::{World, account, texts};
 use crate::{overrides, page};
-use rosterkit::{Anchor, ClientId, Direction, ErrorKind, HistoryRequest, Overrides};
+use rosterkit::{
+    Amend, Amendment, Anchor, ClientId, Content, Direction, ErrorKind, HistoryRequest, Overrides, Position,
+    SearchRequest,
+};
 
 // behaviour: history.pages, history.by-peer, history.by-time
 #[test]
@@ -89,4 +92,61 @@ fn with_offline_storage_off_nobody_there_is_an_error_and_keeps_nothing() {
     let [bob] = world.sessions(["bob"]);
     alice.send(&account("bob"), "y").unwrap();
     assert_eq!(texts(&world.drain(&bob)), ["y"]);
+}
+
+// behaviour: history.search
+#[test]
+fn a_text_is_found_in_whatever_case_page_by_page_and_never_in_what_was_taken_back() {
+    let world = World::new();
+    let [alice, bob, carol] = world.sessions(["alice", "bob", "carol"]);
+    let mut sent = Vec::new();
+    for n in 0..2_500 {
+        let (from, text) = match n % 500 {
+            0 => (&bob, format!("Straßenfest {n}")),
+            1 => (&carol, format!("STRASSE or STRAßENFEST {n}")),
+            _ => (&bob, format!("nothing {n}")),
+        };
+        sent.push(from.send(&account("alice"), &text).unwrap());
+        if n % 400 == 0 {
+            world.engine.advance(60_000).unwrap();
+            world.drain(&alice);
+        }
+    }
+    let search = |text: &str, peer: Option<&str>, before, limit| {
+        let peer = peer.map(account);
+        alice.search_history(SearchRequest { text: text.into(), peer, before, limit })
+    };
+    let all = search("STRAßENFEST", None, None, 100).unwrap();
+    let places: Vec<Position> = all.messages.iter().map(|message| message.position).collect();
+    let wanted = |n: &usize| n % 500 < 2;
+    let expected: Vec<Position> = (0..2_500).rev().filter(wanted).map(|n| sent[n].position).collect();
+    assert_eq!((places, all.searched), (expected.clone(), None));
+    // Page by page the same.
+    let (mut before, mut paged) = (None, Vec::new());
+    loop {
+        let page = search("straßenfest", None, before, 3).unwrap();
+        paged.extend(page.messages.iter().map(|message| message.position));
+        before = page.searched;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paged, expected);
+    assert_eq!(search("fest", Some("carol"), None, 100).unwrap().messages.len(), 5);
+    assert_eq!(search("fest", Some("nobody"), None, 100).unwrap().messages.len(), 0);
+    // An edit is found as it is now, and what was retracted is not.
+    for (at, amendment) in [(0, Amendment::Retract), (500, Amendment::Edit(Content::text("moved")))] {
+        let amend = Amend {
+            recipient: account("alice"),
+            message_id: sent[at + 1_500].id,
+            amendment,
+            client_id: None,
+        };
+        bob.amend(amend).unwrap();
+    }
+    assert_eq!(search("fest", Some("bob"), None, 100).unwrap().messages.len(), 3);
+    assert_eq!(search("MOVED", None, None, 100).unwrap().messages[0].id, sent[2_000].id);
+    for (text, limit) in [("", 10), ("x", 0), ("x", 1_001), (&"x".repeat(1_025)[..], 10)] {
+        assert_eq!(search(text, None, None, limit).unwrap_err().kind, ErrorKind::InvalidArgument);
+    }
 }
