@@ -20,7 +20,7 @@ use rosterkit_core::planted::{Bug, panic_if_planted, planted};
 use rosterkit_core::row::Row;
 use rosterkit_core::time::Tick;
 use rosterkit_core::write::Write;
-use rosterkit_store::{CommitError, Item, Store, Writer as StoreWriter};
+use rosterkit_store::{CommitError, Item, Store, StoreError, Writer as StoreWriter};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,7 +270,11 @@ impl WriterStep {
                     break;
                 }
                 Err(CommitError::Item { item, source }) => {
-                    tracing::warn!(error = %source, "an item cannot be written");
+                    match &source {
+                        // It names what it contradicts, an account for instance: that is for who asked, not for the log.
+                        StoreError::Conflict(_) => tracing::info!("an item contradicts what the file holds"),
+                        _ => tracing::warn!(error = %source, "an item cannot be written"),
+                    }
                     let Item { writes } = self.items.remove(item);
                     let taken = self.batch.remove(item);
                     if matches!(taken, Taken::Silent) {

@@ -82,6 +82,8 @@ const STEPS: &[Step] = &[
                 "lifecycle",
                 "--test",
                 "panics",
+                "--test",
+                "logs",
             ])
         },
     },
