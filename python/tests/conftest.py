@@ -62,7 +62,9 @@ def texts(events: list[rosterkit.Event]) -> list[object]:
 
 #: Opens an engine, and says when it is about to wait.
 PREPARED = """
-import asyncio, sys, threading, time
+import asyncio, signal, sys, threading, time
+# Whoever runs the tests in the background may have had it ignored, which is handed down.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import rosterkit, rosterkit.aio
 engine = rosterkit.Engine.in_memory(["example.org"])
 engine.create_account("alice@example.org")

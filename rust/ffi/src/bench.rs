@@ -27,6 +27,10 @@ pub fn deliver_for_bench(
         time: Timestamp(1_700_000_000_000),
         copy: false,
         content: Content::text(BODY),
+        outcome: None,
+        amended: None,
+        expires: None,
+        receipt: None,
     };
     let body = EventBody::Message(message);
     let batch: Vec<Event> = (1..=at_once as u64).map(|seq| Event { seq, body: body.clone() }).collect();

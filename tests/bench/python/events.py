@@ -144,5 +144,23 @@ def sends(folder: Path) -> None:
         show("python_inflight_1024", [a for a, _ in rounds], "messages/s", [b for _, b in rounds])
 
 
+def ready() -> None:
+    """An IM world in memory: two accounts, two sessions."""
+
+    def world() -> float:
+        begun = time.perf_counter()
+        with rosterkit.Engine.in_memory(["example.org"]) as engine:
+            sessions = []
+            for account in (SENDER, "bob@example.org"):
+                engine.create_account(account)
+                sessions.append(engine.open_session(account))
+            took = time.perf_counter() - begun
+            assert len(sessions) == 2
+        return took
+
+    print("im_world_ready", statistics.median(world() for _ in range(50)) * 1_000, "ms", flush=True)
+
+
 events()
 sends(Path(sys.argv[1]))
+ready()

@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod baseline;
+mod drain;
 mod engine;
 mod heap;
 mod load;
@@ -12,6 +13,7 @@ mod measure;
 mod memory;
 mod population;
 mod python;
+mod rules;
 
 use measure::{Row, json, table};
 use std::path::Path;
@@ -20,11 +22,13 @@ use std::process::ExitCode;
 /// A measurement: its name, and what makes its rows in a folder of its own.
 type Measurement = (&'static str, fn(&Path) -> Vec<Row>);
 
-const ENGINE: [Measurement; 7] = [
+const ENGINE: [Measurement; 9] = [
     ("durable_accept", engine::durable_accept),
     ("relaxed", engine::relaxed),
     ("presence", engine::presence),
     ("reading", engine::reading),
+    ("rules_100", rules::rules_100),
+    ("offline_drain", drain::offline_drain),
     ("many_accounts", many::many_accounts),
     ("bytes_per_account", memory::bytes_per_account),
     ("python", python::python),

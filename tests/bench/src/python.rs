@@ -7,7 +7,8 @@ use std::process::Command;
 /// Where the package is; without it there is nothing to measure.
 const PACKAGE: &str = "ROSTERKIT_BENCH_PYTHON";
 
-/// Events delivered to Python against a bare callback with the same records, and sends in flight against one by one.
+/// Events delivered to Python against a bare callback with the same records, sends in flight against one by one, and how long
+/// it takes until two people can talk in a test.
 pub fn python(directory: &Path) -> Vec<Row> {
     let Some(package) = std::env::var_os(PACKAGE) else {
         eprintln!("left out: `cargo xtask bench engine python` makes the package that it needs");
@@ -22,8 +23,11 @@ pub fn python(directory: &Path) -> Vec<Row> {
 
 fn row(line: &str) -> Row {
     let fields: Vec<&str> = line.split(' ').collect();
-    let [name, value, unit, baseline] = fields[..] else { panic!("no figure: {line}") };
     let number = |text: &str| text.parse().expect("a number");
-    let unit = if unit == "events/s" { "events/s" } else { "messages/s" };
-    Row::rate(name, number(value), unit, number(baseline))
+    match fields[..] {
+        [name, value, "ms"] => Row::plain(name, number(value), "ms"),
+        [name, value, "events/s", baseline] => Row::rate(name, number(value), "events/s", number(baseline)),
+        [name, value, _, baseline] => Row::rate(name, number(value), "messages/s", number(baseline)),
+        _ => panic!("no figure: {line}"),
+    }
 }
