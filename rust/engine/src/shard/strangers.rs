@@ -75,6 +75,10 @@ pub(super) fn quarantine(resident: &Resident, entry: &Entry, limits: &Limits) ->
     Ok(Decided::quarantined())
 }
 
+fn positions(held: &Held) -> Vec<Position> {
+    held.iter().map(|(row, _)| row.position).collect()
+}
+
 impl Shard {
     /// A row is in quarantine.
     pub(super) fn put_in_quarantine(&mut self, id: AddressId, row: &Row) {
@@ -188,7 +192,9 @@ impl Shard {
                 writes.push(Write::DueDone { position, what: Due::Expiry });
             }
         }
-        self.decide_on_stranger(id, record, held, true, false, writes, reply);
+        let released = positions(&held);
+        let addresses = held.into_iter().next().map(|(_, addresses)| addresses);
+        self.decide_on_stranger(id, record, writes, OnStranger { released, addresses, blocks: false, reply });
     }
 
     /// What waited is gone, and the sender is a stranger, or blocked.
@@ -208,25 +214,20 @@ impl Shard {
         let blocks = block && record.blocked.insert(sender);
         let release = |row: &Row| Write::Release { position: row.position, admitted_as: None };
         let writes = held.iter().map(|(row, _)| release(row)).collect();
-        self.decide_on_stranger(id, record, held.clone(), false, blocks, writes, reply);
+        let released = positions(held);
+        self.decide_on_stranger(id, record, writes, OnStranger { released, addresses: None, blocks, reply });
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn decide_on_stranger(
         &mut self,
         id: AddressId,
         record: Record,
-        held: Held,
-        admits: bool,
-        blocks: bool,
         mut writes: Vec<Write>,
-        reply: ReplyTo,
+        decided: OnStranger,
     ) {
         let record = Arc::new(record);
         writes.push(Write::Account(Arc::clone(&record)));
-        let released = held.iter().map(|(row, _)| row.position).collect();
-        let addresses = held.into_iter().next().map(|(_, addresses)| addresses).filter(|_| admits);
-        let after = After::StrangerDecided(Box::new(OnStranger { released, addresses, blocks, reply }));
+        let after = After::StrangerDecided(Box::new(decided));
         self.change(id, Changing { record: Some(record), after }, writes);
     }
 
