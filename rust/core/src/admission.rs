@@ -6,6 +6,7 @@
 use crate::account::Record;
 use crate::address::Address;
 use crate::id::AddressId;
+use crate::planted::{Bug, planted};
 use crate::preferences::{AcceptedSenders, Preferences};
 use crate::refusal::Refusal;
 use serde::Serialize;
@@ -122,6 +123,9 @@ fn decide(
 ) -> Result<Admission, Refusal> {
     let blocked = recipient.blocks(sender.address);
     watch.saw(|| Fact::Blocked { held: blocked });
+    if blocked && planted(Bug::LeakedRefusal) {
+        return Err(Refusal::NotFound("there is no such account".into()));
+    }
     if blocked {
         return Err(Refusal::Forbidden);
     }

@@ -17,6 +17,16 @@ pub enum Bug {
     Reorder,
     /// Presence goes to who may not see it.
     LeakedPresence,
+    /// The answer to a send says whether somebody is there to who may not see that.
+    LeakedWord,
+    /// Who may not see the recipient learns that a client of theirs took a message.
+    LeakedReceipt,
+    /// Who is blocked is answered otherwise than who is refused.
+    LeakedRefusal,
+    /// Whether a message expires untaken tells who may not see it that nobody was there.
+    LeakedExpiry,
+    /// What was refused in quarantine cannot be amended, what waits there can.
+    LeakedQuarantine,
     /// Signals under way are not sent again at open.
     PendingNotSentAgain,
     /// After a reopen positions go on above the highest row that is still there.
@@ -38,7 +48,17 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// Every one that changes what the engine does, and not only whether it does anything.
+    /// Those by which somebody learns what they must not.
+    pub const LEAKS: [Bug; 6] = [
+        Bug::LeakedPresence,
+        Bug::LeakedWord,
+        Bug::LeakedReceipt,
+        Bug::LeakedRefusal,
+        Bug::LeakedExpiry,
+        Bug::LeakedQuarantine,
+    ];
+
+    /// Those by which somebody gets what they should not, or does not get what they should.
     pub const ALL: [Bug; 9] = [
         Bug::DoubleDelivery,
         Bug::LostAcknowledgement,

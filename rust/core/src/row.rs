@@ -44,6 +44,9 @@ impl Sides {
     /// A rule sends it on, and it is not there yet.
     pub const FORWARDING: u8 = 32;
 
+    /// It came into the recipient's quarantine, and is there still or not.
+    pub const HELD_ONCE: u8 = 64;
+
     /// Both sides need it; each keeps it as history or not.
     pub const fn new(recipient_history: bool, sender_history: bool) -> Self {
         Sides(
@@ -88,9 +91,14 @@ impl Sides {
     #[must_use]
     pub const fn quarantined(self, is_held: bool) -> Self {
         match is_held {
-            true => Sides(self.cleared(Side::Recipient).0 | Self::QUARANTINED),
+            true => Sides(self.cleared(Side::Recipient).0 | Self::QUARANTINED | Self::HELD_ONCE),
             false => Sides(self.0 & !Self::QUARANTINED),
         }
+    }
+
+    /// Whether it came into quarantine, wherever it is now.
+    pub const fn was_quarantined(self) -> bool {
+        self.0 & Self::HELD_ONCE != 0
     }
 
     /// Whether it waits in quarantine.

@@ -136,6 +136,8 @@ pub(crate) struct Deliver {
     pub(crate) token: u64,
     /// When a rule sends it on.
     pub(crate) forwarding: Option<Forwarding>,
+    /// Of an amendment: the message is its author's only.
+    pub(crate) is_authors_only: bool,
 }
 
 /// Where a message that a rule sends on comes from.

@@ -92,6 +92,8 @@ const STEPS: &[Step] = &[
                 "panics",
                 "--test",
                 "logs",
+                "--test",
+                "sight",
             ])
         },
     },

@@ -1,6 +1,7 @@
 //! The fork: which sessions get a message, and the one word its sender gets.
 
 use crate::id::SessionId;
+use crate::planted::{Bug, planted};
 use crate::preferences::Preferences;
 use crate::refusal::Refusal;
 use crate::row::Word;
@@ -46,7 +47,8 @@ pub fn word<'a>(
     if !anybody && !preferences.offline_storage {
         return Err(Refusal::NotFound("nobody is there, and the account keeps no messages for later".into()));
     }
-    Ok(if visible && sender_may_see { Word::Delivered } else { Word::Stored })
+    let sees = visible && sender_may_see || anybody && planted(Bug::LeakedWord);
+    Ok(if sees { Word::Delivered } else { Word::Stored })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! How far two accounts are with what one sent to the other.
 
 use crate::id::Position;
+use crate::planted::{Bug, planted};
 use crate::preferences::{Preferences, Receipts};
 
 /// What an account knows of its conversation with a peer. Each mark only ever rises, and speaks for everything below it.
@@ -39,7 +40,7 @@ impl Marks {
 /// Whether a sender learns that their messages were taken. Nobody acts for that, so it says that a client is there: it is
 /// for those only who may see the account, while one of its sessions is to be seen.
 pub fn tells_delivered(preferences: &Preferences, may_see: bool, is_visible: bool) -> bool {
-    preferences.receipts != Receipts::Nothing && may_see && is_visible
+    preferences.receipts != Receipts::Nothing && (may_see && is_visible || planted(Bug::LeakedReceipt))
 }
 
 /// Whether a sender learns that their messages were read. A person did that; who is not admitted learns nothing.

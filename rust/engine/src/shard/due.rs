@@ -9,6 +9,7 @@ use crate::messages::{DueRow, Fetch, FoundDue, Job, RowAddresses, Settling, Sign
 use crate::relay::outbox::DeliveryKey;
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::{Outcome, Row, Side};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{Due, Write};
@@ -67,11 +68,13 @@ impl Shard {
     fn expire(&mut self, id: AddressId, row: &Row, addresses: RowAddresses, marks: Marks) {
         let position = row.position;
         self.expire_in_quarantine(id, position);
-        if self.take_away(id, position) {
+        let was_there = self.take_away(id, position);
+        if was_there {
             // Written before what follows, or with it.
             self.write(Job::Lazy { writes: vec![Write::ClearSide { position, side: Side::Recipient }] });
         }
         let known = marks.joined(self.unsaved_marks(row.entry.sender, id)).delivered >= position;
+        let known = known || !was_there && planted(Bug::LeakedExpiry);
         if known || row.entry.sender == id || !self.hosts(&addresses.sender) {
             return self.due_done(position, Due::Expiry);
         }

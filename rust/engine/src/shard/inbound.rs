@@ -4,7 +4,7 @@
 //! the same one coming twice at once finds itself. All its messages are written in one item, all or none.
 
 use super::change::{After, Changing};
-use super::rules::Decided;
+use super::rules::{Asked, Decided};
 use super::send::append;
 use super::{Shard, Work};
 use crate::answers::ReplyTo;
@@ -84,7 +84,12 @@ impl Shard {
                 continue;
             }
             match self.entry_of(id, origin.id, &addresses, message, *amended) {
-                Ok((mut entry, decided)) => {
+                // A stranger amends what was refused, and is not to see that.
+                Ok(None) => {
+                    deliveries.push(delivery_id);
+                    settlements.push(Settlement::Relayed);
+                }
+                Ok(Some((mut entry, decided))) => {
                     entry.ruled = decided.ruled;
                     let sides = decided.sides(Sides::new(keep, false).cleared(Side::Sender), &entry);
                     let mut more = decided.writes(id, &entry);
@@ -122,7 +127,7 @@ impl Shard {
         self.change(id, Changing { record: None, after }, writes);
     }
 
-    /// What is to be written of a message, or why it is refused.
+    /// What is to be written of a message, when something is, or why it is refused.
     fn entry_of(
         &mut self,
         id: AddressId,
@@ -130,7 +135,7 @@ impl Shard {
         addresses: &RowAddresses,
         message: RelayedMessage,
         amended: Option<Position>,
-    ) -> Result<(Entry, Decided)> {
+    ) -> Result<Option<(Entry, Decided)>> {
         self.shared.options.limits.check_message(message.content.size())?;
         let instance = match &message.instance {
             Some(instance) => addresses.sender.with_instance(instance)?.instance().map(Arc::from),
@@ -146,6 +151,7 @@ impl Shard {
         let time = message.time.map_or(now, |time| time.min(now));
         let kind = match (message.amends, amended) {
             (None, _) => Kind::Message(message.content),
+            (Some(_), None) if self.would_quarantine(id, sender) => return Ok(None),
             (Some(_), None) => {
                 return Err(Refusal::NotFound("the message that is to be amended is not there".into()).into());
             }
@@ -158,9 +164,15 @@ impl Shard {
         };
         let mut entry =
             Entry { instance, expires: message.expires, ..Entry::new(origin, id, message_id, time, kind) };
-        let decided = self.decide_delivery(id, sender, &addresses.recipient, &entry, true)?;
+        let asked = Asked {
+            sender: origin,
+            from: &addresses.sender,
+            request_uri: &addresses.recipient,
+            entry: &entry,
+        };
+        let decided = self.decide_delivery(id, sender, asked, false, true)?;
         entry.word = decided.word;
-        Ok((entry, decided))
+        Ok(Some((entry, decided)))
     }
 
     // ---- roster signals ---------------------------------------------------------------------------------------

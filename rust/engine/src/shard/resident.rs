@@ -130,6 +130,8 @@ pub(crate) struct Sending {
     pub(crate) expires: Option<Timestamp>,
     /// How often rules have sent what it answers.
     pub(crate) hops: u8,
+    /// Of an amendment: the message came into quarantine and did not get out: it is its author's only.
+    pub(crate) is_authors_only: bool,
 }
 
 /// What is known of the client ids of earlier sends.

@@ -10,7 +10,6 @@ use crate::answers::ReplyTo;
 use crate::command::{Amend, Answer, Command, Receipt, Send};
 use crate::error::{Error, ErrorKind, Result};
 use crate::messages::{Deliver, Done, Fetch, Flight, Forwarding, Job, RowAddresses, Signal, ToShard};
-use rosterkit_core::address::Address;
 use rosterkit_core::admission::{self, Admission, Class, Sender};
 use rosterkit_core::id::{AddressId, MessageId, SessionId, fnv1a};
 use rosterkit_core::planted::{self, Bug, planted};
@@ -47,7 +46,9 @@ impl Shard {
             Ok(Some(row)) => {
                 let kind = Kind::Amendment { of: row.position, of_id: message_id, amendment };
                 let recipient = recipient.bare();
-                let sending = Sending { recipient, kind, client_id, expires: None, hops: 0 };
+                let was_held = row.sides.was_quarantined() && !planted(Bug::LeakedQuarantine);
+                let is_authors_only = was_held && row.entry.admitted_as.is_none();
+                let sending = Sending { recipient, kind, client_id, expires: None, hops: 0, is_authors_only };
                 self.send(id, session, Box::new(sending), false, reply);
             }
             Ok(None) => {
@@ -107,7 +108,7 @@ impl Shard {
         self.next_token += 1;
         let token = self.next_token;
         let attached = session.and_then(|s| self.sessions.get(&s));
-        let Sending { recipient, kind, client_id, expires, hops } = *send;
+        let Sending { recipient, kind, client_id, expires, hops, is_authors_only } = *send;
         let deliver = Deliver {
             entry: Entry {
                 device: attached.and_then(|a| a.device),
@@ -125,6 +126,7 @@ impl Shard {
             sender_needs: resident.preferences.keep_history || !resident.record.devices.is_empty(),
             token,
             forwarding: None,
+            is_authors_only,
         };
         resident.in_flight.push(InFlight { token, client_id, fingerprint, message_id, replies: vec![reply] });
         let slot = deliver.recipient.slot();
@@ -208,7 +210,13 @@ impl Shard {
         let hosted = self.domains.hosts(deliver.sender.domain());
         let sender = Sender { id: deliver.entry.sender, address: &deliver.sender, hosted };
         let comes_back = deliver.forwarding.as_ref().is_some_and(|forwarding| forwarding.comes_back);
-        let decided = self.decide_delivery(id, sender, &deliver.recipient, &deliver.entry, !comes_back);
+        let asked = Asked {
+            sender: sender.id,
+            from: sender.address,
+            request_uri: &deliver.recipient,
+            entry: &deliver.entry,
+        };
+        let decided = self.decide_delivery(id, sender, asked, deliver.is_authors_only, !comes_back);
         let decided = match decided {
             Ok(decided) => decided,
             Err(error) => return self.refuse(&deliver, Some(id), error),
@@ -253,8 +261,8 @@ impl Shard {
         &self,
         id: AddressId,
         sender: Sender<'_>,
-        request_uri: &Address,
-        entry: &Entry,
+        asked: Asked<'_>,
+        is_authors_only: bool,
         with_rules: bool,
     ) -> Result<Decided> {
         let Some(resident) = self.residents.get(&id) else {
@@ -262,9 +270,8 @@ impl Shard {
         };
         let admission = admission::admit(&resident.record, &resident.preferences, sender, Class::Message)?;
         if admission == Admission::Quarantined {
-            return quarantine(resident, entry, &self.shared.options.limits);
+            return quarantine(resident, asked.entry, is_authors_only, &self.shared.options.limits);
         }
-        let asked = Asked { sender: sender.id, from: sender.address, request_uri, entry };
         self.decide(resident, asked, with_rules)
     }
 
@@ -445,7 +452,14 @@ pub(super) fn append(entry: Entry, sides: Sides) -> Vec<Write> {
 impl From<Send> for Sending {
     fn from(send: Send) -> Self {
         let Send { recipient, content, client_id, expires } = send;
-        Sending { recipient, kind: Kind::Message(content), client_id, expires, hops: 0 }
+        Sending {
+            recipient,
+            kind: Kind::Message(content),
+            client_id,
+            expires,
+            hops: 0,
+            is_authors_only: false,
+        }
     }
 }
 

@@ -43,6 +43,7 @@ impl Shard {
             sender_needs: false,
             token: 0,
             forwarding: Some(Forwarding { comes_back: true, ..forwarding.clone() }),
+            is_authors_only: false,
         };
         self.send_on(Box::new(back));
     }
@@ -77,5 +78,6 @@ pub(crate) fn forwarding(row: &Row, addresses: &RowAddresses, by: AddressId, for
             redirects,
             comes_back: false,
         }),
+        is_authors_only: false,
     }
 }

@@ -15,6 +15,7 @@ use crate::messages::{Fetch, FoundPeer, Job, RowAddresses};
 use crate::queue::Slot;
 use rosterkit_core::account::Record;
 use rosterkit_core::address::Address;
+use rosterkit_core::admission::{Admission, Class, Sender, admit};
 use rosterkit_core::delivery::limits::Limits;
 use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, Position, SessionId};
@@ -61,10 +62,17 @@ impl Resident {
 }
 
 /// What becomes of a stranger's row.
-pub(super) fn quarantine(resident: &Resident, entry: &Entry, limits: &Limits) -> Result<Decided> {
+///
+/// An amendment of what came into quarantine is answered alike whether the message is there still or was refused, which is not to
+/// be seen. What was taken before the account was so careful stays as it is.
+pub(super) fn quarantine(
+    resident: &Resident,
+    entry: &Entry,
+    is_authors_only: bool,
+    limits: &Limits,
+) -> Result<Decided> {
     match &entry.kind {
-        // What is held already is held as it is now; what was taken before the account was so careful stays as it is.
-        Kind::Amendment { of, .. } if resident.held(*of) => {}
+        Kind::Amendment { of, .. } if is_authors_only || resident.held(*of) => {}
         Kind::Amendment { .. } => return Err(Refusal::Forbidden.into()),
         _ => {
             let nothing = Unclaimed::default();
@@ -80,6 +88,14 @@ fn positions(held: &Held) -> Vec<Position> {
 }
 
 impl Shard {
+    /// Whether a message of this sender would be held now.
+    pub(super) fn would_quarantine(&self, id: AddressId, sender: Sender<'_>) -> bool {
+        self.residents.get(&id).is_some_and(|resident| {
+            let admission = admit(&resident.record, &resident.preferences, sender, Class::Message);
+            admission == Ok(Admission::Quarantined)
+        })
+    }
+
     /// A row is in quarantine.
     pub(super) fn put_in_quarantine(&mut self, id: AddressId, row: &Row) {
         if let Some(resident) = self.residents.get_mut(&id) {

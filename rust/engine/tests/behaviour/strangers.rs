@@ -39,6 +39,10 @@ fn history(session: &Session) -> Vec<String> {
     page.messages.iter().map(|message| message.content.as_text().unwrap().to_owned()).collect()
 }
 
+fn history_ids(session: &Session) -> Vec<MessageId> {
+    page(session, Anchor::End, Direction::Older, 100).messages.iter().map(|message| message.id).collect()
+}
+
 fn amend(session: &Session, message_id: MessageId, amendment: Amendment) -> rosterkit::Result<()> {
     let amend = Amend { recipient: account("alice"), message_id, amendment, client_id: None };
     session.amend(amend).map(|_| ())
@@ -152,6 +156,12 @@ fn who_is_refused_learns_nothing_and_what_waited_is_gone() {
     alice.refuse_sender(&account("eve"), true).unwrap();
     assert!(held(&alice).is_empty());
     assert_eq!(eve.send(&account("alice"), "no").unwrap_err().kind, ErrorKind::Forbidden);
+    // She changes what she sent, and cannot tell by it what became of that.
+    alice.block(&account("eve"), false).unwrap();
+    let id = history_ids(&eve)[0];
+    amend(&eve, id, Amendment::Edit(Content::text("psst!"))).unwrap();
+    assert_eq!(history(&eve)[0], "psst!");
+    assert!(held(&alice).is_empty() && !history(&alice).contains(&"psst!".to_owned()));
     // Nothing of hers is left when she keeps nothing either.
     let world = world.reopen();
     let [alice] = world.sessions(["alice"]);

@@ -42,6 +42,14 @@ fn what_comes_from_strangers_outside_waits_and_is_amended_there() {
     at_b.admit_sender(&alice()).unwrap();
     assert_eq!(texts(&b.drain(&at_b)), ["hello", "you there?"]);
     assert_eq!(history(&at_b).len(), 2);
+    // What was refused is amended for nobody, and the other side is told as ever.
+    at_b.refuse_sender(&alice(), false).unwrap();
+    give("5", 5, None, "once more");
+    at_b.refuse_sender(&alice(), false).unwrap();
+    assert_eq!(give("6", 6, Some(Amends::Edit(named(5))), "more"), [Settlement::Relayed]);
+    assert!(at_b.quarantined(Position::ZERO, 10).unwrap().messages.is_empty());
+    at_b.admit_sender(&alice()).unwrap();
+    b.drain(&at_b);
     // What came once is not taken again, and who is admitted is heard.
     give("1", 1, None, "psst");
     give("4", 4, None, "thanks");

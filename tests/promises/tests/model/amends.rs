@@ -67,8 +67,9 @@ impl Run {
         }
         let word = self.model.word(author, recipient)?;
         // What was taken before its author was held is not theirs to change.
-        let quarantine = &self.model.accounts[row.recipient].quarantine;
-        if self.model.quarantines(row.recipient, author) && !quarantine.contains(&number) {
+        let same = |other: &&Row| other.id == row.id && other.amends.is_none();
+        let theirs = self.model.log.iter().filter(same).any(|other| other.is_of(row.recipient));
+        if self.model.quarantines(row.recipient, author) && theirs {
             return Err(ErrorKind::Forbidden);
         }
         Ok(word)
