@@ -300,6 +300,9 @@ fn apply(
             rewrite(connection, parts, *position, |entry| entry.outcome = Some(outcome.clone()))?;
         }
         Write::Due { position, recipient, time, what } => {
+            // Whatever it was due at before.
+            let delete = "DELETE FROM due WHERE position = ?1 AND what = ?2";
+            run(delete, &[&sql(position.0), &due_number(*what)])?;
             put_due(connection, *recipient, *position, *time, *what)?;
         }
         Write::DueDone { position, what } => {
