@@ -127,11 +127,10 @@ fn check_prepared(text: &str, prepared: &str) -> Result<(), Refusal> {
     if prepared == text || jid::Jid::new(prepared).is_ok_and(|again| again.as_str() == prepared) {
         return Ok(());
     }
-    let shown: String = text.chars().take(64).collect();
-    Err(Refusal::InvalidArgument(format!("{shown:?} is not an address: its prepared form is none")))
+    Err(invalid(text, &"its prepared form is none"))
 }
 
-fn invalid(text: &str, error: &jid::Error) -> Refusal {
+fn invalid(text: &str, error: &dyn fmt::Display) -> Refusal {
     // The text itself is something a person wrote: it goes back to its author, shortened, and never to a log.
     let shown: String = text.chars().take(64).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };

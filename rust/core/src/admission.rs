@@ -42,17 +42,12 @@ pub enum Admission {
     Quarantined,
 }
 
-/// Something that was looked at, in the order in which it is; the last decided.
+/// Something that is looked at of a message, in this order; the last decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "fact", rename_all = "kebab-case")]
 pub enum Fact {
     /// Whether the sender is blocked, or their domain.
     Blocked {
-        /// Whether it holds.
-        held: bool,
-    },
-    /// Whether it is a buddy request, which anybody may send who is not blocked.
-    BuddyRequest {
         /// Whether it holds.
         held: bool,
     },
@@ -130,7 +125,6 @@ fn decide(
         return Err(Refusal::Forbidden);
     }
     if class == Class::BuddyRequest {
-        watch.saw(|| Fact::BuddyRequest { held: true });
         return Ok(Admission::Admitted);
     }
     let oneself = sender.id == recipient.id;

@@ -57,6 +57,8 @@ fn a_backup_under_load_is_one_moment_with_all_that_was_answered_before() {
         let sending = scope.spawn(|| {
             let mut n = 2_000;
             while !ended.load(Ordering::Relaxed) || n == 2_000 {
+                // Nothing has the name before it is whole.
+                assert!(!std::fs::metadata(&copy).is_ok_and(|file| file.len() == 0));
                 send(n);
                 n += 1;
             }
