@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Optional
 
 import rosterkit
-from stage import Failed, Person, expect, name, says, seen
+from stage import PATIENCE, Failed, Person, expect, name, says, seen
 
 DOMAIN = "rosterkit.example"
 
@@ -99,7 +101,14 @@ def killed(file: str) -> None:
 def again(file: str, id: str) -> None:
     """The next process: the message comes again, with the same id."""
     with opened(file) as engine:
-        expect(Person(engine, account("frank")).message("the message, again").id == id, "it has the id it had")
+        frank = Person(engine, account("frank"))
+        message = frank.message("the message, again")
+        expect(message.id == id, "it has the id it had")
+        # The listener has heard it; that it has returned too is the engine's to say.
+        until = time.monotonic() + PATIENCE
+        while json.loads(frank.session.explain_delivery(message.position))["received"]["place"] != "claimed":
+            expect(time.monotonic() < until, "returning acknowledges")
+            time.sleep(0.01)
         seen("redelivered with its id")
     with opened(file) as engine:
         more = engine.open_session(account("frank")).next_events(timeout=0.2)
