@@ -666,6 +666,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_invite() != 36469:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516:
@@ -677,6 +679,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_quarantined() != 11813:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation() != 58246:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender() != 14353:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -691,6 +695,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retire_device() != 572:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_retract_message() != 26547:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations() != 57182:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -968,6 +974,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_history.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_invite.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_invite.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_mark_read.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_mark_read.restype = ctypes.c_uint16
@@ -986,6 +995,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_quarantined.restype = ct
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender.restype = ctypes.c_uint16
@@ -1007,6 +1019,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retire_device.restype = 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retract_message.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_retract_message.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_roster.restype = ctypes.c_uint16
@@ -1486,6 +1501,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_interrupt.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_invite.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_invite.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_mark_read.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1525,6 +1546,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_redeem_invitation.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_redeem_invitation.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_refuse_sender.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1569,6 +1597,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_revoke_invitations.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_revoke_invitations.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_roster.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -4474,6 +4508,36 @@ class Answer:
                 return False
             return True
 
+    @dataclass
+    class INVITED:
+        """
+        An invitation.
+"""
+        
+        def __init__(self, token:str):
+            self.token = token
+            
+            """
+        Its token, a secret.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.INVITED(token={})".format(self.token)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_INVITED():
+                return False
+            if self.token != other.token:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -4538,6 +4602,10 @@ class Answer:
         return isinstance(self, Answer.FAILED)
     def is_failed(self) -> bool:
         return isinstance(self, Answer.FAILED)
+    def is_INVITED(self) -> bool:
+        return isinstance(self, Answer.INVITED)
+    def is_invited(self) -> bool:
+        return isinstance(self, Answer.INVITED)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -4558,6 +4626,7 @@ Answer.JSON_READ = type("Answer.JSON_READ", (Answer.JSON_READ, Answer,), {})  # 
 Answer.REGISTRATIONS_READ = type("Answer.REGISTRATIONS_READ", (Answer.REGISTRATIONS_READ, Answer,), {})  # type: ignore
 Answer.HISTORY_SEARCHED = type("Answer.HISTORY_SEARCHED", (Answer.HISTORY_SEARCHED, Answer,), {})  # type: ignore
 Answer.FAILED = type("Answer.FAILED", (Answer.FAILED, Answer,), {})  # type: ignore
+Answer.INVITED = type("Answer.INVITED", (Answer.INVITED, Answer,), {})  # type: ignore
 
 
 
@@ -4625,6 +4694,10 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return Answer.FAILED(
                 _UniffiFfiConverterTypeRosterKitError.read(buf),
             )
+        if variant == 16:
+            return Answer.INVITED(
+                _UniffiFfiConverterString.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -4672,6 +4745,9 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return
         if value.is_FAILED():
             _UniffiFfiConverterTypeRosterKitError.check_lower(value.error)
+            return
+        if value.is_INVITED():
+            _UniffiFfiConverterString.check_lower(value.token)
             return
         raise ValueError(value)
 
@@ -4721,6 +4797,9 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         if value.is_FAILED():
             buf.write_i32(15)
             _UniffiFfiConverterTypeRosterKitError.write(value.error, buf)
+        if value.is_INVITED():
+            buf.write_i32(16)
+            _UniffiFfiConverterString.write(value.token, buf)
 
 
 
@@ -4974,12 +5053,13 @@ class LimitOptions:
     """
     Sizes, rates and counts. What is left out is as the engine has it.
 """
-    def __init__(self, *, message_bytes:typing.Optional[int] = None, send_burst:typing.Optional[int] = None, sends_per_minute:typing.Optional[int] = None, request_burst:typing.Optional[int] = None, requests_per_minute:typing.Optional[int] = None, unclaimed_count:typing.Optional[int] = None, unclaimed_bytes:typing.Optional[int] = None, unclaimed_from_one_count:typing.Optional[int] = None, unclaimed_from_one_bytes:typing.Optional[int] = None):
+    def __init__(self, *, message_bytes:typing.Optional[int] = None, send_burst:typing.Optional[int] = None, sends_per_minute:typing.Optional[int] = None, request_burst:typing.Optional[int] = None, requests_per_minute:typing.Optional[int] = None, unanswered_requests:typing.Optional[int] = None, unclaimed_count:typing.Optional[int] = None, unclaimed_bytes:typing.Optional[int] = None, unclaimed_from_one_count:typing.Optional[int] = None, unclaimed_from_one_bytes:typing.Optional[int] = None):
         self.message_bytes = message_bytes
         self.send_burst = send_burst
         self.sends_per_minute = sends_per_minute
         self.request_burst = request_burst
         self.requests_per_minute = requests_per_minute
+        self.unanswered_requests = unanswered_requests
         self.unclaimed_count = unclaimed_count
         self.unclaimed_bytes = unclaimed_bytes
         self.unclaimed_from_one_count = unclaimed_from_one_count
@@ -4989,7 +5069,7 @@ class LimitOptions:
 
     
     def __str__(self):
-        return "LimitOptions(message_bytes={}, send_burst={}, sends_per_minute={}, request_burst={}, requests_per_minute={}, unclaimed_count={}, unclaimed_bytes={}, unclaimed_from_one_count={}, unclaimed_from_one_bytes={})".format(self.message_bytes, self.send_burst, self.sends_per_minute, self.request_burst, self.requests_per_minute, self.unclaimed_count, self.unclaimed_bytes, self.unclaimed_from_one_count, self.unclaimed_from_one_bytes)
+        return "LimitOptions(message_bytes={}, send_burst={}, sends_per_minute={}, request_burst={}, requests_per_minute={}, unanswered_requests={}, unclaimed_count={}, unclaimed_bytes={}, unclaimed_from_one_count={}, unclaimed_from_one_bytes={})".format(self.message_bytes, self.send_burst, self.sends_per_minute, self.request_burst, self.requests_per_minute, self.unanswered_requests, self.unclaimed_count, self.unclaimed_bytes, self.unclaimed_from_one_count, self.unclaimed_from_one_bytes)
     def __eq__(self, other):
         if self.message_bytes != other.message_bytes:
             return False
@@ -5000,6 +5080,8 @@ class LimitOptions:
         if self.request_burst != other.request_burst:
             return False
         if self.requests_per_minute != other.requests_per_minute:
+            return False
+        if self.unanswered_requests != other.unanswered_requests:
             return False
         if self.unclaimed_count != other.unclaimed_count:
             return False
@@ -5020,6 +5102,7 @@ class _UniffiFfiConverterTypeLimitOptions(_UniffiConverterRustBuffer):
             sends_per_minute=_UniffiFfiConverterOptionalInt32.read(buf),
             request_burst=_UniffiFfiConverterOptionalInt32.read(buf),
             requests_per_minute=_UniffiFfiConverterOptionalInt32.read(buf),
+            unanswered_requests=_UniffiFfiConverterOptionalInt32.read(buf),
             unclaimed_count=_UniffiFfiConverterOptionalInt64.read(buf),
             unclaimed_bytes=_UniffiFfiConverterOptionalInt64.read(buf),
             unclaimed_from_one_count=_UniffiFfiConverterOptionalInt64.read(buf),
@@ -5033,6 +5116,7 @@ class _UniffiFfiConverterTypeLimitOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt32.check_lower(value.sends_per_minute)
         _UniffiFfiConverterOptionalInt32.check_lower(value.request_burst)
         _UniffiFfiConverterOptionalInt32.check_lower(value.requests_per_minute)
+        _UniffiFfiConverterOptionalInt32.check_lower(value.unanswered_requests)
         _UniffiFfiConverterOptionalInt64.check_lower(value.unclaimed_count)
         _UniffiFfiConverterOptionalInt64.check_lower(value.unclaimed_bytes)
         _UniffiFfiConverterOptionalInt64.check_lower(value.unclaimed_from_one_count)
@@ -5045,6 +5129,7 @@ class _UniffiFfiConverterTypeLimitOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt32.write(value.sends_per_minute, buf)
         _UniffiFfiConverterOptionalInt32.write(value.request_burst, buf)
         _UniffiFfiConverterOptionalInt32.write(value.requests_per_minute, buf)
+        _UniffiFfiConverterOptionalInt32.write(value.unanswered_requests, buf)
         _UniffiFfiConverterOptionalInt64.write(value.unclaimed_count, buf)
         _UniffiFfiConverterOptionalInt64.write(value.unclaimed_bytes, buf)
         _UniffiFfiConverterOptionalInt64.write(value.unclaimed_from_one_count, buf)
@@ -7394,7 +7479,7 @@ class ParcelContents:
         A step of the buddy handshake.
 """
         
-        def __init__(self, delivery_id:typing.Optional[str], step:HandshakeStep, stamp:int, note:str):
+        def __init__(self, delivery_id:typing.Optional[str], step:HandshakeStep, stamp:int, note:str, token:typing.Optional[str]):
             self.delivery_id = delivery_id
             
             """
@@ -7419,6 +7504,12 @@ class ParcelContents:
         What was said with it.
 """
         
+            self.token = token
+            
+            """
+        The invitation of the recipient's that lets who asks in.
+"""
+        
             pass
 
     
@@ -7426,7 +7517,7 @@ class ParcelContents:
             
     
         def __str__(self):
-            return "ParcelContents.HANDSHAKE(delivery_id={}, step={}, stamp={}, note={})".format(self.delivery_id, self.step, self.stamp, self.note)
+            return "ParcelContents.HANDSHAKE(delivery_id={}, step={}, stamp={}, note={}, token={})".format(self.delivery_id, self.step, self.stamp, self.note, self.token)
         def __eq__(self, other):
             if not isinstance(other, ParcelContents):
                 return NotImplemented
@@ -7439,6 +7530,8 @@ class ParcelContents:
             if self.stamp != other.stamp:
                 return False
             if self.note != other.note:
+                return False
+            if self.token != other.token:
                 return False
             return True
 
@@ -7479,6 +7572,7 @@ class _UniffiFfiConverterTypeParcelContents(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterTypeHandshakeStep.read(buf),
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
             )
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -7492,6 +7586,7 @@ class _UniffiFfiConverterTypeParcelContents(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeHandshakeStep.check_lower(value.step)
             _UniffiFfiConverterInt64.check_lower(value.stamp)
             _UniffiFfiConverterString.check_lower(value.note)
+            _UniffiFfiConverterOptionalString.check_lower(value.token)
             return
         raise ValueError(value)
 
@@ -7506,6 +7601,7 @@ class _UniffiFfiConverterTypeParcelContents(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeHandshakeStep.write(value.step, buf)
             _UniffiFfiConverterInt64.write(value.stamp, buf)
             _UniffiFfiConverterString.write(value.note, buf)
+            _UniffiFfiConverterOptionalString.write(value.token, buf)
 
 
 
@@ -9362,6 +9458,104 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class INVITE:
+        """
+        Answered by `Invited`.
+"""
+        
+        def __init__(self, expires_ms:int):
+            self.expires_ms = expires_ms
+            
+            """
+        Until when, in Unix milliseconds.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.INVITE(expires_ms={})".format(self.expires_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_INVITE():
+                return False
+            if self.expires_ms != other.expires_ms:
+                return False
+            return True
+
+    @dataclass
+    class REDEEM_INVITATION:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, peer:str, token:str):
+            self.peer = peer
+            
+            """
+        Who gave it.
+"""
+        
+            self.token = token
+            
+            """
+        What they gave.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.REDEEM_INVITATION(peer={}, token={})".format(self.peer, self.token)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_REDEEM_INVITATION():
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.token != other.token:
+                return False
+            return True
+
+    @dataclass
+    class REVOKE_INVITATIONS:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, token:typing.Optional[str]):
+            self.token = token
+            
+            """
+        Which; all of them without one.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.REVOKE_INVITATIONS(token={})".format(self.token)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_REVOKE_INVITATIONS():
+                return False
+            if self.token != other.token:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -9538,6 +9732,18 @@ class Command:
         return isinstance(self, Command.SEARCH_HISTORY)
     def is_search_history(self) -> bool:
         return isinstance(self, Command.SEARCH_HISTORY)
+    def is_INVITE(self) -> bool:
+        return isinstance(self, Command.INVITE)
+    def is_invite(self) -> bool:
+        return isinstance(self, Command.INVITE)
+    def is_REDEEM_INVITATION(self) -> bool:
+        return isinstance(self, Command.REDEEM_INVITATION)
+    def is_redeem_invitation(self) -> bool:
+        return isinstance(self, Command.REDEEM_INVITATION)
+    def is_REVOKE_INVITATIONS(self) -> bool:
+        return isinstance(self, Command.REVOKE_INVITATIONS)
+    def is_revoke_invitations(self) -> bool:
+        return isinstance(self, Command.REVOKE_INVITATIONS)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -9586,6 +9792,9 @@ Command.EXPLAIN_PRESENCE = type("Command.EXPLAIN_PRESENCE", (Command.EXPLAIN_PRE
 Command.EXPLAIN_ADMISSION = type("Command.EXPLAIN_ADMISSION", (Command.EXPLAIN_ADMISSION, Command,), {})  # type: ignore
 Command.EXPLAIN_DELIVERY = type("Command.EXPLAIN_DELIVERY", (Command.EXPLAIN_DELIVERY, Command,), {})  # type: ignore
 Command.SEARCH_HISTORY = type("Command.SEARCH_HISTORY", (Command.SEARCH_HISTORY, Command,), {})  # type: ignore
+Command.INVITE = type("Command.INVITE", (Command.INVITE, Command,), {})  # type: ignore
+Command.REDEEM_INVITATION = type("Command.REDEEM_INVITATION", (Command.REDEEM_INVITATION, Command,), {})  # type: ignore
+Command.REVOKE_INVITATIONS = type("Command.REVOKE_INVITATIONS", (Command.REVOKE_INVITATIONS, Command,), {})  # type: ignore
 
 
 
@@ -9785,6 +9994,19 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterOptionalInt64.read(buf),
                 _UniffiFfiConverterInt32.read(buf),
             )
+        if variant == 44:
+            return Command.INVITE(
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 45:
+            return Command.REDEEM_INVITATION(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 46:
+            return Command.REVOKE_INVITATIONS(
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -9936,6 +10158,16 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterOptionalString.check_lower(value.peer)
             _UniffiFfiConverterOptionalInt64.check_lower(value.before)
             _UniffiFfiConverterInt32.check_lower(value.limit)
+            return
+        if value.is_INVITE():
+            _UniffiFfiConverterInt64.check_lower(value.expires_ms)
+            return
+        if value.is_REDEEM_INVITATION():
+            _UniffiFfiConverterString.check_lower(value.peer)
+            _UniffiFfiConverterString.check_lower(value.token)
+            return
+        if value.is_REVOKE_INVITATIONS():
+            _UniffiFfiConverterOptionalString.check_lower(value.token)
             return
         raise ValueError(value)
 
@@ -10089,6 +10321,16 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             _UniffiFfiConverterOptionalString.write(value.peer, buf)
             _UniffiFfiConverterOptionalInt64.write(value.before, buf)
             _UniffiFfiConverterInt32.write(value.limit, buf)
+        if value.is_INVITE():
+            buf.write_i32(44)
+            _UniffiFfiConverterInt64.write(value.expires_ms, buf)
+        if value.is_REDEEM_INVITATION():
+            buf.write_i32(45)
+            _UniffiFfiConverterString.write(value.peer, buf)
+            _UniffiFfiConverterString.write(value.token, buf)
+        if value.is_REVOKE_INVITATIONS():
+            buf.write_i32(46)
+            _UniffiFfiConverterOptionalString.write(value.token, buf)
 
 
 
@@ -12472,6 +12714,12 @@ class SessionProtocol(typing.Protocol):
         waits, the next wait ends at once.
 """
         raise NotImplementedError
+    def invite(self, expires_ms: int) -> str:
+        """
+        Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+        confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+"""
+        raise NotImplementedError
     def mark_read(self, peer: str,upto: int) -> None:
         """
         The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
@@ -12503,6 +12751,12 @@ class SessionProtocol(typing.Protocol):
         """
         Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
         presence may be seen.
+"""
+        raise NotImplementedError
+    def redeem_invitation(self, peer: str,token: str) -> None:
+        """
+        Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+        was, it is a request as any other.
 """
         raise NotImplementedError
     def refuse_sender(self, sender: str,block: bool = False) -> None:
@@ -12538,6 +12792,11 @@ class SessionProtocol(typing.Protocol):
     def retract_message(self, recipient: str,message_id: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
         """
         Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
+"""
+        raise NotImplementedError
+    def revoke_invitations(self, token: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Takes an invitation back, or all of them.
 """
         raise NotImplementedError
     def roster(self, since: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Roster:
@@ -13089,6 +13348,25 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def invite(self, expires_ms: int) -> str:
+        """
+        Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+        confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+"""
+        
+        _UniffiFfiConverterInt64.check_lower(expires_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt64.lower(expires_ms),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_invite,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def mark_read(self, peer: str,upto: int) -> None:
         """
         The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
@@ -13208,6 +13486,28 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def redeem_invitation(self, peer: str,token: str) -> None:
+        """
+        Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+        was, it is a request as any other.
+"""
+        
+        _UniffiFfiConverterString.check_lower(peer)
+
+        _UniffiFfiConverterString.check_lower(token)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(peer),
+            _UniffiFfiConverterString.lower(token),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_redeem_invitation,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -13342,6 +13642,26 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_retract_message,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def revoke_invitations(self, token: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Takes an invitation back, or all of them.
+"""
+        
+        if token is _DEFAULT:
+            token = None
+        _UniffiFfiConverterOptionalString.check_lower(token)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalString.lower(token),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_revoke_invitations,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

@@ -716,6 +716,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_history(uint64_t ptr, RustBuff
 void uniffi_rosterkit_ffi_fn_method_session_interrupt(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_INVITE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_INVITE
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_invite(uint64_t ptr, int64_t expires_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_MARK_READ
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_MARK_READ
 void uniffi_rosterkit_ffi_fn_method_session_mark_read(uint64_t ptr, RustBuffer peer, int64_t upto, RustCallStatus *_Nonnull out_status
@@ -744,6 +749,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_quarantined(uint64_t ptr, int6
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_read_file(uint64_t ptr, RustBuffer path, RustBuffer owner, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REDEEM_INVITATION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REDEEM_INVITATION
+void uniffi_rosterkit_ffi_fn_method_session_redeem_invitation(uint64_t ptr, RustBuffer peer, RustBuffer token, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REFUSE_SENDER
@@ -779,6 +789,11 @@ void uniffi_rosterkit_ffi_fn_method_session_retire_device(uint64_t ptr, RustBuff
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETRACT_MESSAGE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_RETRACT_MESSAGE
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_retract_message(uint64_t ptr, RustBuffer recipient, RustBuffer message_id, RustBuffer client_id, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REVOKE_INVITATIONS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_REVOKE_INVITATIONS
+void uniffi_rosterkit_ffi_fn_method_session_revoke_invitations(uint64_t ptr, RustBuffer token, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ROSTER
@@ -1557,6 +1572,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_interrupt(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_INVITE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_INVITE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_invite(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_MARK_READ
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_MARK_READ
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_mark_read(void
@@ -1590,6 +1611,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_quarantined(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_READ_FILE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_READ_FILE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_read_file(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REDEEM_INVITATION
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REDEEM_INVITATION
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation(void
     
 );
 #endif
@@ -1632,6 +1659,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_retire_device(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RETRACT_MESSAGE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_RETRACT_MESSAGE
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_retract_message(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REVOKE_INVITATIONS
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_REVOKE_INVITATIONS
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations(void
     
 );
 #endif

@@ -2262,6 +2262,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func interrupt() throws 
     
     /**
+     * Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+     * confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+     */
+    func invite(expiresMs: Int64) throws  -> String
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -2293,6 +2299,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * presence may be seen.
      */
     func readFile(path: String, owner: String?) throws  -> Data
+    
+    /**
+     * Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+     * was, it is a request as any other.
+     */
+    func redeemInvitation(peer: String, token: String) throws 
     
     /**
      * Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
@@ -2328,6 +2340,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
      */
     func retractMessage(recipient: String, messageId: String, clientId: String?) throws  -> Receipt
+    
+    /**
+     * Takes an invitation back, or all of them.
+     */
+    func revokeInvitations(token: String?) throws 
     
     /**
      * The roster; or what changed in it since a version.
@@ -2767,6 +2784,20 @@ open func interrupt()throws   {try rustCallWithError(FfiConverterTypeRosterKitEr
 }
     
     /**
+     * Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+     * confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+     */
+open func invite(expiresMs: Int64)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_invite(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(expiresMs),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -2847,6 +2878,20 @@ open func readFile(path: String, owner: String? = nil)throws  -> Data  {
         FfiConverterOptionString.lower(owner),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+     * was, it is a request as any other.
+     */
+open func redeemInvitation(peer: String, token: String)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_redeem_invitation(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(peer),
+        FfiConverterString.lower(token),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2935,6 +2980,18 @@ open func retractMessage(recipient: String, messageId: String, clientId: String?
         FfiConverterOptionString.lower(clientId),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Takes an invitation back, or all of them.
+     */
+open func revokeInvitations(token: String? = nil)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_revoke_invitations(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(token),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -4550,6 +4607,10 @@ public struct LimitOptions: Equatable, Hashable {
      */
     public var requestsPerMinute: Int32?
     /**
+     * How many buddy requests may wait for an account's answer.
+     */
+    public var unansweredRequests: Int32?
+    /**
      * How many unclaimed messages an account may have.
      */
     public var unclaimedCount: Int64?
@@ -4585,6 +4646,9 @@ public struct LimitOptions: Equatable, Hashable {
          * How many a minute after that.
          */requestsPerMinute: Int32? = nil, 
         /**
+         * How many buddy requests may wait for an account's answer.
+         */unansweredRequests: Int32? = nil, 
+        /**
          * How many unclaimed messages an account may have.
          */unclaimedCount: Int64? = nil, 
         /**
@@ -4601,6 +4665,7 @@ public struct LimitOptions: Equatable, Hashable {
         self.sendsPerMinute = sendsPerMinute
         self.requestBurst = requestBurst
         self.requestsPerMinute = requestsPerMinute
+        self.unansweredRequests = unansweredRequests
         self.unclaimedCount = unclaimedCount
         self.unclaimedBytes = unclaimedBytes
         self.unclaimedFromOneCount = unclaimedFromOneCount
@@ -4628,6 +4693,7 @@ public struct FfiConverterTypeLimitOptions: FfiConverterRustBuffer {
                 sendsPerMinute: FfiConverterOptionInt32.read(from: &buf), 
                 requestBurst: FfiConverterOptionInt32.read(from: &buf), 
                 requestsPerMinute: FfiConverterOptionInt32.read(from: &buf), 
+                unansweredRequests: FfiConverterOptionInt32.read(from: &buf), 
                 unclaimedCount: FfiConverterOptionInt64.read(from: &buf), 
                 unclaimedBytes: FfiConverterOptionInt64.read(from: &buf), 
                 unclaimedFromOneCount: FfiConverterOptionInt64.read(from: &buf), 
@@ -4641,6 +4707,7 @@ public struct FfiConverterTypeLimitOptions: FfiConverterRustBuffer {
         FfiConverterOptionInt32.write(value.sendsPerMinute, into: &buf)
         FfiConverterOptionInt32.write(value.requestBurst, into: &buf)
         FfiConverterOptionInt32.write(value.requestsPerMinute, into: &buf)
+        FfiConverterOptionInt32.write(value.unansweredRequests, into: &buf)
         FfiConverterOptionInt64.write(value.unclaimedCount, into: &buf)
         FfiConverterOptionInt64.write(value.unclaimedBytes, into: &buf)
         FfiConverterOptionInt64.write(value.unclaimedFromOneCount, into: &buf)
@@ -6703,6 +6770,14 @@ public enum Answer: Equatable, Hashable {
          * Why.
          */error: RosterKitError
     )
+    /**
+     * An invitation.
+     */
+    case invited(
+        /**
+         * Its token, a secret.
+         */token: String
+    )
 
 
 
@@ -6766,6 +6841,9 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         )
         
         case 15: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
+        )
+        
+        case 16: return .invited(token: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6848,6 +6926,11 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         case let .failed(error):
             writeInt(&buf, Int32(15))
             FfiConverterTypeRosterKitError.write(error, into: &buf)
+            
+        
+        case let .invited(token):
+            writeInt(&buf, Int32(16))
+            FfiConverterString.write(token, into: &buf)
             
         }
     }
@@ -7549,6 +7632,33 @@ public enum Command: Equatable, Hashable {
          * How many.
          */limit: Int32
     )
+    /**
+     * Answered by `Invited`.
+     */
+    case invite(
+        /**
+         * Until when, in Unix milliseconds.
+         */expiresMs: Int64
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case redeemInvitation(
+        /**
+         * Who gave it.
+         */peer: String, 
+        /**
+         * What they gave.
+         */token: String
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case revokeInvitations(
+        /**
+         * Which; all of them without one.
+         */token: String?
+    )
 
 
 
@@ -7689,6 +7799,15 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         )
         
         case 43: return .searchHistory(text: try FfiConverterString.read(from: &buf), peer: try FfiConverterOptionString.read(from: &buf), before: try FfiConverterOptionInt64.read(from: &buf), limit: try FfiConverterInt32.read(from: &buf)
+        )
+        
+        case 44: return .invite(expiresMs: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 45: return .redeemInvitation(peer: try FfiConverterString.read(from: &buf), token: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 46: return .revokeInvitations(token: try FfiConverterOptionString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -7931,6 +8050,22 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
             FfiConverterOptionString.write(peer, into: &buf)
             FfiConverterOptionInt64.write(before, into: &buf)
             FfiConverterInt32.write(limit, into: &buf)
+            
+        
+        case let .invite(expiresMs):
+            writeInt(&buf, Int32(44))
+            FfiConverterInt64.write(expiresMs, into: &buf)
+            
+        
+        case let .redeemInvitation(peer,token):
+            writeInt(&buf, Int32(45))
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterString.write(token, into: &buf)
+            
+        
+        case let .revokeInvitations(token):
+            writeInt(&buf, Int32(46))
+            FfiConverterOptionString.write(token, into: &buf)
             
         }
     }
@@ -9412,7 +9547,10 @@ public enum ParcelContents: Equatable, Hashable {
          */stamp: Int64, 
         /**
          * What was said with it.
-         */note: String
+         */note: String, 
+        /**
+         * The invitation of the recipient's that lets who asks in.
+         */token: String?
     )
 
 
@@ -9438,7 +9576,7 @@ public struct FfiConverterTypeParcelContents: FfiConverterRustBuffer {
         case 1: return .messages(messages: try FfiConverterSequenceTypeRelayedMessage.read(from: &buf)
         )
         
-        case 2: return .handshake(deliveryId: try FfiConverterOptionString.read(from: &buf), step: try FfiConverterTypeHandshakeStep.read(from: &buf), stamp: try FfiConverterInt64.read(from: &buf), note: try FfiConverterString.read(from: &buf)
+        case 2: return .handshake(deliveryId: try FfiConverterOptionString.read(from: &buf), step: try FfiConverterTypeHandshakeStep.read(from: &buf), stamp: try FfiConverterInt64.read(from: &buf), note: try FfiConverterString.read(from: &buf), token: try FfiConverterOptionString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -9454,12 +9592,13 @@ public struct FfiConverterTypeParcelContents: FfiConverterRustBuffer {
             FfiConverterSequenceTypeRelayedMessage.write(messages, into: &buf)
             
         
-        case let .handshake(deliveryId,step,stamp,note):
+        case let .handshake(deliveryId,step,stamp,note,token):
             writeInt(&buf, Int32(2))
             FfiConverterOptionString.write(deliveryId, into: &buf)
             FfiConverterTypeHandshakeStep.write(step, into: &buf)
             FfiConverterInt64.write(stamp, into: &buf)
             FfiConverterString.write(note, into: &buf)
+            FfiConverterOptionString.write(token, into: &buf)
             
         }
     }
@@ -11575,6 +11714,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_interrupt() != 11819) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_invite() != 36469) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -11591,6 +11733,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation() != 58246) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_refuse_sender() != 14353) {
@@ -11612,6 +11757,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_retract_message() != 26547) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations() != 57182) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_roster() != 46041) {

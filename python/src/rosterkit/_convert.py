@@ -336,6 +336,7 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "FILE_READ": lambda a: a.bytes,
     "JSON_READ": lambda a: a.json,
     "REGISTRATIONS_READ": lambda a: [registration(one) for one in a.registrations],
+    "INVITED": lambda a: a.token,
     "BLOCKED_READ": lambda a: list(a.addresses),
     "PREFERENCES_READ": lambda a: preferences(a.preferences),
     "DEVICES_READ": lambda a: list(a.devices),

@@ -338,6 +338,19 @@ class Session:
         in_groups = None if groups is None else list(groups)
         await self.ask(native.Command.UPDATE_BUDDY(peer=peer, name=name, groups=in_groups))
 
+    async def invite(self, expires_ms: int) -> str:
+        """Makes an invitation for one person, until then (Unix milliseconds)."""
+        token: str = await self.ask(native.Command.INVITE(expires_ms=expires_ms))
+        return token
+
+    async def redeem_invitation(self, peer: str, token: str) -> None:
+        """Adds who gave this invitation: both are confirmed."""
+        await self.ask(native.Command.REDEEM_INVITATION(peer=peer, token=token))
+
+    async def revoke_invitations(self, token: Optional[str] = None) -> None:
+        """Takes an invitation back, or all of them."""
+        await self.ask(native.Command.REVOKE_INVITATIONS(token=token))
+
     async def roster(self, since: Optional[int] = None) -> model.Roster:
         """The roster; or what changed in it since a version."""
         roster: model.Roster = await self.ask(native.Command.READ_ROSTER(since=since))

@@ -142,6 +142,21 @@ def update_buddy(
     return _of(actor, native.Command.UPDATE_BUDDY(peer=peer, name=name, groups=in_groups))
 
 
+def invite(actor: Actor, expires_ms: int) -> Command:
+    """Answered by the token, a `str`."""
+    return _of(actor, native.Command.INVITE(expires_ms=expires_ms))
+
+
+def redeem_invitation(actor: Actor, peer: str, token: str) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.REDEEM_INVITATION(peer=peer, token=token))
+
+
+def revoke_invitations(actor: Actor, token: Optional[str] = None) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.REVOKE_INVITATIONS(token=token))
+
+
 def block(actor: Actor, peer: str, blocked: bool = True) -> Command:
     """Answered by nothing."""
     return _of(actor, native.Command.BLOCK(peer=peer, blocked=blocked))

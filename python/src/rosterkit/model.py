@@ -370,6 +370,7 @@ class Limits:
     sends_per_minute: Optional[int] = None
     request_burst: Optional[int] = None
     requests_per_minute: Optional[int] = None
+    unanswered_requests: Optional[int] = None
     unclaimed_count: Optional[int] = None
     unclaimed_bytes: Optional[int] = None
     unclaimed_from_one_count: Optional[int] = None

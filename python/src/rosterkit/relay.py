@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional, Union
 
@@ -54,6 +54,7 @@ class Handshake:
     stamp: int
     note: str = ""
     delivery_id: Optional[str] = None
+    token: Optional[str] = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _parcel(given: Any) -> Parcel:
     if contents.is_MESSAGES():
         return Parcel(given.sender, given.recipient, tuple(_message(one) for one in contents.messages))
     step = HandshakeStep[contents.step.name]
-    handshake = Handshake(step, contents.stamp, contents.note, contents.delivery_id)
+    handshake = Handshake(step, contents.stamp, contents.note, contents.delivery_id, contents.token)
     return Parcel(given.sender, given.recipient, handshake)
 
 
@@ -215,6 +216,7 @@ def _lowered_parcel(given: Parcel) -> Any:
             step=native.HandshakeStep[contents.step.name],
             stamp=contents.stamp,
             note=contents.note,
+            token=contents.token,
         )
     else:
         lowered = native.ParcelContents.MESSAGES(messages=_lowered_messages(contents))

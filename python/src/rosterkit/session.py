@@ -153,6 +153,22 @@ class Session(Owner):
         """Changes a buddy's name or groups; they are not told. What is left out stays as it is."""
         self._call(self._handle.update_buddy, peer, name, None if groups is None else list(groups))
 
+    def invite(self, expires_ms: int) -> str:
+        """Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a
+        buddy, confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open.
+        """
+        token: str = self._call(self._handle.invite, expires_ms)
+        return token
+
+    def redeem_invitation(self, peer: str, token: str) -> None:
+        """Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired
+        or never was, it is a request as any other."""
+        self._call(self._handle.redeem_invitation, peer, token)
+
+    def revoke_invitations(self, token: Optional[str] = None) -> None:
+        """Takes an invitation back, or all of them."""
+        self._call(self._handle.revoke_invitations, token)
+
     def roster(self, since: Optional[int] = None) -> model.Roster:
         """The roster; or what changed in it since a version."""
         return _convert.roster(self._call(self._handle.roster, since))

@@ -6,7 +6,9 @@
 use crate::address::Address;
 use crate::delivery::claims::Claims;
 use crate::id::{AddressId, DeviceName, DeviceNumber, Position};
+use crate::invitation::{Invitation, MAX_INVITATIONS, TokenHash};
 use crate::preferences::Overrides;
+use crate::refusal::Refusal;
 use crate::registration::{Registration, RegistrationKind};
 use crate::roster::Index;
 use crate::time::Timestamp;
@@ -38,6 +40,8 @@ pub struct Record {
     pub avatar: Option<Arc<str>>,
     /// Contacts that are no sessions. Those that have expired count for nothing.
     pub registrations: Vec<Registration>,
+    /// Whom it let in ahead. Those that have expired let nobody in.
+    pub invitations: Vec<Invitation>,
     /// Raised each time an engine takes the account over (fencing, when several engines share a store).
     pub owner_epoch: u64,
     /// Fields that a newer version wrote and this one does not know, as stored.
@@ -88,6 +92,7 @@ impl Record {
             next_device: 1,
             avatar: None,
             registrations: Vec::new(),
+            invitations: Vec::new(),
             owner_epoch: 0,
             unknown: Vec::new(),
         }
@@ -111,6 +116,27 @@ impl Record {
     pub fn registered_until(&self) -> Timestamp {
         let contacts = self.registrations.iter().filter(|one| one.kind == RegistrationKind::Contact);
         contacts.map(|contact| contact.expires).max().unwrap_or_default()
+    }
+}
+
+impl Record {
+    /// Opens an invitation; those that have expired are gone.
+    pub fn invite(&mut self, invitation: Invitation, now: Timestamp) -> Result<(), Refusal> {
+        self.invitations.retain(|open| open.expires > now);
+        if self.invitations.iter().any(|open| open.token == invitation.token) {
+            return Err(Refusal::Conflict("this invitation is there already".into()));
+        }
+        if self.invitations.len() >= MAX_INVITATIONS {
+            let what = format!("an account has at most {MAX_INVITATIONS} open invitations");
+            return Err(Refusal::limit(what));
+        }
+        self.invitations.push(invitation);
+        Ok(())
+    }
+
+    /// Whether this token lets somebody in now.
+    pub fn invites(&self, token: TokenHash, now: Timestamp) -> bool {
+        self.invitations.iter().any(|open| open.token == token && open.expires > now)
     }
 }
 

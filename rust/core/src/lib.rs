@@ -5,7 +5,7 @@
 //! same functions.
 //!
 //! Read it in this order: [`address`], [`id`] and [`time`] are the words everything is made of; [`roster`],
-//! [`presence`], [`admission`], [`rules`] and [`delivery`] are the rules; [`row`], [`account`] and [`write`] are what a
+//! [`presence`], [`admission`], [`invitation`], [`rules`] and [`delivery`] are the rules; [`row`], [`account`] and [`write`] are what a
 //! decision may ask to be persisted.
 
 pub mod account;
@@ -15,6 +15,7 @@ pub mod content;
 pub mod delivery;
 pub mod files;
 pub mod id;
+pub mod invitation;
 pub mod planted;
 pub mod preferences;
 pub mod presence;

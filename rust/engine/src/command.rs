@@ -1,12 +1,13 @@
 //! What a host can ask, as values: `submit` takes them in batches, the plain calls make one each.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Message;
 use crate::session::Session;
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::{ChatState, Content};
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
+use rosterkit_core::invitation::InvitationToken;
 use rosterkit_core::preferences::{Overrides, Preferences};
 use rosterkit_core::presence::{Activity, Presence, PresenceLayer, State};
 use rosterkit_core::registration::Registration;
@@ -157,10 +158,30 @@ pub enum Command {
         /// Whether to block them too.
         block: bool,
     },
+    /// Lets one person in ahead: whoever redeems the token becomes a buddy, confirmed on both sides, without the account being
+    /// asked. Answer: `Invitation`, when it is on disk.
+    Invite {
+        /// The token. It is a secret between the account and whom it is given to.
+        token: InvitationToken,
+        /// Until when; at most a year from now.
+        expires: Timestamp,
+    },
+    /// Takes an invitation back, or all of them. Answer: `Done`.
+    RevokeInvitations(Option<InvitationToken>),
     /// Retires a named device: its cursor is forgotten. Answer: `Done`.
     RetireDevice(DeviceName),
     /// Reads the account's named devices. Answer: `Devices`.
     ReadDevices,
+}
+
+impl Command {
+    /// An invitation with a token of the operating system's randomness.
+    pub fn invite(expires: Timestamp) -> Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)
+            .map_err(|_| Error::internal("the operating system gave no randomness"))?;
+        Ok(Command::Invite { token: InvitationToken::from_random(bytes), expires })
+    }
 }
 
 /// A message to send.
@@ -244,6 +265,16 @@ pub struct RosterEdit {
     pub groups: Option<Vec<String>>,
     /// What to say with a request.
     pub note: String,
+    /// The invitation of theirs to redeem with [`Op::Add`] or [`Op::Subscribe`]: both are confirmed then, whatever fails on the
+    /// way. One that is used up, has expired or never was makes it an ordinary request.
+    pub token: Option<InvitationToken>,
+}
+
+impl RosterEdit {
+    /// One that says nothing else.
+    pub fn new(peer: &Address, op: Op) -> Self {
+        RosterEdit { peer: peer.clone(), op, name: None, groups: None, note: String::new(), token: None }
+    }
 }
 
 /// How a session is opened.
@@ -359,6 +390,8 @@ pub enum Answer {
     Conversations(Conversations),
     /// What was found in the history.
     Found(Found),
+    /// The invitation that was made.
+    Invitation(InvitationToken),
     /// Blocked addresses and domains.
     Blocked(Vec<Address>),
     /// What is in force.

@@ -73,6 +73,7 @@ pub use rosterkit_core::content::{Body, ChatState, Content};
 pub use rosterkit_core::delivery::limits::{Limits, Quota, Rate};
 pub use rosterkit_core::delivery::marks::Marks;
 pub use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
+pub use rosterkit_core::invitation::InvitationToken;
 pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences, Receipts};
 pub use rosterkit_core::presence::{Activity, Order, Presence, PresenceLayer, State};
 pub use rosterkit_core::registration::{Registration, RegistrationKind};

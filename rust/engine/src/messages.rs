@@ -125,6 +125,7 @@ pub(crate) enum Signal {
 }
 
 /// A message with what its sender's shard knows.
+#[derive(Clone)]
 pub(crate) struct Deliver {
     /// Recipient and word are the receiving shard's to fill in.
     pub(crate) entry: Entry,

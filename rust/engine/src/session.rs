@@ -16,8 +16,10 @@ use crate::shared::Shared;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
+use rosterkit_core::invitation::InvitationToken;
 use rosterkit_core::presence::{Activity, Presence, PresenceLayer};
 use rosterkit_core::roster::Op;
+use rosterkit_core::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,23 +175,43 @@ impl Session {
         self.edit_roster(RosterEdit {
             name: name.map(str::to_owned),
             groups: groups.map(|g| g.iter().map(|g| (*g).to_owned()).collect()),
-            ..edit(peer, Op::Add)
+            ..RosterEdit::new(peer, Op::Add)
         })
+    }
+
+    /// Makes an invitation for one person, until then: who redeems it becomes a buddy, confirmed on both sides. At most 64 are
+    /// open at a time.
+    pub fn invite(&self, expires: Timestamp) -> Result<InvitationToken> {
+        match self.call(Command::invite(expires)?)? {
+            Answer::Invitation(token) => Ok(token),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+    /// was, it is a request as any other.
+    pub fn redeem_invitation(&self, peer: &Address, token: InvitationToken) -> Result<()> {
+        self.edit_roster(RosterEdit { token: Some(token), ..RosterEdit::new(peer, Op::Add) })
+    }
+
+    /// Takes an invitation back, or all of them.
+    pub fn revoke_invitations(&self, token: Option<InvitationToken>) -> Result<()> {
+        self.done(Command::RevokeInvitations(token))
     }
 
     /// Confirms who asked. The same as adding them.
     pub fn confirm_buddy(&self, peer: &Address) -> Result<()> {
-        self.edit_roster(edit(peer, Op::Add))
+        self.edit_roster(RosterEdit::new(peer, Op::Add))
     }
 
     /// Declines who asked, or takes back the grant: both directions end, and they are not on the roster.
     pub fn decline_buddy(&self, peer: &Address) -> Result<()> {
-        self.edit_roster(edit(peer, Op::Remove))
+        self.edit_roster(RosterEdit::new(peer, Op::Remove))
     }
 
     /// Removes a buddy: both directions end.
     pub fn remove_buddy(&self, peer: &Address) -> Result<()> {
-        self.edit_roster(edit(peer, Op::Remove))
+        self.edit_roster(RosterEdit::new(peer, Op::Remove))
     }
 
     /// Any change of the roster, one direction at a time as RFC 6121 has it too.
@@ -339,10 +361,6 @@ impl Drop for Inner {
         let session = self.queue.session;
         self.shared.tell_session(session, ToShard::Close(session, EndReason::Closed));
     }
-}
-
-fn edit(peer: &Address, op: Op) -> RosterEdit {
-    RosterEdit { peer: peer.clone(), op, name: None, groups: None, note: String::new() }
 }
 
 fn unexpected() -> Error {

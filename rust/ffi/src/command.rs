@@ -7,8 +7,10 @@ use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceLayer, PresenceUpdate, Roster};
-use crate::session::{Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, edit, message};
-use rosterkit::{Actor, Body, Op, RosterEdit};
+use crate::session::{
+    Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, edit, invitation, message,
+};
+use rosterkit::{Actor, Body, Op, RosterEdit, Timestamp};
 
 type Result<T> = std::result::Result<T, RosterKitError>;
 
@@ -272,6 +274,23 @@ pub enum Command {
         /// How many.
         limit: i32,
     },
+    /// Answered by `Invited`.
+    Invite {
+        /// Until when, in Unix milliseconds.
+        expires_ms: i64,
+    },
+    /// Answered by `Done`.
+    RedeemInvitation {
+        /// Who gave it.
+        peer: String,
+        /// What they gave.
+        token: String,
+    },
+    /// Answered by `Done`.
+    RevokeInvitations {
+        /// Which; all of them without one.
+        token: Option<String>,
+    },
 }
 
 /// The answer to a submitted command.
@@ -357,6 +376,11 @@ pub enum Answer {
     Failed {
         /// Why.
         error: RosterKitError,
+    },
+    /// An invitation.
+    Invited {
+        /// Its token, a secret.
+        token: String,
     },
 }
 
@@ -448,6 +472,12 @@ impl TryFrom<Command> for rosterkit::Command {
             Command::SearchHistory { text, peer, before, limit } => {
                 Engine::SearchHistory(search(text, peer, before, limit)?)
             }
+            Command::Invite { expires_ms } => Engine::invite(Timestamp(expires_ms))?,
+            Command::RedeemInvitation { peer, token } => Engine::Roster(RosterEdit {
+                token: invitation(Some(token))?,
+                ..edit(&peer, Op::Add, None, None)?
+            }),
+            Command::RevokeInvitations { token } => Engine::RevokeInvitations(invitation(token)?),
             Command::ExplainDelivery { position: at } => Engine::ExplainDelivery(position(at)?),
         })
     }
@@ -464,6 +494,7 @@ impl From<rosterkit::Answered> for Answered {
             Ok(Engine::History(history)) => Answer::HistoryRead { page: history.into() },
             Ok(Engine::Found(found)) => Answer::HistorySearched { page: found.into() },
             Ok(Engine::Conversations(page)) => Answer::ConversationsRead { page: page.into() },
+            Ok(Engine::Invitation(token)) => Answer::Invited { token: token.as_str().to_owned() },
             Ok(Engine::Blocked(all)) => {
                 Answer::BlockedRead { addresses: all.iter().map(ToString::to_string).collect() }
             }

@@ -60,6 +60,9 @@ pub struct LimitOptions {
     /// How many a minute after that.
     #[uniffi(default)]
     pub requests_per_minute: Option<i32>,
+    /// How many buddy requests may wait for an account's answer.
+    #[uniffi(default)]
+    pub unanswered_requests: Option<i32>,
     /// How many unclaimed messages an account may have.
     #[uniffi(default)]
     pub unclaimed_count: Option<i64>,
@@ -199,6 +202,7 @@ impl LimitOptions {
         set("sends_per_minute", &mut limits.sends.per_minute, self.sends_per_minute)?;
         set("request_burst", &mut limits.requests.burst, self.request_burst)?;
         set("requests_per_minute", &mut limits.requests.per_minute, self.requests_per_minute)?;
+        set("unanswered_requests", &mut limits.unanswered_requests, self.unanswered_requests)?;
         set("unclaimed_count", &mut limits.unclaimed.count, self.unclaimed_count)?;
         set("unclaimed_bytes", &mut limits.unclaimed.bytes, self.unclaimed_bytes)?;
         set("unclaimed_from_one_count", &mut limits.unclaimed_from_one.count, self.unclaimed_from_one_count)?;

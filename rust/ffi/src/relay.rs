@@ -5,7 +5,7 @@ use crate::convert::{address, count, number, refused, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::MessageBody;
 use crate::roster::Presence;
-use crate::session::ChatState;
+use crate::session::{ChatState, invitation};
 use rosterkit::{Amends, Body, Content, Contents, MessageId, Op, RosterSignal, Timestamp};
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ pub enum ParcelContents {
         stamp: i64,
         /// What was said with it.
         note: String,
+        /// The invitation of the recipient's that lets who asks in.
+        token: Option<String>,
     },
 }
 
@@ -258,6 +260,7 @@ impl From<rosterkit::Parcel> for Parcel {
                 step: step_of(signal.op),
                 stamp: signed(signal.stamp),
                 note: signal.note.to_string(),
+                token: signal.token.map(|token| token.as_str().to_owned()),
             },
         };
         Parcel { sender: parcel.sender.to_string(), recipient: parcel.recipient.to_string(), contents }
@@ -275,12 +278,15 @@ impl TryFrom<Parcel> for rosterkit::Parcel {
             ParcelContents::Messages { messages } => Contents::Messages(
                 messages.into_iter().map(rosterkit::RelayedMessage::try_from).collect::<Result<_>>()?,
             ),
-            ParcelContents::Handshake { delivery_id, step, stamp, note } => Contents::Roster(RosterSignal {
-                delivery_id: delivery_id.map(Into::into),
-                op: step.into(),
-                stamp: number("a stamp", stamp)?,
-                note: note.into(),
-            }),
+            ParcelContents::Handshake { delivery_id, step, stamp, note, token } => {
+                Contents::Roster(RosterSignal {
+                    delivery_id: delivery_id.map(Into::into),
+                    op: step.into(),
+                    stamp: number("a stamp", stamp)?,
+                    note: note.into(),
+                    token: invitation(token)?,
+                })
+            }
         };
         let (sender, recipient) = (address(&parcel.sender)?, address(&parcel.recipient)?);
         Ok(rosterkit::Parcel { sender, recipient, contents })

@@ -11,7 +11,8 @@ use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
 use crate::roster::{Presence, PresenceLayer, PresenceUpdate, Roster};
 use rosterkit::{
-    Anchor, Body, ClientId, Command, Content, Direction, MessageId, Op, RosterEdit, Send, Timestamp,
+    Anchor, Body, ClientId, Command, Content, Direction, InvitationToken, MessageId, Op, RosterEdit, Send,
+    Timestamp,
 };
 use std::sync::Arc;
 
@@ -269,6 +270,26 @@ impl Session {
             let note = note.unwrap_or_default();
             Ok(session.edit_roster(RosterEdit { note, ..edit(&peer, Op::Add, name, groups)? })?)
         })
+    }
+
+    /// Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+    /// confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+    pub fn invite(&self, expires_ms: i64) -> Result<String> {
+        self.call(|session| Ok(session.invite(Timestamp(expires_ms))?.as_str().to_owned()))
+    }
+
+    /// Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+    /// was, it is a request as any other.
+    pub fn redeem_invitation(&self, peer: String, token: String) -> Result<()> {
+        let token = InvitationToken::new(&token).map_err(refused)?;
+        self.call(|session| Ok(session.redeem_invitation(&address(&peer)?, token)?))
+    }
+
+    /// Takes an invitation back, or all of them.
+    #[uniffi::method(default(token = None))]
+    pub fn revoke_invitations(&self, token: Option<String>) -> Result<()> {
+        let token = invitation(token)?;
+        self.call(|session| Ok(session.revoke_invitations(token)?))
     }
 
     /// Confirms who asked.
@@ -568,6 +589,11 @@ pub(crate) fn message(recipient: &str, body: Body, options: SendOptions) -> Resu
     })
 }
 
+/// The token of an invitation.
+pub(crate) fn invitation(token: Option<String>) -> Result<Option<InvitationToken>> {
+    token.map(|token| InvitationToken::new(&token).map_err(refused)).transpose()
+}
+
 /// A change of the roster.
 pub(crate) fn edit(
     peer: &str,
@@ -575,7 +601,7 @@ pub(crate) fn edit(
     name: Option<String>,
     groups: Option<Vec<String>>,
 ) -> Result<RosterEdit> {
-    Ok(RosterEdit { peer: address(peer)?, op, name, groups, note: String::new() })
+    Ok(RosterEdit { name, groups, ..RosterEdit::new(&address(peer)?, op) })
 }
 
 impl From<rosterkit::Receipt> for Receipt {

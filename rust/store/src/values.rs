@@ -6,6 +6,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::content::{Body, Content};
 use rosterkit_core::delivery::claims::Claims;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
+use rosterkit_core::invitation::{Invitation, InvitationToken, TokenHash};
 use rosterkit_core::preferences::{AcceptedSenders, Overrides, Receipts};
 use rosterkit_core::registration::{Registration, RegistrationKind};
 use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
@@ -325,6 +326,11 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
         value.extend_from_slice(registration.contact.as_bytes());
         out.bytes(13, &value);
     }
+    for Invitation { token, expires } in &record.invitations {
+        let mut value = token.0.to_vec();
+        varint(&mut value, zigzag(expires.0));
+        out.bytes(14, &value);
+    }
     out.finish(&record.unknown)
 }
 
@@ -356,6 +362,11 @@ pub(crate) fn decode_record(id: AddressId, address: Address, stored: &[u8]) -> R
             10 => record.avatar = Some(text(bytes)?.into()),
             12 => drop(record.admitted.insert(AddressId::from_bits(number(bytes)?))),
             13 => record.registrations.push(decode_registration(bytes)?),
+            14 => {
+                let (hash, mut rest) = bytes.split_first_chunk().ok_or(Malformed("an invitation"))?;
+                let expires = Timestamp(unzigzag(take_varint(&mut rest)?));
+                record.invitations.push(Invitation { token: TokenHash(*hash), expires });
+            }
             _ => fields.keep(tag, bytes),
         }
     }
@@ -582,12 +593,15 @@ pub(crate) fn encode_signal(signal: &Signal) -> Vec<u8> {
     out.number(1, op);
     out.number(2, signal.stamp.0);
     out.text(3, &signal.note);
+    if let Some(token) = &signal.token {
+        out.text(4, token.as_str());
+    }
     out.finish(&[])
 }
 
 pub(crate) fn decode_signal(stored: &[u8]) -> Result<Signal, Malformed> {
     let mut fields = Decoder::new(stored, FORMAT)?;
-    let (mut op, mut stamp, mut note) = (None, Position::ZERO, Arc::from(""));
+    let (mut op, mut stamp, mut note, mut token) = (None, Position::ZERO, Arc::from(""), None);
     while let Some((tag, bytes)) = fields.next()? {
         match tag {
             1 => {
@@ -604,10 +618,14 @@ pub(crate) fn decode_signal(stored: &[u8]) -> Result<Signal, Malformed> {
             }
             2 => stamp = Position(number(bytes)?),
             3 => note = text(bytes)?.into(),
+            4 => {
+                let read = InvitationToken::new(text(bytes)?);
+                token = Some(read.map_err(|_| Malformed("an invitation token"))?);
+            }
             _ => {}
         }
     }
-    Ok(Signal { op: op.ok_or(Malformed("a signal without its act"))?, stamp, note })
+    Ok(Signal { op: op.ok_or(Malformed("a signal without its act"))?, stamp, note, token })
 }
 
 pub(crate) fn address_of(bytes: &[u8]) -> Result<Address, Malformed> {

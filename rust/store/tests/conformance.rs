@@ -8,6 +8,7 @@ use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::Content;
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
+use rosterkit_core::invitation::{Invitation, InvitationToken};
 use rosterkit_core::preferences::Overrides;
 use rosterkit_core::registration::{Registration, RegistrationKind};
 use rosterkit_core::roster::{Buddy, Op as RosterOp, Signal};
@@ -279,7 +280,10 @@ impl Suite {
                     expires: Timestamp(expires),
                 };
                 let registrations = if expires % 5 == 0 { Vec::new() } else { vec![registration] };
-                let record = Record { registrations, ..Record::new(self.ids[user], address(user)) };
+                let token = InvitationToken::from_random([user as u8; 16]).hash();
+                let invitations = vec![Invitation { token, expires: Timestamp(expires) }; 2];
+                let record =
+                    Record { registrations, invitations, ..Record::new(self.ids[user], address(user)) };
                 self.write(vec![Write::Account(Arc::new(record))]);
             }
             Step::Rules { of, any } => {
@@ -329,7 +333,8 @@ impl Suite {
                 self.write(vec![Write::Buddy(self.ids[account], buddy)]);
             }
             Step::Pend { origin, recipient } => {
-                let signal = Signal { op: RosterOp::Add, stamp: OWN, note: "hello".into() };
+                let token = self.number.is_multiple_of(3).then(|| InvitationToken::from_random([9; 16]));
+                let signal = Signal { op: RosterOp::Add, stamp: OWN, note: "hello".into(), token };
                 let pending = Pending {
                     position: OWN,
                     origin: self.ids[origin],

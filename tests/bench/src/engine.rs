@@ -124,7 +124,7 @@ pub fn presence(directory: &Path) -> Vec<Row> {
             let (subject, watcher) = (pair / WATCHERS, SUBJECTS + pair % WATCHERS);
             let (from, to) = if round == 0 { (watcher, subject) } else { (subject, watcher) };
             let op = if round == 0 { Op::Subscribe } else { Op::Subscribed };
-            let edit = RosterEdit { peer: address(to), op, name: None, groups: None, note: String::new() };
+            let edit = RosterEdit::new(&address(to), op);
             (actor(from), Command::Roster(edit))
         }));
     }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 pub mod audit;
+pub mod kept;
 pub mod mortal;
 pub mod recorder;
 pub mod reference;

@@ -1,16 +1,26 @@
 //! What the engine is put through, what left it, and what must be true of the file.
 
+use crate::kept::Kept;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::Disk;
 use rosterkit::{
     Actor, Address, Answer, ClientId, Command, DeviceName, Domain, Engine, EngineOptions, ErrorKind, Event,
-    EventBody, MessageId, Overrides, Position, Receipt, Send, Session, SessionOptions, Timestamp,
+    EventBody, MessageId, Outcome, Overrides, Position, Receipt, Send, Session, SessionOptions, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+/// Who sends and reads.
 pub const USERS: usize = 5;
+/// Sends what comes on to user0, by a rule.
+pub const REDIRECTS: usize = 5;
+/// Keeps what comes, and forks it to user1.
+pub const FORKS: usize = 6;
+/// All of them.
+pub const ACCOUNTS: usize = 7;
+/// Until when some messages are of use.
+pub const EXPIRY: Timestamp = Timestamp(START.0 + 3_600_000);
 pub const START: Timestamp = Timestamp(1_700_000_000_000);
 
 /// A send, as its client knows it.
@@ -25,6 +35,10 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 pub enum Left {
     Answered(Sent, Receipt),
+    /// A client asks to have this kept; that is no exit.
+    Tries(Kept),
+    /// That it is was answered.
+    Kept(Kept),
     /// An account's consumer was handed a message.
     Told {
         user: usize,
@@ -54,10 +68,24 @@ pub fn open(directory: &Path, disk: Disk) -> rosterkit::Result<Engine> {
 }
 
 impl Sent {
+    /// To whom it comes in the end.
+    pub fn reaches(&self) -> Vec<usize> {
+        match self.recipient {
+            REDIRECTS => vec![0],
+            FORKS => vec![FORKS, 1],
+            user => vec![user],
+        }
+    }
+
+    pub fn expires(&self) -> Option<Timestamp> {
+        (self.number % 7 == 3 && self.recipient < USERS && self.recipient != self.sender).then_some(EXPIRY)
+    }
+
     pub fn command(&self) -> (Actor, Command) {
         let text = format!("message {} of user{}", self.number, self.sender);
         let send = Send {
             client_id: Some(ClientId::new(&format!("c{}", self.number)).unwrap()),
+            expires: self.expires(),
             ..Send::text(&address(self.recipient), &text)
         };
         (Actor { account: address(self.sender), session: None }, Command::Send(send))
@@ -81,6 +109,10 @@ pub struct Run<'a> {
     pub left: &'a dyn Fn(Left),
     /// What was handed to each user's session and not acknowledged.
     pub in_hand: BTreeMap<usize, Vec<MessageId>>,
+    /// The latest message each was told, and from whom.
+    latest: BTreeMap<usize, (usize, Position)>,
+    /// Numbers what is kept.
+    number: u64,
     /// Whose history is off: nothing of theirs stays that was dealt with.
     pub forgetful: BTreeSet<usize>,
 }
@@ -95,6 +127,8 @@ impl<'a> Run<'a> {
             sent: Vec::new(),
             sessions: BTreeMap::new(),
             in_hand: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            number: 0,
             left,
             forgetful,
         }
@@ -102,7 +136,7 @@ impl<'a> Run<'a> {
 
     /// Makes the accounts. Repeats what fails.
     pub fn begin(&mut self) {
-        for user in 0..USERS {
+        for user in 0..ACCOUNTS {
             let overrides =
                 Overrides { keep_history: Some(!self.forgetful.contains(&user)), ..Overrides::default() };
             let actor = Actor { account: address(user), session: None };
@@ -111,6 +145,14 @@ impl<'a> Run<'a> {
                 other => other,
             });
             self.insist(|engine| engine.call(&actor, Command::SetPreferences(overrides.clone())).map(|_| ()));
+        }
+        for (user, does, to) in [(REDIRECTS, "redirect-to", 0), (FORKS, "fork-to", 1)] {
+            let actor = Actor { account: address(user), session: None };
+            let to = address(to);
+            let rules = format!(
+                r#"{{"rules": [{{"name": "on", "priority": 5, "actions": [{{"{does}": ["{to}"]}}]}}]}}"#
+            );
+            self.insist(|engine| engine.call(&actor, Command::SetRules(rules.clone())).map(|_| ()));
         }
     }
 
@@ -130,7 +172,8 @@ impl<'a> Run<'a> {
 
     pub fn step(&mut self) {
         match self.random.u8(0..100) {
-            0..35 => self.send(1),
+            0..20 => self.send(1),
+            20..35 => self.keep(),
             35..50 => {
                 let burst = self.random.usize(2..12);
                 self.send(burst);
@@ -157,10 +200,11 @@ impl<'a> Run<'a> {
 
     fn send(&mut self, count: usize) {
         let sends: Vec<Sent> = (0..count)
-            .map(|i| Sent {
-                number: self.sent.len() + i,
-                sender: self.random.usize(0..USERS),
-                recipient: self.random.usize(0..USERS),
+            .map(|i| {
+                let (sender, recipient) = (self.random.usize(0..USERS), self.random.usize(0..ACCOUNTS));
+                // Rules send it on to somebody else than its sender, who has it already.
+                let sender = if recipient < USERS { sender } else { 2 + sender % 3 };
+                Sent { number: self.sent.len() + i, sender, recipient }
             })
             .collect();
         self.sent.extend(sends.iter().cloned());
@@ -182,6 +226,35 @@ impl<'a> Run<'a> {
                 Err(error) => assert!(matches!(error.kind, ErrorKind::Storage { .. }), "{error}"),
             }
         }
+    }
+
+    /// Has something else kept than a message.
+    fn keep(&mut self) {
+        self.number += 1;
+        let (user, number) = (self.random.usize(0..USERS), self.number);
+        let kept = match self.random.u8(0..4) {
+            0 => Kept::Registered { user, number },
+            1 => Kept::Written { user, number },
+            2 => {
+                let guest = (user + self.random.usize(1..USERS)) % USERS;
+                Kept::Redeemed { host: user.min(guest), guest: user.max(guest) }
+            }
+            _ => match self.latest.get(&user) {
+                // Where nothing stays there is no conversation to look at.
+                Some(&(peer, upto)) if !self.forgetful.contains(&user) => Kept::Read { user, peer, upto },
+                _ => return,
+            },
+        };
+        (self.left)(Left::Tries(kept));
+        for (actor, command) in kept.invitation().into_iter().chain([kept.command()]) {
+            match self.engine.call(&actor, command) {
+                Ok(_) => {}
+                // An invitation that failed, and was made all the same.
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                Err(error) => return assert!(matches!(error.kind, ErrorKind::Storage { .. }), "{error}"),
+            }
+        }
+        (self.left)(Left::Kept(kept));
     }
 
     fn leave(&mut self, user: usize) {
@@ -221,6 +294,11 @@ impl<'a> Run<'a> {
         for event in events {
             if let EventBody::Message(message) = &event.body {
                 self.in_hand.entry(user).or_default().push(message.id);
+                if let Some(sender) = (0..USERS).find(|sender| address(*sender) == message.sender.bare())
+                    && sender != user
+                {
+                    self.latest.insert(user, (sender, message.position));
+                }
                 (self.left)(Left::Told { user, id: message.id, position: message.position });
             }
         }
@@ -236,17 +314,31 @@ pub fn session_options(user: usize) -> SessionOptions {
     }
 }
 
-/// Reads and acknowledges everything a user is owed: ids in the order of their coming.
-pub fn drain(engine: &Engine, user: usize) -> Vec<(Position, MessageId)> {
+/// What a user was owed.
+#[derive(Debug, Default, PartialEq)]
+pub struct Drained {
+    /// Messages, in the order of their coming.
+    pub messages: Vec<(Position, MessageId)>,
+    /// Messages of theirs that nobody took in time.
+    pub expired: BTreeSet<MessageId>,
+}
+
+/// Reads and acknowledges everything a user is owed.
+pub fn drain(engine: &Engine, user: usize) -> Drained {
     let session = engine.open_session(&address(user), session_options(user)).unwrap();
-    let mut all = Vec::new();
+    let mut all = Drained::default();
     loop {
         let events = session.next_events(1_000, Duration::ZERO).unwrap();
         let Some(last) = events.last() else { return all };
         session.ack(last.seq);
-        all.extend(events.iter().filter_map(|e| match &e.body {
-            EventBody::Message(message) => Some((message.position, message.id)),
-            _ => None,
-        }));
+        for event in events {
+            match event.body {
+                EventBody::Message(message) => all.messages.push((message.position, message.id)),
+                EventBody::Outcome { message_id, outcome: Outcome::Expired, .. } => {
+                    all.expired.insert(message_id);
+                }
+                _ => {}
+            }
+        }
     }
 }

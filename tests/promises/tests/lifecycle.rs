@@ -6,9 +6,9 @@ use rosterkit::store::vfs::{Call, Disk, Failure, FileKind, Layer};
 use rosterkit::{
     Activity, Actor, Address, Amend, Amendment, Anchor, ChatState, Command, Consumer, Content, Contents,
     ConversationsRequest, DeviceName, Direction, Domain, EndReason, Engine, EngineOptions, ErrorKind, Event,
-    EventBody, HistoryRequest, Limits, Listener, ListenerError, Notice, Op, Overrides, Parcel, Position,
-    PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, SearchRequest, Send, Serves, Session, SessionId,
-    SessionOptions, SetPresence, Settlement, State, sent_at,
+    EventBody, HistoryRequest, InvitationToken, Limits, Listener, ListenerError, Notice, Op, Overrides,
+    Parcel, Position, PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, SearchRequest, Send, Serves,
+    Session, SessionId, SessionOptions, SetPresence, Settlement, State, Timestamp, sent_at,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -84,8 +84,7 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     let send =
         || Send { recipient: account("bob"), content: Content::text("x"), client_id: None, expires: None };
     let page = || HistoryRequest { peer: None, anchor: Anchor::End, direction: Direction::Older, limit: 5 };
-    let edit =
-        || RosterEdit { peer: account("bob"), op: Op::Update, name: None, groups: None, note: String::new() };
+    let edit = || RosterEdit::new(&account("bob"), Op::Update);
     call("id", {
         let _ = session.id();
         Ok(())
@@ -124,6 +123,10 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("quarantined", done(session.quarantined(Position::ZERO, 10)));
     call("admit_sender", done(session.admit_sender(&account("carol"))));
     call("refuse_sender", done(session.refuse_sender(&account("carol"), false)));
+    let token = InvitationToken::from_random([7; 16]);
+    call("invite", done(session.invite(Timestamp(i64::MAX))));
+    call("redeem_invitation", done(session.redeem_invitation(&bob, token.clone())));
+    call("revoke_invitations", done(session.revoke_invitations(Some(token))));
     call("block", done(session.block(&account("carol"), true)));
     call("set_presence", done(session.set_presence(SetPresence::state(State::Busy))));
     call("presence_of", done(session.presence_of(&bob)));
@@ -476,7 +479,7 @@ fn run_on(shards: usize, idle_accounts: usize) -> String {
             }
             5 | 6 if a != b => {
                 let op = if random.bool() { Op::Add } else { Op::Remove };
-                let edit = RosterEdit { peer: user(b), op, name: None, groups: None, note: String::new() };
+                let edit = RosterEdit::new(&user(b), op);
                 // Removing who is not on the roster is refused, on however many shards.
                 let _ = engine.call(&Actor { account: user(a), session: None }, Command::Roster(edit));
             }

@@ -137,11 +137,10 @@ fn write_everywhere(engine: &Engine, alice: &Session, bob: &Session) {
     }
     for peer in ["bob", "nobody", "alice"] {
         let edit = RosterEdit {
-            peer: account(peer),
-            op: Op::Add,
             name: Some(signed("name")),
             groups: Some(vec![signed("group")]),
             note: signed("let me in"),
+            ..RosterEdit::new(&account(peer), Op::Add)
         };
         let _ = alice.edit_roster(edit);
         let _ = alice.typing(&account(peer), ChatState::Composing);

@@ -40,7 +40,7 @@ fn actor(account: &Address) -> Actor {
 /// The watcher sees the other, and not the other way round.
 fn watches(engine: &Engine, watcher: &Address, subject: &Address) {
     for (account, peer, op) in [(watcher, subject, Op::Subscribe), (subject, watcher, Op::Subscribed)] {
-        let edit = RosterEdit { peer: peer.clone(), op, name: None, groups: None, note: String::new() };
+        let edit = RosterEdit::new(peer, op);
         engine.call(&actor(account), Command::Roster(edit)).unwrap();
     }
 }

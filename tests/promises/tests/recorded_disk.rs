@@ -4,9 +4,12 @@
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::vfs::{Disk, Failure};
 use rosterkit::{Durability, Engine, EngineOptions, MessageId, Position, Receipt};
+use rosterkit_promises::kept::Ledger;
 use rosterkit_promises::mortal::{Fate, Mortal};
 use rosterkit_promises::recorder::{Cut, Entry, Image, Recorder};
-use rosterkit_promises::workload::{Left, Run, START, Sent, USERS, address, drain, open, options};
+use rosterkit_promises::workload::{
+    ACCOUNTS, Drained, FORKS, Left, REDIRECTS, Run, START, Sent, USERS, address, drain, open, options,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -30,8 +33,10 @@ fn record(seed: u64, ignores_syncs: bool) -> (Vec<Entry<Left>>, Vec<Sent>) {
 #[derive(Default)]
 struct Owed {
     answered: BTreeMap<usize, (Sent, Receipt)>,
-    told: BTreeMap<MessageId, Position>,
+    /// A message that rules sent on has a place in each account it comes to.
+    told: BTreeMap<(usize, MessageId), Position>,
     acknowledged: BTreeSet<(usize, MessageId)>,
+    kept: Ledger,
 }
 
 impl Owed {
@@ -41,15 +46,17 @@ impl Owed {
                 let first = self.answered.entry(sent.number).or_insert_with(|| (sent.clone(), *receipt));
                 assert_eq!(first.1, *receipt, "{sent:?} was answered twice, differently");
             }
-            Left::Told { id, position, .. } => {
-                let first = self.told.entry(*id).or_insert(*position);
+            Left::Told { user, id, position } => {
+                let first = self.told.entry((*user, *id)).or_insert(*position);
                 assert_eq!(first, position, "{id} was told at two places");
             }
+            Left::Tries(kept) => self.kept.tries(*kept),
+            Left::Kept(kept) => self.kept.answers(*kept),
             Left::Acknowledged { user, id } => drop(self.acknowledged.insert((*user, *id))),
         }
     }
 
-    fn check(&self, image: &Image, cut: Cut) {
+    fn check(&self, image: &Image, cut: Cut, is_late: bool) {
         let directory = tempfile::tempdir().unwrap();
         image.cut(cut, directory.path());
         let engine = open(directory.path(), Disk::plain()).unwrap();
@@ -57,51 +64,78 @@ impl Owed {
             let again = sent.repeat(&engine).unwrap();
             assert_eq!(again, *receipt, "{sent:?} is another one after {cut:?}");
         }
-        for user in 0..USERS {
-            let got = drain(&engine, user);
+        self.kept.check(&engine);
+        if is_late {
+            engine.advance(2 * 3_600_000).unwrap();
+        }
+        let drained: Vec<Drained> = (0..ACCOUNTS).map(|user| drain(&engine, user)).collect();
+        for (user, Drained { messages: got, .. }) in drained.iter().enumerate() {
             assert!(got.is_sorted_by_key(|(position, _)| *position), "user{user} got them out of order");
             let ids: BTreeSet<MessageId> = got.iter().map(|(_, id)| *id).collect();
             assert_eq!(ids.len(), got.len(), "user{user} got one twice");
-            for (position, id) in &got {
-                assert!(self.told.get(id).is_none_or(|p| p == position), "{id} moved");
+            for (position, id) in got {
+                assert!(self.told.get(&(user, *id)).is_none_or(|p| p == position), "{id} moved");
             }
-            for (sent, receipt) in self.answered.values().filter(|(sent, _)| sent.recipient == user) {
+            for (sent, receipt) in self.answered.values().filter(|(sent, _)| sent.reaches().contains(&user)) {
                 // The phone that sends to itself passes its own row without an event; these sends are by no device.
                 let done = self.acknowledged.contains(&(user, receipt.id));
-                assert!(done || ids.contains(&receipt.id), "{sent:?} is lost after {cut:?}");
+                if is_late && sent.expires().is_some() {
+                    assert!(!ids.contains(&receipt.id), "{sent:?} comes too late");
+                    let told = self.told.contains_key(&(user, receipt.id));
+                    let learned = drained[sent.sender].expired.contains(&receipt.id);
+                    assert!(done || told || learned, "nobody says that {sent:?} has expired, after {cut:?}");
+                } else {
+                    assert!(done || ids.contains(&receipt.id), "{sent:?} is lost after {cut:?}");
+                }
             }
         }
         engine.shutdown(true).unwrap();
     }
 }
 
-/// Cuts the recording at every exit. Gives how many cuts there were.
-fn cut_everywhere(entries: &[Entry<Left>], seed: u64) -> usize {
+/// Cuts the recording at every exit. Gives how many cuts there were, and what was kept beside messages.
+fn cut_everywhere(entries: &[Entry<Left>], seed: u64) -> (usize, [usize; 4]) {
     let (mut image, mut owed, mut cuts) = (Image::default(), Owed::default(), 0);
     for (number, entry) in entries.iter().enumerate() {
         image.apply(entry);
         let Entry::Left(left) = entry else { continue };
         owed.add(left);
         // Several things that leave at once are one exit.
-        if matches!(entries.get(number + 1), Some(Entry::Left(_))) {
+        if matches!(left, Left::Tries(_)) || matches!(entries.get(number + 1), Some(Entry::Left(_))) {
             continue;
         }
         for cut in [Cut::Dropped, Cut::Kept, Cut::Torn(seed ^ number as u64)] {
-            owed.check(&image, cut);
+            owed.check(&image, cut, cuts % 5 == 4);
             cuts += 1;
         }
     }
-    cuts
+    (cuts, owed.kept.mix())
 }
 
+// behaviour: invitations.killed
 #[test]
 fn durability_every_exit_of_a_recorded_disk() {
-    let mut cuts = 0;
+    let (mut cuts, mut mix, mut sends) = (0, [0; 4], BTreeMap::<&str, usize>::new());
     for seed in 0..8 {
-        cuts += cut_everywhere(&record(seed, false).0, seed);
+        let (entries, sent) = record(seed, false);
+        let (more, kept) = cut_everywhere(&entries, seed);
+        cuts += more;
+        mix.iter_mut().zip(kept).for_each(|(all, more)| *all += more);
+        for one in sent {
+            let sort = match one.recipient {
+                REDIRECTS => "redirected",
+                FORKS => "forked",
+                _ if one.expires().is_some() => "expiring",
+                _ => "plain",
+            };
+            *sends.entry(sort).or_default() += 1;
+        }
     }
-    println!("{cuts} cuts, nothing lost, doubled or moved");
-    assert!(cuts > 500, "{cuts} cuts");
+    let [read, registered, written, redeemed] = mix;
+    println!(
+        "{cuts} cuts, nothing lost, doubled or moved: {sends:?}, {read} conversations read, {registered} registrations, {written} files, {redeemed} invitations"
+    );
+    assert!(cuts > 500 && sends.len() == 4 && mix.iter().all(|kept| *kept > 4), "{cuts} {sends:?} {mix:?}");
 }
 
 /// A kill leaves the page cache: the next process finds rows that are not on the disk yet, answers from them, and then
@@ -143,7 +177,7 @@ fn two_faults(seed: u64, reader_present: bool) -> usize {
         image.apply(&entry);
         if let Entry::Left(left) = &entry {
             owed.add(left);
-            owed.check(&image, Cut::Dropped);
+            owed.check(&image, Cut::Dropped, false);
             cuts += 1;
         }
     }
@@ -187,7 +221,7 @@ fn failed_sync(seed: u64, number: u64, reader_present: bool) -> Option<(String, 
             if behind
                 && (cuts < 8 || matches!(left, Left::Answered(sent, _) if sent.number.is_multiple_of(16)))
             {
-                owed.check(&image, Cut::Dropped);
+                owed.check(&image, Cut::Dropped, false);
                 cuts += 1;
             }
         }
@@ -229,7 +263,7 @@ fn durability_what_was_told_is_written_when_the_disk_has_room_again() {
     drop(engine);
     store.decide(Fate::Written);
     let engine = open(2);
-    assert_eq!(drain(&engine, 1), [(receipt.position, receipt.id)]);
+    assert_eq!(drain(&engine, 1).messages, [(receipt.position, receipt.id)]);
     assert_eq!(sent.repeat(&engine).unwrap(), receipt);
 }
 
@@ -266,6 +300,7 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
         left(Left::Answered(sent.clone(), receipt));
         assert!(by_id.insert(receipt.id, sent).is_none(), "two sends have one id");
     }
+    run.engine.advance(30_000).unwrap();
     // Live sessions have been told every row, or are told it now.
     let sessions: Vec<_> = run.sessions.iter().map(|(user, session)| (*user, session.clone())).collect();
     let told_live: BTreeMap<usize, BTreeSet<MessageId>> = sessions
@@ -287,10 +322,17 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
         })
         .collect();
     let engine = run.engine.clone();
+    owed.borrow().kept.check(&engine);
     for (user, told) in told_live {
-        for (sent, receipt) in owed.borrow().answered.values().filter(|(sent, _)| sent.recipient == user) {
+        for (sent, receipt) in
+            owed.borrow().answered.values().filter(|(sent, _)| sent.reaches().contains(&user))
+        {
             let done = owed.borrow().acknowledged.contains(&(user, receipt.id));
-            assert!(done || told.contains(&receipt.id), "a live session was never told {sent:?}");
+            assert!(
+                done || told.contains(&receipt.id),
+                "a live session of user{user} was never told {sent:?}; call {at} failed, {failure:?}: {:?}",
+                recorder.calls().1
+            );
         }
     }
     drop(run);
@@ -299,9 +341,11 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
     for (sent, receipt) in owed.borrow().answered.values() {
         assert_eq!(sent.repeat(&engine).unwrap(), *receipt, "memory and file differ about {sent:?}");
     }
+    owed.borrow().kept.check(&engine);
     recorder.calls().1
 }
 
+// behaviour: engine.tried-again
 #[test]
 fn durability_every_file_call_fails_once() {
     let calls = {

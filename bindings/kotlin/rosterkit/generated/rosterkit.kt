@@ -879,6 +879,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_interrupt(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_invite(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_mark_read(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_next_events(
@@ -890,6 +892,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_quarantined(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_read_file(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_refuse_sender(
     ): Int
@@ -904,6 +908,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_retire_device(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_retract_message(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_roster(
     ): Int
@@ -1136,6 +1142,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_interrupt(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_invite(`ptr`: Long,`expiresMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_mark_read(`ptr`: Long,`peer`: RustBuffer.ByValue,`upto`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_next_events(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1148,6 +1156,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_read_file(`ptr`: Long,`path`: RustBuffer.ByValue,`owner`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_redeem_invitation(`ptr`: Long,`peer`: RustBuffer.ByValue,`token`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_refuse_sender(`ptr`: Long,`sender`: RustBuffer.ByValue,`block`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_registrations(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1162,6 +1172,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_retract_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_revoke_invitations(`ptr`: Long,`token`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_roster(`ptr`: Long,`since`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_rules(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1528,6 +1540,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_interrupt() and 0xFFFF) != 11819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_invite() and 0xFFFF) != 36469) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() and 0xFFFF) != 51021) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1544,6 +1559,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() and 0xFFFF) != 60326) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_redeem_invitation() and 0xFFFF) != 58246) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_refuse_sender() and 0xFFFF) != 14353) {
@@ -1565,6 +1583,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_retract_message() and 0xFFFF) != 26547) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_revoke_invitations() and 0xFFFF) != 57182) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_roster() and 0xFFFF) != 46041) {
@@ -4565,6 +4586,12 @@ public interface SessionInterface {
     fun `interrupt`()
     
     /**
+     * Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+     * confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+     */
+    fun `invite`(`expiresMs`: kotlin.Long): kotlin.String
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -4596,6 +4623,12 @@ public interface SessionInterface {
      * presence may be seen.
      */
     fun `readFile`(`path`: kotlin.String, `owner`: kotlin.String? = null): kotlin.ByteArray
+    
+    /**
+     * Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+     * was, it is a request as any other.
+     */
+    fun `redeemInvitation`(`peer`: kotlin.String, `token`: kotlin.String)
     
     /**
      * Drops what waits from a sender. They are not told; what they send next waits again, unless they are blocked.
@@ -4631,6 +4664,11 @@ public interface SessionInterface {
      * Takes back a message that the account sent to this peer: its content is gone everywhere. Returns when it is on disk.
      */
     fun `retractMessage`(`recipient`: kotlin.String, `messageId`: kotlin.String, `clientId`: kotlin.String? = null): Receipt
+    
+    /**
+     * Takes an invitation back, or all of them.
+     */
+    fun `revokeInvitations`(`token`: kotlin.String? = null)
     
     /**
      * The roster; or what changed in it since a version.
@@ -5236,6 +5274,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * Makes an invitation for one person, until then (Unix milliseconds, within a year): who redeems it becomes a buddy,
+     * confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
+     */
+    @Throws(RosterKitException::class)override fun `invite`(`expiresMs`: kotlin.Long): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_invite(
+        it,
+        
+        FfiConverterLong.lower(`expiresMs`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -5345,6 +5402,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Adds who gave this invitation. Both are confirmed, whatever fails on the way; when it is used up, has expired or never
+     * was, it is a request as any other.
+     */
+    @Throws(RosterKitException::class)override fun `redeemInvitation`(`peer`: kotlin.String, `token`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_redeem_invitation(
+        it,
+        
+        FfiConverterString.lower(`peer`),
+        FfiConverterString.lower(`token`),_status)
+}
+    }
+    
     
 
     
@@ -5468,6 +5544,23 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Takes an invitation back, or all of them.
+     */
+    @Throws(RosterKitException::class)override fun `revokeInvitations`(`token`: kotlin.String?)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_revoke_invitations(
+        it,
+        
+        FfiConverterOptionalString.lower(`token`),_status)
+}
+    }
+    
     
 
     
@@ -6945,6 +7038,11 @@ data class LimitOptions (
     var `requestsPerMinute`: kotlin.Int? = null 
     , 
     /**
+     * How many buddy requests may wait for an account's answer.
+     */
+    var `unansweredRequests`: kotlin.Int? = null 
+    , 
+    /**
      * How many unclaimed messages an account may have.
      */
     var `unclaimedCount`: kotlin.Long? = null 
@@ -6984,6 +7082,7 @@ public object FfiConverterTypeLimitOptions: FfiConverterRustBuffer<LimitOptions>
             FfiConverterOptionalInt.read(buf),
             FfiConverterOptionalInt.read(buf),
             FfiConverterOptionalInt.read(buf),
+            FfiConverterOptionalInt.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
@@ -6997,6 +7096,7 @@ public object FfiConverterTypeLimitOptions: FfiConverterRustBuffer<LimitOptions>
             FfiConverterOptionalInt.allocationSize(value.`sendsPerMinute`) +
             FfiConverterOptionalInt.allocationSize(value.`requestBurst`) +
             FfiConverterOptionalInt.allocationSize(value.`requestsPerMinute`) +
+            FfiConverterOptionalInt.allocationSize(value.`unansweredRequests`) +
             FfiConverterOptionalLong.allocationSize(value.`unclaimedCount`) +
             FfiConverterOptionalLong.allocationSize(value.`unclaimedBytes`) +
             FfiConverterOptionalLong.allocationSize(value.`unclaimedFromOneCount`) +
@@ -7009,6 +7109,7 @@ public object FfiConverterTypeLimitOptions: FfiConverterRustBuffer<LimitOptions>
             FfiConverterOptionalInt.write(value.`sendsPerMinute`, buf)
             FfiConverterOptionalInt.write(value.`requestBurst`, buf)
             FfiConverterOptionalInt.write(value.`requestsPerMinute`, buf)
+            FfiConverterOptionalInt.write(value.`unansweredRequests`, buf)
             FfiConverterOptionalLong.write(value.`unclaimedCount`, buf)
             FfiConverterOptionalLong.write(value.`unclaimedBytes`, buf)
             FfiConverterOptionalLong.write(value.`unclaimedFromOneCount`, buf)
@@ -8582,6 +8683,21 @@ sealed class Answer {
         companion object
     }
     
+    /**
+     * An invitation.
+     */
+    data class Invited(
+        /**
+         * Its token, a secret.
+         */
+        val `token`: kotlin.String) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -8640,6 +8756,9 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 )
             15 -> Answer.Failed(
                 FfiConverterTypeRosterKitError.read(buf),
+                )
+            16 -> Answer.Invited(
+                FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -8750,6 +8869,13 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 + FfiConverterTypeRosterKitError.allocationSize(value.`error`)
             )
         }
+        is Answer.Invited -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`token`)
+            )
+        }
     }
 
     override fun write(value: Answer, buf: ByteBuffer) {
@@ -8826,6 +8952,11 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             is Answer.Failed -> {
                 buf.putInt(15)
                 FfiConverterTypeRosterKitError.write(value.`error`, buf)
+                Unit
+            }
+            is Answer.Invited -> {
+                buf.putInt(16)
+                FfiConverterString.write(value.`token`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -9699,6 +9830,55 @@ sealed class Command {
         companion object
     }
     
+    /**
+     * Answered by `Invited`.
+     */
+    data class Invite(
+        /**
+         * Until when, in Unix milliseconds.
+         */
+        val `expiresMs`: kotlin.Long) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class RedeemInvitation(
+        /**
+         * Who gave it.
+         */
+        val `peer`: kotlin.String, 
+        /**
+         * What they gave.
+         */
+        val `token`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class RevokeInvitations(
+        /**
+         * Which; all of them without one.
+         */
+        val `token`: kotlin.String?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -9854,6 +10034,16 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterOptionalString.read(buf),
                 FfiConverterOptionalLong.read(buf),
                 FfiConverterInt.read(buf),
+                )
+            44 -> Command.Invite(
+                FfiConverterLong.read(buf),
+                )
+            45 -> Command.RedeemInvitation(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            46 -> Command.RevokeInvitations(
+                FfiConverterOptionalString.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -10180,6 +10370,28 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterInt.allocationSize(value.`limit`)
             )
         }
+        is Command.Invite -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`expiresMs`)
+            )
+        }
+        is Command.RedeemInvitation -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterString.allocationSize(value.`token`)
+            )
+        }
+        is Command.RevokeInvitations -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalString.allocationSize(value.`token`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -10416,6 +10628,22 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterOptionalString.write(value.`peer`, buf)
                 FfiConverterOptionalLong.write(value.`before`, buf)
                 FfiConverterInt.write(value.`limit`, buf)
+                Unit
+            }
+            is Command.Invite -> {
+                buf.putInt(44)
+                FfiConverterLong.write(value.`expiresMs`, buf)
+                Unit
+            }
+            is Command.RedeemInvitation -> {
+                buf.putInt(45)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterString.write(value.`token`, buf)
+                Unit
+            }
+            is Command.RevokeInvitations -> {
+                buf.putInt(46)
+                FfiConverterOptionalString.write(value.`token`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -12283,7 +12511,11 @@ sealed class ParcelContents {
         /**
          * What was said with it.
          */
-        val `note`: kotlin.String) : ParcelContents()
+        val `note`: kotlin.String, 
+        /**
+         * The invitation of the recipient's that lets who asks in.
+         */
+        val `token`: kotlin.String?) : ParcelContents()
         
     {
         
@@ -12315,6 +12547,7 @@ public object FfiConverterTypeParcelContents : FfiConverterRustBuffer<ParcelCont
                 FfiConverterTypeHandshakeStep.read(buf),
                 FfiConverterLong.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -12336,6 +12569,7 @@ public object FfiConverterTypeParcelContents : FfiConverterRustBuffer<ParcelCont
                 + FfiConverterTypeHandshakeStep.allocationSize(value.`step`)
                 + FfiConverterLong.allocationSize(value.`stamp`)
                 + FfiConverterString.allocationSize(value.`note`)
+                + FfiConverterOptionalString.allocationSize(value.`token`)
             )
         }
     }
@@ -12353,6 +12587,7 @@ public object FfiConverterTypeParcelContents : FfiConverterRustBuffer<ParcelCont
                 FfiConverterTypeHandshakeStep.write(value.`step`, buf)
                 FfiConverterLong.write(value.`stamp`, buf)
                 FfiConverterString.write(value.`note`, buf)
+                FfiConverterOptionalString.write(value.`token`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }

@@ -14,6 +14,8 @@ pub struct Limits {
     pub sends: Rate,
     /// Buddy requests an account may send.
     pub requests: Rate,
+    /// Buddy requests that may wait for an account's answer: whoever asks beyond them is not heard.
+    pub unanswered_requests: usize,
     /// Unclaimed messages an account may have.
     pub unclaimed: Quota,
     /// Unclaimed messages an account may have from one sender.
@@ -44,6 +46,7 @@ impl Default for Limits {
             message_bytes: 64 * 1024,
             sends: Rate { burst: 2_000, per_minute: 6_000 },
             requests: Rate { burst: 200, per_minute: 60 },
+            unanswered_requests: 1_000,
             unclaimed: Quota { count: 10_000, bytes: 64 << 20 },
             unclaimed_from_one: Quota { count: 2_000, bytes: 16 << 20 },
         }

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::id::{AddressId, Position};
+use crate::invitation::InvitationToken;
 use crate::refusal::Refusal;
 use crate::roster::{Buddy, Half, Halves, Op, Signal};
 use crate::write::OWN;
@@ -18,6 +19,8 @@ pub struct Edit {
     pub groups: Option<Vec<String>>,
     /// What to say with a request.
     pub note: Arc<str>,
+    /// The invitation to redeem.
+    pub token: Option<InvitationToken>,
 }
 
 /// What an edit comes to.
@@ -87,12 +90,14 @@ pub fn decide(
         }
     }
     let told = buddy.halves.act(edit.op, at);
+    // Who asked before is told to have asked again: this time they are let in.
+    let told = told || edit.token.is_some() && buddy.halves.ask_again(edit.op, at);
     let changed = existing.map_or(buddy.listed || told, |old| *old != buddy);
     if !changed {
         return Ok(Decision { buddy: None, signal: None });
     }
     buddy.version = OWN;
-    let signal = told.then_some(Signal { op: edit.op, stamp: at, note: edit.note });
+    let signal = told.then_some(Signal { op: edit.op, stamp: at, note: edit.note, token: edit.token });
     Ok(Decision { buddy: Some(buddy), signal })
 }
 
@@ -115,6 +120,19 @@ pub fn receive(existing: Option<&Buddy>, peer: (AddressId, &Address), signal: &S
     Received { buddy: Some(buddy), asked }
 }
 
+/// Whoever asks with an invitation is confirmed as if the account's owner did it. `at` and the limit are those of
+/// [`decide`]; `None` when there is nothing to confirm, or no room on the roster.
+pub fn let_in(asking: &Buddy, at: Position, listed: usize, max: u32) -> Option<(Buddy, Signal)> {
+    if !asking.halves.pending_in() || !asking.listed && listed >= max as usize {
+        return None;
+    }
+    let mut buddy = asking.clone();
+    buddy.listed = true;
+    buddy.version = OWN;
+    buddy.halves.act(Op::Add, at);
+    Some((buddy, Signal { op: Op::Add, stamp: at, note: "".into(), token: None }))
+}
+
 /// The peer knows something newer than a signal of ours, and has changed nothing: one of the two files is older than what
 /// the other remembers of it. When the signal still says what its account wants, it is said again above what the peer
 /// knows; else `None`.
@@ -135,7 +153,7 @@ pub fn renew(buddy: &Buddy, signal: &Signal, known: Position, mine: &Address) ->
 pub fn farewell(buddy: &Buddy, at: Position) -> Option<Signal> {
     let Halves { my_wish, my_grant, their_wish, their_grant } = buddy.halves;
     let anything = [my_wish, my_grant, their_wish, their_grant].iter().any(|Half { set, .. }| *set);
-    anything.then(|| Signal { op: Op::Remove, stamp: at, note: "".into() })
+    anything.then(|| Signal { op: Op::Remove, stamp: at, note: "".into(), token: None })
 }
 
 #[cfg(test)]
@@ -151,7 +169,7 @@ mod tests {
     }
 
     fn edit(op: Op) -> Edit {
-        Edit { op, name: None, groups: None, note: "".into() }
+        Edit { op, name: None, groups: None, note: "".into(), token: None }
     }
 
     /// Two rosters and the signals between them, in order for each direction.
@@ -319,7 +337,10 @@ mod tests {
             Halves { their_grant: set, ..nothing },
         ] {
             buddy.halves = halves;
-            assert_eq!(farewell(&buddy, OWN), Some(Signal { op: Op::Remove, stamp: OWN, note: "".into() }));
+            assert_eq!(
+                farewell(&buddy, OWN),
+                Some(Signal { op: Op::Remove, stamp: OWN, note: "".into(), token: None })
+            );
         }
     }
 

@@ -126,6 +126,11 @@ impl Index {
         self.iter().filter(|(_, r)| r.listed()).count()
     }
 
+    /// How many asked to be buddies, and wait for an answer.
+    pub fn asking(&self) -> usize {
+        self.iter().filter(|(_, r)| r.asking()).count()
+    }
+
     fn find(&self, peer: AddressId) -> Result<usize, usize> {
         self.0.binary_search_by_key(&peer, |&entry| id(entry))
     }

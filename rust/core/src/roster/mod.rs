@@ -9,6 +9,6 @@ mod index;
 mod subscription;
 
 pub use buddy::{Buddy, MAX_GROUPS, MAX_NAME_BYTES};
-pub use decide::{Asked, Decision, Edit, Received, decide, farewell, receive, renew};
+pub use decide::{Asked, Decision, Edit, Received, decide, farewell, let_in, receive, renew};
 pub use index::{Index, Relation};
 pub use subscription::{Half, Halves, MAX_VERSION, Op, Signal, Status, Subscription};

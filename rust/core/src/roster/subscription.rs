@@ -7,6 +7,7 @@
 
 use crate::address::Address;
 use crate::id::Position;
+use crate::invitation::InvitationToken;
 use std::sync::Arc;
 
 /// The highest version that is taken from a peer: above it a peer could end all change between two accounts.
@@ -62,6 +63,8 @@ pub struct Signal {
     pub stamp: Position,
     /// What was said with it.
     pub note: Arc<str>,
+    /// The invitation that lets who asks in.
+    pub token: Option<InvitationToken>,
 }
 
 /// How a buddy is shown.
@@ -143,6 +146,15 @@ impl Halves {
             *self = before;
         }
         changed
+    }
+
+    /// Says anew, at this position, what was asked and not answered. Says whether anything was.
+    pub(super) fn ask_again(&mut self, op: Op, at: Position) -> bool {
+        let asks = matches!(op, Op::Add | Op::Subscribe) && self.pending_out();
+        if asks {
+            self.set_mine(op, at);
+        }
+        asks
     }
 
     /// What they did, at this position. Only older halves change. Says whether a flag did.

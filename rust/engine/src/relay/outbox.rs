@@ -531,6 +531,7 @@ impl Pair {
                         op: pending.signal.op,
                         stamp: pending.signal.stamp.0,
                         note: Arc::clone(&pending.signal.note),
+                        token: pending.signal.token.clone(),
                     }));
                 }
             };

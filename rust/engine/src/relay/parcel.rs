@@ -3,6 +3,7 @@
 use rosterkit_core::address::Address;
 use rosterkit_core::content::{ChatState, Content};
 use rosterkit_core::id::MessageId;
+use rosterkit_core::invitation::InvitationToken;
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::Op;
 use rosterkit_core::time::Timestamp;
@@ -104,6 +105,8 @@ pub struct RosterSignal {
     pub stamp: u64,
     /// What was said with it.
     pub note: Arc<str>,
+    /// The invitation of the recipient's that lets who asks in.
+    pub token: Option<InvitationToken>,
 }
 
 /// What became of one item of a parcel.

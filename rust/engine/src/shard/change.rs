@@ -1,6 +1,7 @@
 //! Changes: what alters the durable half of an account. While one is on its way to the disk the account takes no
 //! other input; when it fails it is dropped, and memory is as it was.
 
+use super::later::DISK_FAILED_MS;
 use super::rules::Looked;
 use super::strangers::OnStranger;
 use super::{Consequences, Gate, Ring, Shard, Waiting, Work};
@@ -48,14 +49,20 @@ pub(crate) enum After {
     /// A signal of somebody else's changed the roster.
     RosterReceived {
         buddy: Box<Buddy>,
+        /// When it was answered at once.
+        pending: Option<Box<Pending>>,
         origin: RowAddresses,
         /// When a relay brought it.
         taken: Option<(Settlement, ReplyTo)>,
+        /// Else it is pending, and comes again when this cannot be written.
+        came: Option<Box<Pending>>,
     },
     /// A signal of one's own was said anew.
     RosterRenewed {
         buddy: Box<Buddy>,
         pending: Box<Pending>,
+        /// What was superseded, and by which version: it comes again when this cannot be written.
+        came: Box<(Pending, Position)>,
     },
     /// Messages that a relay brought.
     MessagesTaken {
@@ -72,6 +79,10 @@ pub(crate) enum After {
         reply: ReplyTo,
     },
     Registered {
+        reply: ReplyTo,
+    },
+    Invited {
+        answer: Box<Answer>,
         reply: ReplyTo,
     },
     FileChanged {
@@ -107,6 +118,7 @@ impl Changing {
             | After::PreferencesSet { reply }
             | After::RulesSet { reply, .. }
             | After::Registered { reply }
+            | After::Invited { reply, .. }
             | After::FileChanged { reply }
             | After::DeviceAdded { reply, .. }
             | After::DeviceRetired { reply, .. }
@@ -149,15 +161,37 @@ impl Shard {
             }
             Err(error) => {
                 let created = matches!(changing.after, After::Created { .. });
-                if let Some(reply) = changing.into_reply() {
-                    reply.answer(Err(error.clone()));
-                }
+                self.change_failed(*changing, &error);
                 if created {
                     self.uncreate(id, &error);
                 }
             }
         }
         self.continue_gate(id);
+    }
+
+    /// Whoever waits for a change is told that it is not on disk. What nobody waits for comes again, while the disk may take
+    /// it then.
+    fn change_failed(&mut self, changing: Changing, error: &Error) {
+        let may_pass = matches!(error.kind, ErrorKind::Storage { .. });
+        match changing.after {
+            After::RosterReceived { came: Some(pending), .. } if may_pass => {
+                let slot = pending.recipient.slot();
+                self.signal_later(DISK_FAILED_MS, slot, Signal::Pending(pending));
+            }
+            After::RosterRenewed { came, .. } if may_pass => {
+                let (pending, known) = *came;
+                let (slot, pending) = (pending.origin_address.slot(), Box::new(pending));
+                self.signal_later(DISK_FAILED_MS, slot, Signal::Superseded { pending, known });
+            }
+            After::RulesLooked(_) if may_pass => self.due_at(self.now.wall),
+            after => {
+                let changing = Changing { record: None, after };
+                if let Some(reply) = changing.into_reply() {
+                    reply.answer(Err(error.clone()));
+                }
+            }
+        }
     }
 
     fn install(&mut self, id: AddressId, position: Position, rows: &[Arc<Row>], changing: Changing) {
@@ -184,17 +218,18 @@ impl Shard {
                 reply.answer(Ok(Answer::Done));
                 self.send_pending(pending, position);
             }
-            After::RosterReceived { mut buddy, origin, taken } => {
+            After::RosterReceived { mut buddy, pending, origin, taken, came: _ } => {
                 for row in rows {
                     self.install_for_recipient(id, row, &origin);
                 }
                 buddy.place(position);
                 self.roster_changed(id, &before, *buddy);
+                self.send_pending(pending, position);
                 if let Some((settlement, reply)) = taken {
                     reply.answer(Ok(Answer::Received(vec![settlement])));
                 }
             }
-            After::RosterRenewed { mut buddy, pending } => {
+            After::RosterRenewed { mut buddy, pending, came: _ } => {
                 buddy.place(position);
                 self.roster_changed(id, &before, *buddy);
                 self.send_pending(Some(pending), position);
@@ -225,6 +260,7 @@ impl Shard {
                 self.registrations_changed(id);
             }
             After::FileChanged { reply } => self.file_changed(id, reply),
+            After::Invited { answer, reply } => reply.answer(Ok(*answer)),
             After::RulesSet { rules, reply } => {
                 resident.rules = rules;
                 reply.answer(Ok(Answer::Done));

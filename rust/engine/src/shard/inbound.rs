@@ -4,6 +4,7 @@
 //! the same one coming twice at once finds itself. All its messages are written in one item, all or none.
 
 use super::change::{After, Changing};
+use super::roster::{Came, Step};
 use super::rules::{Asked, Decided};
 use super::send::append;
 use super::{Shard, Work};
@@ -12,7 +13,7 @@ use crate::command::Answer;
 use crate::error::Result;
 use crate::messages::{Fetch, FoundOrigin, FoundPeer, Job, RowAddresses};
 use crate::relay::{Amends, Contents, Parcel, RelayedMessage, RosterSignal, Settlement};
-use rosterkit_core::admission::{Class, Sender, admit};
+use rosterkit_core::admission::Sender;
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, MAX_VERSION, Op, Signal};
@@ -185,7 +186,7 @@ impl Shard {
         found: FoundPeer,
         reply: ReplyTo,
     ) {
-        let Contents::Roster(RosterSignal { op, stamp, note, .. }) = parcel.contents else {
+        let Contents::Roster(RosterSignal { op, stamp, note, token, .. }) = parcel.contents else {
             return;
         };
         let Some(resident) = self.residents.get(&id) else {
@@ -202,12 +203,11 @@ impl Shard {
             return reply.answer(answer(Settlement::Failed { reason }));
         }
         let sender = Sender { id: found.id, address: &origin.sender, hosted: false };
-        let ends = matches!(op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed);
-        if !ends && admit(&resident.record, &resident.preferences, sender, Class::BuddyRequest).is_err() {
+        let signal = Signal { op, stamp: Position(stamp), note, token };
+        if !self.hears(resident, sender, &signal) {
             // Who is blocked does not learn it.
             return reply.answer(answer(Settlement::Relayed));
         }
-        let signal = Signal { op, stamp: Position(stamp), note };
         let known = found.buddy.as_ref().map(|buddy| buddy.halves);
         let settlement = match known {
             Some(halves) if halves.supersedes(op, signal.stamp) => {
@@ -223,8 +223,8 @@ impl Shard {
         if found.minted {
             writes.push(Write::Address { id: found.id, address: origin.sender.clone() });
         }
-        let taken = Some((settlement, reply));
-        self.roster_received(id, buddy, received.asked, origin, writes, taken);
+        let step = Step { buddy, asked: received.asked, token: signal.token };
+        self.roster_received(id, step, origin, writes, Came::Relayed(settlement, reply));
     }
 
     /// A peer outside knows something newer than what this account said: it is said anew, if it is still meant.
@@ -247,6 +247,7 @@ impl Shard {
             return self.write(Job::Lazy { writes: vec![settle] });
         };
         let record = self.with_buddy(&resident.record, &buddy);
+        let came = Box::new((pending.clone(), known));
         let pending = Pending { position: OWN, signal, ..pending };
         let writes = vec![
             Write::Buddy(id, buddy.clone()),
@@ -254,7 +255,7 @@ impl Shard {
             settle,
             Write::Pend(pending.clone()),
         ];
-        let after = After::RosterRenewed { buddy: Box::new(buddy), pending: Box::new(pending) };
+        let after = After::RosterRenewed { buddy: Box::new(buddy), pending: Box::new(pending), came };
         self.change(id, Changing { record: Some(record), after }, writes);
     }
 }

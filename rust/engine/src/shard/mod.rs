@@ -10,6 +10,8 @@ mod explain;
 mod feed;
 mod files;
 mod inbound;
+mod invitations;
+mod later;
 mod lazy;
 mod marks;
 mod outbox;
@@ -38,7 +40,7 @@ use crate::error::Error;
 use crate::event::{EndReason, EventBody};
 use crate::mailbox::Taken;
 use crate::messages::{
-    Countdown, Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite,
+    Countdown, Deliver, Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite,
 };
 use crate::options::Durability;
 use crate::queue::{Acks, Slot, Wake};
@@ -47,6 +49,7 @@ use crate::relay::queue::RelayQueue;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, lock};
+use later::{DISK_FAILED_MS, Later};
 use outbox::{OutsideId, ToOutside};
 use outside::OutsideBuddies;
 use rosterkit_core::address::Address;
@@ -58,7 +61,6 @@ use rosterkit_core::planted::{Bug, panic_if_planted};
 use rosterkit_core::presence::{Presence, PresenceLayer};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::{Now, Tick};
-use rosterkit_core::write::Pending;
 use rosterkit_store::Loaded;
 use rustc_hash::FxHashMap;
 use sessions::Attached;
@@ -83,8 +85,8 @@ pub(crate) struct Shard {
     blocked_watchers: FxHashMap<AddressId, Vec<AddressId>>,
     /// What waits for addresses outside, and the ids of those.
     outbox: Outbox,
-    /// Roster signals to outside that came too late, until what is newer has arrived.
-    superseded: VecDeque<(Tick, Box<Pending>, Position)>,
+    /// Signals that are sent again.
+    later: Later,
     outside_ids: FxHashMap<Address, OutsideId>,
     /// The outside buddies of accounts that have any.
     outside: FxHashMap<AddressId, Box<OutsideBuddies>>,
@@ -103,6 +105,8 @@ pub(crate) struct Shard {
     dirty: Vec<AddressId>,
     /// What rules decided beside, of messages on their way to the disk, by sender and number.
     ruled: FxHashMap<(AddressId, u64), Consequences>,
+    /// What rules sent on to accounts here, on its way to the disk.
+    sent_on: FxHashMap<u64, Box<Deliver>>,
     /// Marks that were told and are not on disk, of an account and its peer.
     marks: FxHashMap<(AddressId, AddressId), Marks>,
     flush_due: bool,
@@ -136,7 +140,7 @@ enum Deadline {
     /// A pair of recipient and sender is tried again.
     Outbox(AddressId, AddressId),
     OutboxExpires,
-    Superseded,
+    Later,
     OutsideIsAway(u64),
     Registration(AddressId),
 }
@@ -185,7 +189,8 @@ impl Shard {
             sessions: FxHashMap::default(),
             blocked_watchers: FxHashMap::default(),
             outbox: Outbox::default(),
-            superseded: VecDeque::new(),
+            later: Later::new(),
+            sent_on: FxHashMap::default(),
             outside_ids: FxHashMap::default(),
             outside: FxHashMap::default(),
             away: FxHashMap::default(),
@@ -372,7 +377,7 @@ impl Shard {
             Deadline::Due => self.look_for_due(),
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
-            Deadline::Superseded => self.superseded_due(),
+            Deadline::Later => self.later_due(),
             Deadline::Registration(id) => self.registration_due(id),
             Deadline::OutsideIsAway(relay) => self.outside_is_unknown(relay),
         }
@@ -507,6 +512,8 @@ impl Shard {
             Command::AdmitSender(_) | Command::RefuseSender { .. } => {
                 self.look_at_stranger(id, command, reply);
             }
+            Command::Invite { token, expires } => self.invite(id, token, expires, reply),
+            Command::RevokeInvitations(token) => self.revoke_invitations(id, token.as_ref(), reply),
             Command::RetireDevice(name) => self.retire_device(id, &name, reply),
             Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
                 let Some(resident) = self.residents.get(&id) else {
@@ -628,14 +635,22 @@ impl Shard {
         }
     }
 
-    /// Answers work that cannot be done. A pending signal stays pending: it is sent again at the next opening.
+    /// Answers work that cannot be done. A pending signal stays pending, and is sent again.
     fn cannot(&mut self, work: Work, error: &Error) {
         match work {
             Work::Command { reply, .. } | Work::Send { reply, .. } => reply.answer(Err(error.clone())),
             // It is looked for again.
             Work::Due(_) => self.due_at(self.now.wall),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
-            Work::Pending(_) | Work::Superseded { .. } | Work::Remember { .. } | Work::Look => {}
+            Work::Pending(pending) => {
+                let slot = pending.recipient.slot();
+                self.signal_later(DISK_FAILED_MS, slot, Signal::Pending(pending));
+            }
+            Work::Superseded { pending, known } => {
+                let slot = pending.origin_address.slot();
+                self.signal_later(DISK_FAILED_MS, slot, Signal::Superseded { pending, known });
+            }
+            Work::Remember { .. } | Work::Look => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
             Work::Outcome(settling) => self.outcome_failed(settling, error),
             Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
@@ -677,11 +692,12 @@ impl Shard {
         self.outside.clear();
         self.outside_ids.clear();
         self.outbox = Outbox::default();
-        self.superseded.clear();
+        self.later.clear();
         self.deleted.clear();
         self.dirty.clear();
         self.marks.clear();
         self.ruled.clear();
+        self.sent_on.clear();
         self.idle.clear();
         self.out.writer.clear();
         self.out.reader.clear();

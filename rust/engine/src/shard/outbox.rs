@@ -4,6 +4,7 @@
 //! whose recipient's side is the relay's; roster signals are pending ones. Both wait in the [`Outbox`], which is what is
 //! under way; on disk are the rows.
 
+use super::later::DISK_FAILED_MS;
 use super::{Deadline, Shard};
 use crate::error::{Error, Result};
 use crate::messages::{Deliver, Fetch, Flight, Forwarding, Job, RelayChange, RowAddresses, Settling, Signal};
@@ -77,9 +78,14 @@ impl Shard {
                 for what in waiting {
                     match what {
                         ToOutside::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
-                        // On disk; it comes again when the store is opened.
-                        ToOutside::Queued(..) | ToOutside::Roster(_) => {
-                            tracing::warn!(%error, "something for a relay waits for the next opening");
+                        // These are on disk, and tried again.
+                        ToOutside::Queued(row, addresses) => {
+                            let slot = addresses.recipient.slot();
+                            self.signal_later(DISK_FAILED_MS, slot, Signal::Queued { row, addresses });
+                        }
+                        ToOutside::Roster(pending) => {
+                            let slot = pending.recipient.slot();
+                            self.signal_later(DISK_FAILED_MS, slot, Signal::Pending(pending));
                         }
                     }
                 }
@@ -107,6 +113,7 @@ impl Shard {
         {
             return self.refuse(&deliver, Some(id), refusal.into());
         }
+        self.hold_sent_on(&mut deliver);
         deliver.entry.recipient = id;
         deliver.entry.word = Word::Queued;
         let mut sides = Sides::new(false, deliver.sender_history);
@@ -211,26 +218,13 @@ impl Shard {
             }
             Settlement::Superseded { stamp } => {
                 if let Some(pending) = self.outbox.superseded(delivery) {
-                    let due = self.now.tick.after(SUPERSEDED_MS);
-                    self.superseded.push_back((due, pending, Position(stamp)));
-                    self.schedule(due, Deadline::Superseded);
+                    let (slot, known) = (pending.origin_address.slot(), Position(stamp));
+                    self.signal_later(SUPERSEDED_MS, slot, Signal::Superseded { pending, known });
                     self.pump((to, from));
                 }
             }
         }
         self.pump_held_up();
-    }
-
-    /// What superseded these has had its time to arrive: they are said anew, or no more.
-    pub(super) fn superseded_due(&mut self) {
-        while let Some((due, ..)) = self.superseded.front() {
-            if *due > self.now.tick {
-                return self.schedule(*due, Deadline::Superseded);
-            }
-            if let Some((_, pending, known)) = self.superseded.pop_front() {
-                self.signal(pending.origin_address.slot(), Signal::Superseded { pending, known });
-            }
-        }
     }
 
     fn settle(&mut self, delivery: DeliveryKey, outcome: Outcome) {

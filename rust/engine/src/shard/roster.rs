@@ -5,7 +5,7 @@
 //! signal is either still pending or has had its effect, never both.
 
 use super::change::{After, Changing};
-use super::{Shard, Work};
+use super::{Resident, Shard, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, RosterEdit};
 use crate::event::EventBody;
@@ -16,11 +16,29 @@ use rosterkit_core::account::Record;
 use rosterkit_core::address::Address;
 use rosterkit_core::admission::{Class, Sender, admit};
 use rosterkit_core::id::{AddressId, MessageId, Position, SessionId};
+use rosterkit_core::invitation::InvitationToken;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, Asked, Buddy, Edit, Halves, Op, Relation};
 use rosterkit_core::row::{Entry, Kind, Side, Sides};
 use rosterkit_core::write::{OWN, Pending, Write};
 use std::sync::Arc;
+
+/// A step of the handshake that a peer took.
+pub(super) struct Step {
+    /// The buddy as it is then.
+    pub(super) buddy: Buddy,
+    pub(super) asked: Option<Asked>,
+    /// The invitation that it came with.
+    pub(super) token: Option<InvitationToken>,
+}
+
+/// How a step came.
+pub(super) enum Came {
+    /// It is pending on disk until it is settled.
+    Pending(Box<Pending>),
+    /// A relay brought it, and is answered when it is on disk.
+    Relayed(Settlement, ReplyTo),
+}
 
 impl Shard {
     // ---- one's own edit -------------------------------------------------------------------------------------
@@ -67,7 +85,13 @@ impl Shard {
             id,
             found.buddy.as_ref(),
             (found.id, &peer),
-            Edit { op: edit.op, name: edit.name, groups: edit.groups, note: edit.note.into() },
+            Edit {
+                op: edit.op,
+                name: edit.name,
+                groups: edit.groups,
+                note: edit.note.into(),
+                token: edit.token,
+            },
             at,
             resident.record.roster.listed(),
             resident.preferences.max_roster_items,
@@ -113,16 +137,13 @@ impl Shard {
             return;
         };
         let settle = Write::Settle { position: pending.position, recipient: pending.recipient.clone() };
+        let came = Box::new(pending.clone());
         let sender = Sender {
             id: pending.origin,
             address: &pending.origin_address,
             hosted: self.hosts(&pending.origin_address),
         };
-        // What ends a relation is always taken: refusing it would leave the two sides disagreeing.
-        let ends = matches!(pending.signal.op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed);
-        let admitted =
-            ends || admit(&resident.record, &resident.preferences, sender, Class::BuddyRequest).is_ok();
-        let received = admitted.then(|| {
+        let received = self.hears(resident, sender, &pending.signal).then(|| {
             roster::receive(found.buddy.as_ref(), (pending.origin, &pending.origin_address), &pending.signal)
         });
         let Some((buddy, asked)) = received.and_then(|r| Some((r.buddy?, r.asked))) else {
@@ -131,25 +152,62 @@ impl Shard {
         };
         let origin =
             RowAddresses { sender: pending.origin_address, recipient: resident.record.address.clone() };
-        self.roster_received(id, buddy, asked, origin, vec![settle], None);
+        let step = Step { buddy, asked, token: pending.signal.token };
+        self.roster_received(id, step, origin, vec![settle], Came::Pending(came));
     }
 
-    /// What a peer did changes this account's roster; `writes` are to be written with it, `taken` is answered then.
+    /// Whether a step of the handshake is taken at all.
+    pub(super) fn hears(&self, resident: &Resident, sender: Sender<'_>, signal: &roster::Signal) -> bool {
+        // What ends a relation always is: refusing it would leave the two sides disagreeing.
+        if matches!(signal.op, Op::Remove | Op::Unsubscribe | Op::Unsubscribed) {
+            return true;
+        }
+        let Resident { record, preferences, .. } = resident;
+        let known = record.roster.get(sender.id) != Relation::default();
+        let invited = signal.token.as_ref().is_some_and(|token| record.invites(token.hash(), self.now.wall));
+        admit(record, preferences, sender, Class::BuddyRequest).is_ok()
+            && (known || invited || record.roster.asking() < self.shared.options.limits.unanswered_requests)
+    }
+
+    /// What a peer did changes this account's roster; `writes` are to be written with it.
     pub(super) fn roster_received(
         &mut self,
         id: AddressId,
-        buddy: Buddy,
-        asked: Option<Asked>,
+        step: Step,
         origin: RowAddresses,
         mut writes: Vec<Write>,
-        taken: Option<(Settlement, ReplyTo)>,
+        came: Came,
     ) {
-        let Some(before) = self.residents.get(&id).map(|resident| Arc::clone(&resident.record)) else {
+        let Some(resident) = self.residents.get(&id) else {
             return;
         };
-        let record = self.with_buddy(&before, &buddy);
+        let before = &resident.record;
+        let invitation = step.token.map(|token| token.hash());
+        let let_in = invitation.filter(|token| before.invites(*token, self.now.wall)).and_then(|token| {
+            let at = self.stamp(&before.address, &step.buddy.address, step.buddy.halves);
+            let (listed, max) = (before.roster.listed(), resident.preferences.max_roster_items);
+            Some((token, roster::let_in(&step.buddy, at, listed, max)?))
+        });
+        let (buddy, asked, pending, used) = match let_in {
+            Some((token, (buddy, signal))) => {
+                let pending = Pending {
+                    position: OWN,
+                    origin: id,
+                    origin_address: before.address.clone(),
+                    recipient: buddy.address.clone(),
+                    signal,
+                };
+                (buddy, None, Some(pending), Some(token))
+            }
+            None => (step.buddy, step.asked, None, None),
+        };
+        let mut record = self.with_buddy(before, &buddy);
+        if let Some(used) = used {
+            Arc::make_mut(&mut record).invitations.retain(|open| open.token != used);
+        }
         writes.push(Write::Buddy(id, buddy.clone()));
         writes.push(Write::Account(Arc::clone(&record)));
+        writes.extend(pending.clone().map(Write::Pend));
         if let Some(asked) = asked {
             let now = self.now.wall;
             let message_id = MessageId::new(now.0, super::send::random_bytes(&mut self.random));
@@ -158,7 +216,17 @@ impl Shard {
             // A request waits in the recipient's log only, and is no part of their history.
             writes.push(Write::append(entry, Sides::new(false, false).cleared(Side::Sender)));
         }
-        let after = After::RosterReceived { buddy: Box::new(buddy), origin, taken };
+        let (taken, came) = match came {
+            Came::Pending(pending) => (None, Some(pending)),
+            Came::Relayed(settlement, reply) => (Some((settlement, reply)), None),
+        };
+        let after = After::RosterReceived {
+            buddy: Box::new(buddy),
+            pending: pending.map(Box::new),
+            origin,
+            taken,
+            came,
+        };
         self.change(id, Changing { record: Some(record), after }, writes);
     }
 

@@ -247,7 +247,7 @@ impl Shard {
             groups.push(group.into());
         }
         let groups = Some(groups.iter().map(|group| group.to_string()).collect());
-        let edit = RosterEdit { peer, op: Op::Update, name: None, groups, note: String::new() };
+        let edit = RosterEdit { groups, ..RosterEdit::new(&peer, Op::Update) };
         self.decide_edit(id, edit, found, ReplyTo::nobody());
     }
 

@@ -221,6 +221,7 @@ impl Shard {
             Ok(decided) => decided,
             Err(error) => return self.refuse(&deliver, Some(id), error),
         };
+        self.hold_sent_on(&mut deliver);
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
@@ -294,6 +295,9 @@ impl Shard {
     /// A row has its place. The recipient's sessions get the event, the sender her answer, her others their copy.
     pub(super) fn install_row(&mut self, row: &Arc<Row>, addresses: &RowAddresses, flight: Flight) {
         self.mark = row.position;
+        if self.shared.shard_of(flight.recipient) == self.index {
+            self.sent_on.remove(&flight.token);
+        }
         let other = self.shared.shard_of(flight.sender);
         if planted(Bug::ToldByRecipient) && other != self.index {
             let done = Done::Row { row: Arc::clone(row), addresses: addresses.clone(), flight };
@@ -387,6 +391,7 @@ impl Shard {
     pub(super) fn row_failed(&mut self, flight: Flight, error: Error) {
         if self.shared.shard_of(flight.recipient) == self.index {
             self.ruled.remove(&(flight.sender, flight.token));
+            self.sent_on_not_written(flight.token, &error);
             if let Some(resident) = self.residents.get_mut(&flight.recipient) {
                 resident.arriving -= 1;
                 self.maybe_idle(flight.recipient);
@@ -394,7 +399,6 @@ impl Shard {
                 self.outbox.arrived(flight.recipient);
             }
         }
-        // What a rule sends on waits for the next opening.
         if self.shared.shard_of(flight.sender) == self.index && flight.token < SENT_ON {
             self.answer_flight(flight, Err(error));
         }

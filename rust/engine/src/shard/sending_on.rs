@@ -3,6 +3,7 @@
 //! The first one's commit says where it goes, and the second one's that it is there. In between it is sent at every opening.
 
 use super::Shard;
+use super::later::DISK_FAILED_MS;
 use crate::error::{Error, ErrorKind};
 use crate::messages::{Deliver, Forwarding, Job, RowAddresses, Signal};
 use rosterkit_core::id::AddressId;
@@ -24,11 +25,34 @@ impl Shard {
         }
     }
 
+    /// Keeps what was sent on here until it is on disk.
+    pub(super) fn hold_sent_on(&mut self, deliver: &mut Deliver) {
+        if deliver.forwarding.is_some() {
+            // One of this shard's own, whoever sent it on.
+            self.next_token += 1;
+            deliver.token = SENT_ON | self.next_token;
+            self.sent_on.insert(deliver.token, Box::new(deliver.clone()));
+        }
+    }
+
+    /// It could not be written.
+    pub(super) fn sent_on_not_written(&mut self, token: u64, error: &Error) {
+        if let Some(deliver) = self.sent_on.remove(&token)
+            && let Some(forwarding) = &deliver.forwarding
+        {
+            self.sending_on_failed(&deliver, forwarding, error);
+        }
+    }
+
     /// What was sent on is refused there. What was to go there instead comes back; nothing is lost.
     pub(super) fn sending_on_failed(&mut self, deliver: &Deliver, forwarding: &Forwarding, error: &Error) {
-        if matches!(error.kind, ErrorKind::Storage { .. } | ErrorKind::Closed) {
-            // It is sent again when the store is opened.
-            return;
+        match error.kind {
+            ErrorKind::Closed => return,
+            ErrorKind::Storage { .. } => {
+                let (slot, again) = (deliver.recipient.slot(), Signal::Deliver(Box::new(deliver.clone())));
+                return self.signal_later(DISK_FAILED_MS, slot, again);
+            }
+            _ => {}
         }
         tracing::debug!(kind = ?error.kind, "what a rule sent on was refused");
         if !forwarding.redirects || forwarding.comes_back {

@@ -33,7 +33,7 @@ fn a_client_that_names_its_version_gets_only_what_changed() {
 fn other_sessions_are_told_and_one_direction_is_possible() {
     let world = World::new();
     let [alice, other, bob] = world.sessions(["alice", "alice", "bob"]);
-    let edit = |op| RosterEdit { peer: account("bob"), op, name: None, groups: None, note: "hi".into() };
+    let edit = |op| RosterEdit { note: "hi".into(), ..RosterEdit::new(&account("bob"), op) };
     alice.edit_roster(edit(Op::Subscribe)).unwrap();
     let told = world.drain(&other);
     assert!(

@@ -9,6 +9,7 @@ mod expiry;
 mod explaining;
 mod files;
 mod history;
+mod invitations;
 mod listeners;
 mod presence;
 mod receipts;

@@ -1,10 +1,10 @@
 //! Strangers from outside.
 
 use crate::world::texts;
-use crate::{NET, ORG, Side, alice, bob, history};
+use crate::{NET, ORG, Side, alice, bob, carry, history, sides, status};
 use rosterkit::{
     AcceptedSenders, Actor, Amends, Command, Content, Contents, EventBody, MessageId, Overrides, Parcel,
-    Position, RelayedMessage, Settlement,
+    Position, RelayedMessage, Settlement, Status, Timestamp,
 };
 use uuid::Uuid;
 
@@ -54,4 +54,20 @@ fn what_comes_from_strangers_outside_waits_and_is_amended_there() {
     give("1", 1, None, "psst");
     give("4", 4, None, "thanks");
     assert_eq!(texts(&b.drain(&at_b)), ["thanks"]);
+}
+
+// behaviour: invitations.relayed
+#[test]
+fn an_invitation_lets_in_who_comes_from_outside() {
+    let (a, b) = sides();
+    let (at_a, at_b) = (a.session(&alice()), b.session(&bob()));
+    let token = at_b.invite(Timestamp(1_700_000_060_000)).unwrap();
+    at_a.redeem_invitation(&bob(), token.clone()).unwrap();
+    // What was under way when both were killed goes on.
+    let (a, b) = (Side::on(a.world.killed(), NET), Side::on(b.world.killed(), ORG));
+    let (at_a, at_b) = (a.session(&alice()), b.session(&bob()));
+    carry(&a, &b);
+    assert_eq!((status(&at_a, &bob()), status(&at_b, &alice())), (Status::Confirmed, Status::Confirmed));
+    let events = b.drain(&at_b);
+    assert!(!events.iter().any(|e| matches!(e.body, EventBody::BuddyRequest { .. })), "{events:?}");
 }

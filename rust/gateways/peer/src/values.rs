@@ -10,8 +10,8 @@ use crate::wire;
 use minicbor::Decode;
 use minicbor::bytes::ByteSlice;
 use rosterkit::{
-    Address, Amends, Body, Content, Contents, MessageId, Notice, Parcel, Position, Presence, RelayedMessage,
-    RosterSignal, State, Timestamp,
+    Address, Amends, Body, Content, Contents, InvitationToken, MessageId, Notice, Parcel, Position, Presence,
+    RelayedMessage, RosterSignal, State, Timestamp,
 };
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ const DELIVERY_ID: Broken = "a delivery id that does not have 1 to 256 bytes";
 const COUNT: Broken = "no messages, or more than 256";
 const OP: Broken = "an op that the other side is not told";
 const STAMP: Broken = "a stamp that is no position";
+const TOKEN: Broken = "a handshake with an invitation token that is none";
 const NOTE: Broken = "a presence with a note of more than 1,024 bytes";
 const AVATAR: Broken = "an avatar that is no SHA-1 in lower-case hex";
 const STATE: Broken = "a state that there is not";
@@ -162,6 +163,7 @@ fn write_roster<'b>(
         op: name_of(&OPS, signal.op).ok_or(OP)?,
         stamp: position(signal.stamp)?,
         note: (!signal.note.is_empty()).then_some(&*signal.note),
+        token: signal.token.as_ref().map(InvitationToken::as_str),
     })
 }
 
@@ -174,6 +176,7 @@ pub(crate) fn read_roster(payload: &[u8]) -> Result<Parcel, Broken> {
         op: named(&OPS, roster.op).ok_or(OP)?,
         stamp: position(roster.stamp)?,
         note: roster.note.unwrap_or_default().into(),
+        token: roster.token.map(InvitationToken::new).transpose().map_err(|_| TOKEN)?,
     };
     Ok(Parcel { sender, recipient, contents: Contents::Roster(signal) })
 }

@@ -109,6 +109,8 @@ pub(crate) struct Roster<'b> {
     pub(crate) stamp: u64,
     #[b(5)]
     pub(crate) note: Option<&'b str>,
+    #[b(6)]
+    pub(crate) token: Option<&'b str>,
 }
 
 #[derive(Decode, Encode)]

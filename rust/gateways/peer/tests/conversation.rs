@@ -193,7 +193,7 @@ fn the_presence_lane_is_bounded_and_empties() {
 fn what_the_other_side_would_not_take_is_not_sent() {
     let (mut here, mut there) = joined();
     let with = |contents| Parcel { contents, ..text("m") };
-    let signal = RosterSignal { delivery_id: None, op: Op::Add, stamp: 1, note: "".into() };
+    let signal = RosterSignal { delivery_id: None, op: Op::Add, stamp: 1, note: "".into(), token: None };
     let Contents::Messages(one) = text("m").contents else { panic!() };
     let message = one[0].clone();
     let unsendable = [

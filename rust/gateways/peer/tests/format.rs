@@ -7,8 +7,8 @@ use minicbor::Encoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rosterkit::{
-    Amends, Body, ChatState, Content, Contents, Domain, MessageId, Notice, Op, Parcel, Presence,
-    RelayedMessage, RosterSignal, Settlement, State, Timestamp,
+    Amends, Body, ChatState, Content, Contents, Domain, InvitationToken, MessageId, Notice, Op, Parcel,
+    Presence, RelayedMessage, RosterSignal, Settlement, State, Timestamp,
 };
 use rosterkit_peer::{FileMark, Hello, Incoming, Protocol, ProtocolError};
 use world::{address, carry_all, hello, joined, text};
@@ -35,8 +35,8 @@ fn said(kind: u8, payload: &[u8]) -> Result<Vec<Incoming>, ProtocolError> {
     listener.feed(&frame(3, kind, payload), &mut incoming).map(|()| incoming)
 }
 
-/// One frame of each kind.
-fn one_of_each() -> Vec<Vec<u8>> {
+/// At least one frame of each kind; of those that carry what not every one does, one with it and one without.
+fn each_kind() -> Vec<Vec<u8>> {
     let mut here = Protocol::new(hello("here.example", 1));
     let mut frames = vec![here.take(usize::MAX)];
     carry_all(&mut Protocol::new(hello("there.example", 2)), &mut here);
@@ -65,12 +65,20 @@ fn one_of_each() -> Vec<Vec<u8>> {
     let retract =
         RelayedMessage { amends: Some(Amends::Retract(earlier)), ..RelayedMessage::new(Content::text("")) };
     let messages = vec![message("d1", Body::Text("hello".into())), message("d2", image), bare, edit, retract];
-    let signal =
-        RosterSignal { delivery_id: Some("d3".into()), op: Op::Add, stamp: 12, note: "It is me".into() };
+    let signal = RosterSignal {
+        delivery_id: Some("d3".into()),
+        op: Op::Add,
+        stamp: 12,
+        note: "It is me".into(),
+        token: None,
+    };
+    let invited = RosterSignal { token: Some(InvitationToken::from_random([7; 16])), ..signal.clone() };
     here.send(&parcel(Contents::Messages(messages))).unwrap();
     frames.push(here.take(usize::MAX));
-    here.send(&parcel(Contents::Roster(signal))).unwrap();
-    frames.push(here.take(usize::MAX));
+    for signal in [signal, invited] {
+        here.send(&parcel(Contents::Roster(signal))).unwrap();
+        frames.push(here.take(usize::MAX));
+    }
 
     let (alice, bob) = (address("alice@here.example/phone"), address("bob@there.example"));
     let presence = Presence {
@@ -80,6 +88,11 @@ fn one_of_each() -> Vec<Vec<u8>> {
     };
     for notice in [
         Notice::Presence { subject: alice.bare(), watcher: bob.clone(), presence },
+        Notice::Presence {
+            subject: alice.bare(),
+            watcher: bob.clone(),
+            presence: Presence::plain(State::Away),
+        },
         Notice::Probe { watcher: alice.bare(), subject: bob.clone() },
         Notice::Typing { sender: alice, recipient: bob, state: ChatState::Composing },
     ] {
@@ -98,7 +111,8 @@ fn settle_frame() -> Vec<u8> {
     let (mut here, mut there) = joined();
     let Contents::Messages(one) = text("m").contents else { panic!() };
     here.send(&Parcel { contents: Contents::Messages(vec![one[0].clone(); 3]), ..text("m") }).unwrap();
-    let signal = RosterSignal { delivery_id: None, op: Op::Subscribe, stamp: 12, note: "".into() };
+    let signal =
+        RosterSignal { delivery_id: None, op: Op::Subscribe, stamp: 12, note: "".into(), token: None };
     here.send(&Parcel { contents: Contents::Roster(signal), ..text("m") }).unwrap();
     here.send(&text("m")).unwrap();
     here.send(&text("m")).unwrap();
@@ -116,8 +130,9 @@ const NAMES: [&str; 9] =
 
 #[test]
 fn the_bytes_are_those_that_were_agreed() {
-    let frames = one_of_each();
-    let kinds: Vec<u8> = frames.iter().map(|frame| frame[12]).collect();
+    let frames = each_kind();
+    let mut kinds: Vec<u8> = frames.iter().map(|frame| frame[12]).collect();
+    kinds.dedup();
     assert_eq!(kinds, (1..=9).collect::<Vec<u8>>());
     let mut found = String::new();
     for frame in frames {

@@ -104,7 +104,7 @@ fn begin(engine: &Engine) {
     let pairs = (0..USERS).map(|user| {
         let peer = address((user + 1) % USERS);
         let op = if fastrand::bool() { Op::Add } else { Op::Remove };
-        let edit = RosterEdit { peer, op, name: None, groups: None, note: String::new() };
+        let edit = RosterEdit::new(&peer, op);
         (Actor { account: address(user), session: None }, Command::Roster(edit))
     });
     engine.submit(pairs.collect()).unwrap();

@@ -100,8 +100,7 @@ impl Run {
         if account == peer {
             return Ok(());
         }
-        let edit =
-            RosterEdit { peer: peer.clone(), op: Op::Add, name: None, groups: None, note: String::new() };
+        let edit = RosterEdit::new(&peer, Op::Add);
         let actor = Actor { account: account.clone(), session: None };
         self.engine().call(&actor, Command::Roster(edit)).map_err(|e| e.to_string())?;
         self.store.decide(Fate::Dead);

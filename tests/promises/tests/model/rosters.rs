@@ -28,7 +28,7 @@ impl Run {
         }
         let edit = || {
             let name = (op == Op::Update).then(|| "a name".to_owned());
-            Command::Roster(RosterEdit { peer: peer.clone(), op, name, groups: None, note: String::new() })
+            Command::Roster(RosterEdit { name, ..RosterEdit::new(&peer, op) })
         };
         let actor = Actor { account: account.clone(), session: None };
         self.store.decide(fate);

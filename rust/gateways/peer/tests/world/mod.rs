@@ -5,8 +5,8 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use rosterkit::{
-    Address, Amends, Body, ChatState, Content, Contents, Domain, MessageId, Notice, Op, Parcel, Presence,
-    RelayedMessage, RosterSignal, Settlement, State, Timestamp,
+    Address, Amends, Body, ChatState, Content, Contents, Domain, InvitationToken, MessageId, Notice, Op,
+    Parcel, Presence, RelayedMessage, RosterSignal, Settlement, State, Timestamp,
 };
 use rosterkit_peer::{FileMark, Hello, Incoming, Protocol};
 
@@ -113,12 +113,14 @@ pub const CHAT_STATES: [ChatState; 5] =
 
 fn any_signal() -> impl Strategy<Value = RosterSignal> {
     let op = proptest::sample::select(&OPS[..]);
-    (of("[ -~]{1,40}"), op, 0..=i64::MAX as u64, any::<String>()).prop_map(
-        |(delivery_id, op, stamp, note)| RosterSignal {
+    let token = proptest::option::of(any::<[u8; 16]>());
+    (of("[ -~]{1,40}"), op, 0..=i64::MAX as u64, any::<String>(), token).prop_map(
+        |(delivery_id, op, stamp, note, token)| RosterSignal {
             delivery_id: delivery_id.map(Into::into),
             op,
             stamp,
             note: note.into(),
+            token: token.map(InvitationToken::from_random),
         },
     )
 }
