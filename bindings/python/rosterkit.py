@@ -630,6 +630,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender() != 56338:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_answer_query() != 13315:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_block() != 54117:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_blocked() != 38735:
@@ -643,6 +645,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_decline_buddy() != 59522:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence() != 43966:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -668,6 +672,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_invite() != 36469:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_last_seen() != 59067:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516:
@@ -677,6 +683,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_presence() != 8133:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_quarantined() != 11813:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_query() != 44197:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -719,6 +727,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_set_presence() != 15951:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_set_rules() != 35743:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_set_visibility() != 57108:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_shutdown() != 39634:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -920,6 +930,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_address.restype = ctypes
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_answer_query.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_answer_query.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_block.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_block.restype = ctypes.c_uint16
@@ -941,6 +954,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_decline_buddy.restype = 
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_devices.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_devices.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_edit_message.restype = ctypes.c_uint16
@@ -977,6 +993,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_interrupt.restype = ctyp
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_invite.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_invite.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_last_seen.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_last_seen.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_mark_read.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_mark_read.restype = ctypes.c_uint16
@@ -992,6 +1011,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_presence.restype = ctype
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_quarantined.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_quarantined.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_query.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_query.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_read_file.restype = ctypes.c_uint16
@@ -1055,6 +1077,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_presence.restype = c
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_rules.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_rules.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_visibility.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_set_visibility.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_shutdown.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_shutdown.restype = ctypes.c_uint16
@@ -1393,6 +1418,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_admit_sender.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_admit_sender.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_answer_query.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_answer_query.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_block.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1435,6 +1467,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_direct_presence.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_direct_presence.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_edit_message.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1507,6 +1546,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_invite.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_invite.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_last_seen.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_last_seen.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_mark_read.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1539,6 +1584,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_query.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_query.restype = ctypes.c_int64
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_read_file.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1675,6 +1727,13 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules.restype = None
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_visibility.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_visibility.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_shutdown.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -2457,51 +2516,6 @@ class _UniffiFfiConverterOptionalString(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
-@dataclass
-class Presence:
-    """
-    What watchers see of an account.
-"""
-    def __init__(self, *, state:PresenceState, note:typing.Optional[str], avatar:typing.Optional[str] = None):
-        self.state = state
-        self.note = note
-        self.avatar = avatar
-        
-        
-
-    
-    def __str__(self):
-        return "Presence(state={}, note={}, avatar={})".format(self.state, self.note, self.avatar)
-    def __eq__(self, other):
-        if self.state != other.state:
-            return False
-        if self.note != other.note:
-            return False
-        if self.avatar != other.avatar:
-            return False
-        return True
-
-class _UniffiFfiConverterTypePresence(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Presence(
-            state=_UniffiFfiConverterTypePresenceState.read(buf),
-            note=_UniffiFfiConverterOptionalString.read(buf),
-            avatar=_UniffiFfiConverterOptionalString.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterTypePresenceState.check_lower(value.state)
-        _UniffiFfiConverterOptionalString.check_lower(value.note)
-        _UniffiFfiConverterOptionalString.check_lower(value.avatar)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterTypePresenceState.write(value.state, buf)
-        _UniffiFfiConverterOptionalString.write(value.note, buf)
-        _UniffiFfiConverterOptionalString.write(value.avatar, buf)
-
 class _UniffiFfiConverterBytes(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
@@ -2521,6 +2535,57 @@ class _UniffiFfiConverterBytes(_UniffiConverterRustBuffer):
     def write(value, buf):
         buf.write_i32(len(value))
         buf.write(value)
+
+@dataclass
+class Presence:
+    """
+    What watchers see of an account.
+"""
+    def __init__(self, *, state:PresenceState, note:typing.Optional[str], avatar:typing.Optional[str] = None, extensions:bytes = b""):
+        self.state = state
+        self.note = note
+        self.avatar = avatar
+        self.extensions = extensions
+        
+        
+
+    
+    def __str__(self):
+        return "Presence(state={}, note={}, avatar={}, extensions={})".format(self.state, self.note, self.avatar, self.extensions)
+    def __eq__(self, other):
+        if self.state != other.state:
+            return False
+        if self.note != other.note:
+            return False
+        if self.avatar != other.avatar:
+            return False
+        if self.extensions != other.extensions:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePresence(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Presence(
+            state=_UniffiFfiConverterTypePresenceState.read(buf),
+            note=_UniffiFfiConverterOptionalString.read(buf),
+            avatar=_UniffiFfiConverterOptionalString.read(buf),
+            extensions=_UniffiFfiConverterBytes.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterTypePresenceState.check_lower(value.state)
+        _UniffiFfiConverterOptionalString.check_lower(value.note)
+        _UniffiFfiConverterOptionalString.check_lower(value.avatar)
+        _UniffiFfiConverterBytes.check_lower(value.extensions)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterTypePresenceState.write(value.state, buf)
+        _UniffiFfiConverterOptionalString.write(value.note, buf)
+        _UniffiFfiConverterOptionalString.write(value.avatar, buf)
+        _UniffiFfiConverterBytes.write(value.extensions, buf)
 
 
 
@@ -3453,12 +3518,72 @@ class _UniffiFfiConverterTypeReceipts(_UniffiConverterRustBuffer):
 
 
 
+
+
+
+
+
+class LastSeenPrecision(enum.Enum):
+    """
+    What an account lets those know of when it was last there who see all of its presence.
+"""
+    
+    EXACT = 0
+    """
+    The time.
+"""
+    
+    ROUGH = 1
+    """
+    Roughly how long ago.
+"""
+    
+    NOTHING = 2
+    """
+    Nothing.
+"""
+    
+
+
+class _UniffiFfiConverterTypeLastSeenPrecision(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return LastSeenPrecision.EXACT
+        if variant == 2:
+            return LastSeenPrecision.ROUGH
+        if variant == 3:
+            return LastSeenPrecision.NOTHING
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == LastSeenPrecision.EXACT:
+            return
+        if value == LastSeenPrecision.ROUGH:
+            return
+        if value == LastSeenPrecision.NOTHING:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == LastSeenPrecision.EXACT:
+            buf.write_i32(1)
+        if value == LastSeenPrecision.ROUGH:
+            buf.write_i32(2)
+        if value == LastSeenPrecision.NOTHING:
+            buf.write_i32(3)
+
+
+
 @dataclass
 class Preferences:
     """
     What is in force for an account.
 """
-    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, storage_files:int, storage_bytes:int, utc_offset_minutes:int):
+    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, storage_files:int, storage_bytes:int, utc_offset_minutes:int, last_seen:LastSeenPrecision):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
@@ -3468,12 +3593,13 @@ class Preferences:
         self.storage_files = storage_files
         self.storage_bytes = storage_bytes
         self.utc_offset_minutes = utc_offset_minutes
+        self.last_seen = last_seen
         
         
 
     
     def __str__(self):
-        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes)
+        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={}, last_seen={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes, self.last_seen)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -3493,6 +3619,8 @@ class Preferences:
             return False
         if self.utc_offset_minutes != other.utc_offset_minutes:
             return False
+        if self.last_seen != other.last_seen:
+            return False
         return True
 
 class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
@@ -3508,6 +3636,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
             storage_files=_UniffiFfiConverterInt64.read(buf),
             storage_bytes=_UniffiFfiConverterInt64.read(buf),
             utc_offset_minutes=_UniffiFfiConverterInt32.read(buf),
+            last_seen=_UniffiFfiConverterTypeLastSeenPrecision.read(buf),
         )
 
     @staticmethod
@@ -3521,6 +3650,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.check_lower(value.storage_files)
         _UniffiFfiConverterInt64.check_lower(value.storage_bytes)
         _UniffiFfiConverterInt32.check_lower(value.utc_offset_minutes)
+        _UniffiFfiConverterTypeLastSeenPrecision.check_lower(value.last_seen)
 
     @staticmethod
     def write(value, buf):
@@ -3533,6 +3663,7 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.write(value.storage_files, buf)
         _UniffiFfiConverterInt64.write(value.storage_bytes, buf)
         _UniffiFfiConverterInt32.write(value.utc_offset_minutes, buf)
+        _UniffiFfiConverterTypeLastSeenPrecision.write(value.last_seen, buf)
 
 @dataclass
 class FileInfo:
@@ -4058,6 +4189,287 @@ class _UniffiFfiConverterTypeRosterKitError(_UniffiConverterRustBuffer):
 
 
 
+class LastSeen:
+    """
+    When an account was last there.
+"""
+    def __init__(self):
+        raise RuntimeError("LastSeen cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class ONLINE:
+        """
+        It is now.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "LastSeen.ONLINE()".format()
+        def __eq__(self, other):
+            if not isinstance(other, LastSeen):
+                return NotImplemented
+            if not other.is_ONLINE():
+                return False
+            return True
+
+    @dataclass
+    class AT:
+        """
+        Then.
+"""
+        
+        def __init__(self, time_ms:int):
+            self.time_ms = time_ms
+            
+            """
+        In Unix milliseconds.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "LastSeen.AT(time_ms={})".format(self.time_ms)
+        def __eq__(self, other):
+            if not isinstance(other, LastSeen):
+                return NotImplemented
+            if not other.is_AT():
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            return True
+
+    @dataclass
+    class RECENTLY:
+        """
+        Within the last three days.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "LastSeen.RECENTLY()".format()
+        def __eq__(self, other):
+            if not isinstance(other, LastSeen):
+                return NotImplemented
+            if not other.is_RECENTLY():
+                return False
+            return True
+
+    @dataclass
+    class WITHIN_WEEK:
+        """
+        Within the last seven days.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "LastSeen.WITHIN_WEEK()".format()
+        def __eq__(self, other):
+            if not isinstance(other, LastSeen):
+                return NotImplemented
+            if not other.is_WITHIN_WEEK():
+                return False
+            return True
+
+    @dataclass
+    class WITHIN_MONTH:
+        """
+        Within the last thirty days.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "LastSeen.WITHIN_MONTH()".format()
+        def __eq__(self, other):
+            if not isinstance(other, LastSeen):
+                return NotImplemented
+            if not other.is_WITHIN_MONTH():
+                return False
+            return True
+
+    @dataclass
+    class LONG_AGO:
+        """
+        Before that.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "LastSeen.LONG_AGO()".format()
+        def __eq__(self, other):
+            if not isinstance(other, LastSeen):
+                return NotImplemented
+            if not other.is_LONG_AGO():
+                return False
+            return True
+
+    
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_ONLINE(self) -> bool:
+        return isinstance(self, LastSeen.ONLINE)
+    def is_online(self) -> bool:
+        return isinstance(self, LastSeen.ONLINE)
+    def is_AT(self) -> bool:
+        return isinstance(self, LastSeen.AT)
+    def is_at(self) -> bool:
+        return isinstance(self, LastSeen.AT)
+    def is_RECENTLY(self) -> bool:
+        return isinstance(self, LastSeen.RECENTLY)
+    def is_recently(self) -> bool:
+        return isinstance(self, LastSeen.RECENTLY)
+    def is_WITHIN_WEEK(self) -> bool:
+        return isinstance(self, LastSeen.WITHIN_WEEK)
+    def is_within_week(self) -> bool:
+        return isinstance(self, LastSeen.WITHIN_WEEK)
+    def is_WITHIN_MONTH(self) -> bool:
+        return isinstance(self, LastSeen.WITHIN_MONTH)
+    def is_within_month(self) -> bool:
+        return isinstance(self, LastSeen.WITHIN_MONTH)
+    def is_LONG_AGO(self) -> bool:
+        return isinstance(self, LastSeen.LONG_AGO)
+    def is_long_ago(self) -> bool:
+        return isinstance(self, LastSeen.LONG_AGO)
+    
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+LastSeen.ONLINE = type("LastSeen.ONLINE", (LastSeen.ONLINE, LastSeen,), {})  # type: ignore
+LastSeen.AT = type("LastSeen.AT", (LastSeen.AT, LastSeen,), {})  # type: ignore
+LastSeen.RECENTLY = type("LastSeen.RECENTLY", (LastSeen.RECENTLY, LastSeen,), {})  # type: ignore
+LastSeen.WITHIN_WEEK = type("LastSeen.WITHIN_WEEK", (LastSeen.WITHIN_WEEK, LastSeen,), {})  # type: ignore
+LastSeen.WITHIN_MONTH = type("LastSeen.WITHIN_MONTH", (LastSeen.WITHIN_MONTH, LastSeen,), {})  # type: ignore
+LastSeen.LONG_AGO = type("LastSeen.LONG_AGO", (LastSeen.LONG_AGO, LastSeen,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeLastSeen(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return LastSeen.ONLINE(
+            )
+        if variant == 2:
+            return LastSeen.AT(
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 3:
+            return LastSeen.RECENTLY(
+            )
+        if variant == 4:
+            return LastSeen.WITHIN_WEEK(
+            )
+        if variant == 5:
+            return LastSeen.WITHIN_MONTH(
+            )
+        if variant == 6:
+            return LastSeen.LONG_AGO(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_ONLINE():
+            return
+        if value.is_AT():
+            _UniffiFfiConverterInt64.check_lower(value.time_ms)
+            return
+        if value.is_RECENTLY():
+            return
+        if value.is_WITHIN_WEEK():
+            return
+        if value.is_WITHIN_MONTH():
+            return
+        if value.is_LONG_AGO():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_ONLINE():
+            buf.write_i32(1)
+        if value.is_AT():
+            buf.write_i32(2)
+            _UniffiFfiConverterInt64.write(value.time_ms, buf)
+        if value.is_RECENTLY():
+            buf.write_i32(3)
+        if value.is_WITHIN_WEEK():
+            buf.write_i32(4)
+        if value.is_WITHIN_MONTH():
+            buf.write_i32(5)
+        if value.is_LONG_AGO():
+            buf.write_i32(6)
+
+
+
+class _UniffiFfiConverterOptionalTypeLastSeen(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeLastSeen.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeLastSeen.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeLastSeen.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+
+
+
+
 class Answer:
     """
     What became of a submitted command.
@@ -4509,6 +4921,66 @@ class Answer:
             return True
 
     @dataclass
+    class LAST_SEEN_READ:
+        """
+        When somebody was last there.
+"""
+        
+        def __init__(self, seen:typing.Optional[LastSeen]):
+            self.seen = seen
+            
+            """
+        None when nothing is known of it, or to be known.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.LAST_SEEN_READ(seen={})".format(self.seen)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_LAST_SEEN_READ():
+                return False
+            if self.seen != other.seen:
+                return False
+            return True
+
+    @dataclass
+    class QUERIED:
+        """
+        A query is on its way.
+"""
+        
+        def __init__(self, query:int):
+            self.query = query
+            
+            """
+        The number that its answer comes under.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Answer.QUERIED(query={})".format(self.query)
+        def __eq__(self, other):
+            if not isinstance(other, Answer):
+                return NotImplemented
+            if not other.is_QUERIED():
+                return False
+            if self.query != other.query:
+                return False
+            return True
+
+    @dataclass
     class INVITED:
         """
         An invitation.
@@ -4602,6 +5074,14 @@ class Answer:
         return isinstance(self, Answer.FAILED)
     def is_failed(self) -> bool:
         return isinstance(self, Answer.FAILED)
+    def is_LAST_SEEN_READ(self) -> bool:
+        return isinstance(self, Answer.LAST_SEEN_READ)
+    def is_last_seen_read(self) -> bool:
+        return isinstance(self, Answer.LAST_SEEN_READ)
+    def is_QUERIED(self) -> bool:
+        return isinstance(self, Answer.QUERIED)
+    def is_queried(self) -> bool:
+        return isinstance(self, Answer.QUERIED)
     def is_INVITED(self) -> bool:
         return isinstance(self, Answer.INVITED)
     def is_invited(self) -> bool:
@@ -4626,6 +5106,8 @@ Answer.JSON_READ = type("Answer.JSON_READ", (Answer.JSON_READ, Answer,), {})  # 
 Answer.REGISTRATIONS_READ = type("Answer.REGISTRATIONS_READ", (Answer.REGISTRATIONS_READ, Answer,), {})  # type: ignore
 Answer.HISTORY_SEARCHED = type("Answer.HISTORY_SEARCHED", (Answer.HISTORY_SEARCHED, Answer,), {})  # type: ignore
 Answer.FAILED = type("Answer.FAILED", (Answer.FAILED, Answer,), {})  # type: ignore
+Answer.LAST_SEEN_READ = type("Answer.LAST_SEEN_READ", (Answer.LAST_SEEN_READ, Answer,), {})  # type: ignore
+Answer.QUERIED = type("Answer.QUERIED", (Answer.QUERIED, Answer,), {})  # type: ignore
 Answer.INVITED = type("Answer.INVITED", (Answer.INVITED, Answer,), {})  # type: ignore
 
 
@@ -4695,6 +5177,14 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterTypeRosterKitError.read(buf),
             )
         if variant == 16:
+            return Answer.LAST_SEEN_READ(
+                _UniffiFfiConverterOptionalTypeLastSeen.read(buf),
+            )
+        if variant == 17:
+            return Answer.QUERIED(
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 18:
             return Answer.INVITED(
                 _UniffiFfiConverterString.read(buf),
             )
@@ -4745,6 +5235,12 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
             return
         if value.is_FAILED():
             _UniffiFfiConverterTypeRosterKitError.check_lower(value.error)
+            return
+        if value.is_LAST_SEEN_READ():
+            _UniffiFfiConverterOptionalTypeLastSeen.check_lower(value.seen)
+            return
+        if value.is_QUERIED():
+            _UniffiFfiConverterInt64.check_lower(value.query)
             return
         if value.is_INVITED():
             _UniffiFfiConverterString.check_lower(value.token)
@@ -4797,8 +5293,14 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         if value.is_FAILED():
             buf.write_i32(15)
             _UniffiFfiConverterTypeRosterKitError.write(value.error, buf)
-        if value.is_INVITED():
+        if value.is_LAST_SEEN_READ():
             buf.write_i32(16)
+            _UniffiFfiConverterOptionalTypeLastSeen.write(value.seen, buf)
+        if value.is_QUERIED():
+            buf.write_i32(17)
+            _UniffiFfiConverterInt64.write(value.query, buf)
+        if value.is_INVITED():
+            buf.write_i32(18)
             _UniffiFfiConverterString.write(value.token, buf)
 
 
@@ -4942,12 +5444,37 @@ class _UniffiFfiConverterOptionalTypeReceipts(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterOptionalTypeLastSeenPrecision(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeLastSeenPrecision.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeLastSeenPrecision.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeLastSeenPrecision.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class PreferenceOverrides:
     """
     What is set on one level. What is left out falls through to the level below.
 """
-    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, storage_files:typing.Optional[int] = None, storage_bytes:typing.Optional[int] = None, utc_offset_minutes:typing.Optional[int] = None):
+    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, storage_files:typing.Optional[int] = None, storage_bytes:typing.Optional[int] = None, utc_offset_minutes:typing.Optional[int] = None, last_seen:typing.Optional[LastSeenPrecision] = None):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
@@ -4957,12 +5484,13 @@ class PreferenceOverrides:
         self.storage_files = storage_files
         self.storage_bytes = storage_bytes
         self.utc_offset_minutes = utc_offset_minutes
+        self.last_seen = last_seen
         
         
 
     
     def __str__(self):
-        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes)
+        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={}, last_seen={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes, self.last_seen)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -4982,6 +5510,8 @@ class PreferenceOverrides:
             return False
         if self.utc_offset_minutes != other.utc_offset_minutes:
             return False
+        if self.last_seen != other.last_seen:
+            return False
         return True
 
 class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
@@ -4997,6 +5527,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
             storage_files=_UniffiFfiConverterOptionalInt64.read(buf),
             storage_bytes=_UniffiFfiConverterOptionalInt64.read(buf),
             utc_offset_minutes=_UniffiFfiConverterOptionalInt32.read(buf),
+            last_seen=_UniffiFfiConverterOptionalTypeLastSeenPrecision.read(buf),
         )
 
     @staticmethod
@@ -5010,6 +5541,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.check_lower(value.storage_files)
         _UniffiFfiConverterOptionalInt64.check_lower(value.storage_bytes)
         _UniffiFfiConverterOptionalInt32.check_lower(value.utc_offset_minutes)
+        _UniffiFfiConverterOptionalTypeLastSeenPrecision.check_lower(value.last_seen)
 
     @staticmethod
     def write(value, buf):
@@ -5022,6 +5554,7 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.write(value.storage_files, buf)
         _UniffiFfiConverterOptionalInt64.write(value.storage_bytes, buf)
         _UniffiFfiConverterOptionalInt32.write(value.utc_offset_minutes, buf)
+        _UniffiFfiConverterOptionalTypeLastSeenPrecision.write(value.last_seen, buf)
 
 class _UniffiFfiConverterOptionalTypePreferenceOverrides(_UniffiConverterRustBuffer):
     @classmethod
@@ -5496,6 +6029,31 @@ class _UniffiFfiConverterTypeChatState(_UniffiConverterRustBuffer):
             buf.write_i32(5)
 
 
+
+class _UniffiFfiConverterOptionalTypeMessageBody(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeMessageBody.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeMessageBody.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeMessageBody.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
 
 
 
@@ -6362,6 +6920,134 @@ class EventBody:
             return True
 
     @dataclass
+    class BLOCK_LIST_CHANGED:
+        """
+        Whom the account blocks is another: read it again.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.BLOCK_LIST_CHANGED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_BLOCK_LIST_CHANGED():
+                return False
+            return True
+
+    @dataclass
+    class PREFERENCES_CHANGED:
+        """
+        What is in force for the account is another: read it again.
+"""
+        
+        def __init__(self, ):
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.PREFERENCES_CHANGED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_PREFERENCES_CHANGED():
+                return False
+            return True
+
+    @dataclass
+    class QUERY_ASKED:
+        """
+        Another session asks this one; `answer_query` answers, within 30 s.
+"""
+        
+        def __init__(self, query:int, sender:str, body:MessageBody):
+            self.query = query
+            
+            """
+        What the answer names.
+"""
+        
+            self.sender = sender
+            
+            """
+        Who asks, with its instance.
+"""
+        
+            self.body = body
+            
+            """
+        What.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.QUERY_ASKED(query={}, sender={}, body={})".format(self.query, self.sender, self.body)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_QUERY_ASKED():
+                return False
+            if self.query != other.query:
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.body != other.body:
+                return False
+            return True
+
+    @dataclass
+    class QUERY_ANSWERED:
+        """
+        What became of a query of this session's.
+"""
+        
+        def __init__(self, query:int, body:typing.Optional[MessageBody]):
+            self.query = query
+            
+            """
+        Which.
+"""
+        
+            self.body = body
+            
+            """
+        The answer. None when nobody is there for who asks, or did not answer in time.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.QUERY_ANSWERED(query={}, body={})".format(self.query, self.body)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_QUERY_ANSWERED():
+                return False
+            if self.query != other.query:
+                return False
+            if self.body != other.body:
+                return False
+            return True
+
+    @dataclass
     class RESYNC_NEEDED:
         """
         Something was left out: read roster and presence again. Messages are not affected.
@@ -6507,6 +7193,22 @@ class EventBody:
         return isinstance(self, EventBody.QUARANTINE_CHANGED)
     def is_quarantine_changed(self) -> bool:
         return isinstance(self, EventBody.QUARANTINE_CHANGED)
+    def is_BLOCK_LIST_CHANGED(self) -> bool:
+        return isinstance(self, EventBody.BLOCK_LIST_CHANGED)
+    def is_block_list_changed(self) -> bool:
+        return isinstance(self, EventBody.BLOCK_LIST_CHANGED)
+    def is_PREFERENCES_CHANGED(self) -> bool:
+        return isinstance(self, EventBody.PREFERENCES_CHANGED)
+    def is_preferences_changed(self) -> bool:
+        return isinstance(self, EventBody.PREFERENCES_CHANGED)
+    def is_QUERY_ASKED(self) -> bool:
+        return isinstance(self, EventBody.QUERY_ASKED)
+    def is_query_asked(self) -> bool:
+        return isinstance(self, EventBody.QUERY_ASKED)
+    def is_QUERY_ANSWERED(self) -> bool:
+        return isinstance(self, EventBody.QUERY_ANSWERED)
+    def is_query_answered(self) -> bool:
+        return isinstance(self, EventBody.QUERY_ANSWERED)
     def is_RESYNC_NEEDED(self) -> bool:
         return isinstance(self, EventBody.RESYNC_NEEDED)
     def is_resync_needed(self) -> bool:
@@ -6537,6 +7239,10 @@ EventBody.ROSTER_CHANGED = type("EventBody.ROSTER_CHANGED", (EventBody.ROSTER_CH
 EventBody.TYPING_CHANGED = type("EventBody.TYPING_CHANGED", (EventBody.TYPING_CHANGED, EventBody,), {})  # type: ignore
 EventBody.MESSAGE_PARKED = type("EventBody.MESSAGE_PARKED", (EventBody.MESSAGE_PARKED, EventBody,), {})  # type: ignore
 EventBody.QUARANTINE_CHANGED = type("EventBody.QUARANTINE_CHANGED", (EventBody.QUARANTINE_CHANGED, EventBody,), {})  # type: ignore
+EventBody.BLOCK_LIST_CHANGED = type("EventBody.BLOCK_LIST_CHANGED", (EventBody.BLOCK_LIST_CHANGED, EventBody,), {})  # type: ignore
+EventBody.PREFERENCES_CHANGED = type("EventBody.PREFERENCES_CHANGED", (EventBody.PREFERENCES_CHANGED, EventBody,), {})  # type: ignore
+EventBody.QUERY_ASKED = type("EventBody.QUERY_ASKED", (EventBody.QUERY_ASKED, EventBody,), {})  # type: ignore
+EventBody.QUERY_ANSWERED = type("EventBody.QUERY_ANSWERED", (EventBody.QUERY_ANSWERED, EventBody,), {})  # type: ignore
 EventBody.RESYNC_NEEDED = type("EventBody.RESYNC_NEEDED", (EventBody.RESYNC_NEEDED, EventBody,), {})  # type: ignore
 EventBody.SESSION_ENDED = type("EventBody.SESSION_ENDED", (EventBody.SESSION_ENDED, EventBody,), {})  # type: ignore
 EventBody.OTHER = type("EventBody.OTHER", (EventBody.OTHER, EventBody,), {})  # type: ignore
@@ -6618,13 +7324,30 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterInt64.read(buf),
             )
         if variant == 14:
-            return EventBody.RESYNC_NEEDED(
+            return EventBody.BLOCK_LIST_CHANGED(
             )
         if variant == 15:
+            return EventBody.PREFERENCES_CHANGED(
+            )
+        if variant == 16:
+            return EventBody.QUERY_ASKED(
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeMessageBody.read(buf),
+            )
+        if variant == 17:
+            return EventBody.QUERY_ANSWERED(
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterOptionalTypeMessageBody.read(buf),
+            )
+        if variant == 18:
+            return EventBody.RESYNC_NEEDED(
+            )
+        if variant == 19:
             return EventBody.SESSION_ENDED(
                 _UniffiFfiConverterTypeEndReason.read(buf),
             )
-        if variant == 16:
+        if variant == 20:
             return EventBody.OTHER(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -6688,6 +7411,19 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             return
         if value.is_QUARANTINE_CHANGED():
             _UniffiFfiConverterInt64.check_lower(value.messages)
+            return
+        if value.is_BLOCK_LIST_CHANGED():
+            return
+        if value.is_PREFERENCES_CHANGED():
+            return
+        if value.is_QUERY_ASKED():
+            _UniffiFfiConverterInt64.check_lower(value.query)
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
+            return
+        if value.is_QUERY_ANSWERED():
+            _UniffiFfiConverterInt64.check_lower(value.query)
+            _UniffiFfiConverterOptionalTypeMessageBody.check_lower(value.body)
             return
         if value.is_RESYNC_NEEDED():
             return
@@ -6758,13 +7494,26 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
         if value.is_QUARANTINE_CHANGED():
             buf.write_i32(13)
             _UniffiFfiConverterInt64.write(value.messages, buf)
-        if value.is_RESYNC_NEEDED():
+        if value.is_BLOCK_LIST_CHANGED():
             buf.write_i32(14)
-        if value.is_SESSION_ENDED():
+        if value.is_PREFERENCES_CHANGED():
             buf.write_i32(15)
+        if value.is_QUERY_ASKED():
+            buf.write_i32(16)
+            _UniffiFfiConverterInt64.write(value.query, buf)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
+        if value.is_QUERY_ANSWERED():
+            buf.write_i32(17)
+            _UniffiFfiConverterInt64.write(value.query, buf)
+            _UniffiFfiConverterOptionalTypeMessageBody.write(value.body, buf)
+        if value.is_RESYNC_NEEDED():
+            buf.write_i32(18)
+        if value.is_SESSION_ENDED():
+            buf.write_i32(19)
             _UniffiFfiConverterTypeEndReason.write(value.reason, buf)
         if value.is_OTHER():
-            buf.write_i32(16)
+            buf.write_i32(20)
             _UniffiFfiConverterString.write(value.kind, buf)
             _UniffiFfiConverterString.write(value.json, buf)
 
@@ -7729,19 +8478,20 @@ class PresenceUpdate:
     """
     Presence to show.
 """
-    def __init__(self, *, state:PresenceState, note:typing.Optional[str] = None, priority:int = 0, until_ms:typing.Optional[int] = None, invisible:bool = False, layer:typing.Optional[PresenceLayer] = None):
+    def __init__(self, *, state:PresenceState, note:typing.Optional[str] = None, priority:int = 0, until_ms:typing.Optional[int] = None, invisible:bool = False, layer:typing.Optional[PresenceLayer] = None, extensions:typing.Optional[bytes] = None):
         self.state = state
         self.note = note
         self.priority = priority
         self.until_ms = until_ms
         self.invisible = invisible
         self.layer = layer
+        self.extensions = extensions
         
         
 
     
     def __str__(self):
-        return "PresenceUpdate(state={}, note={}, priority={}, until_ms={}, invisible={}, layer={})".format(self.state, self.note, self.priority, self.until_ms, self.invisible, self.layer)
+        return "PresenceUpdate(state={}, note={}, priority={}, until_ms={}, invisible={}, layer={}, extensions={})".format(self.state, self.note, self.priority, self.until_ms, self.invisible, self.layer, self.extensions)
     def __eq__(self, other):
         if self.state != other.state:
             return False
@@ -7755,6 +8505,8 @@ class PresenceUpdate:
             return False
         if self.layer != other.layer:
             return False
+        if self.extensions != other.extensions:
+            return False
         return True
 
 class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
@@ -7767,6 +8519,7 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
             until_ms=_UniffiFfiConverterOptionalInt64.read(buf),
             invisible=_UniffiFfiConverterBoolean.read(buf),
             layer=_UniffiFfiConverterOptionalTypePresenceLayer.read(buf),
+            extensions=_UniffiFfiConverterOptionalBytes.read(buf),
         )
 
     @staticmethod
@@ -7777,6 +8530,7 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.check_lower(value.until_ms)
         _UniffiFfiConverterBoolean.check_lower(value.invisible)
         _UniffiFfiConverterOptionalTypePresenceLayer.check_lower(value.layer)
+        _UniffiFfiConverterOptionalBytes.check_lower(value.extensions)
 
     @staticmethod
     def write(value, buf):
@@ -7786,6 +8540,7 @@ class _UniffiFfiConverterTypePresenceUpdate(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.write(value.until_ms, buf)
         _UniffiFfiConverterBoolean.write(value.invisible, buf)
         _UniffiFfiConverterOptionalTypePresenceLayer.write(value.layer, buf)
+        _UniffiFfiConverterOptionalBytes.write(value.extensions, buf)
 
 @dataclass
 class SendOptions:
@@ -8002,6 +8757,91 @@ class _UniffiFfiConverterSequenceInt64(_UniffiConverterRustBuffer):
         return [
             _UniffiFfiConverterInt64.read(buf) for i in range(count)
         ]
+
+class _UniffiFfiConverterOptionalTypePresenceUpdate(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypePresenceUpdate.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypePresenceUpdate.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypePresenceUpdate.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+
+
+
+
+class Visibility(enum.Enum):
+    """
+    How much an account lets a buddy see of its presence.
+"""
+    
+    FULL = 0
+    """
+    Everything.
+"""
+    
+    STATE_ONLY = 1
+    """
+    The state alone.
+"""
+    
+    HIDDEN = 2
+    """
+    Nothing: it shows offline. They are not blocked, and what they send comes.
+"""
+    
+
+
+class _UniffiFfiConverterTypeVisibility(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Visibility.FULL
+        if variant == 2:
+            return Visibility.STATE_ONLY
+        if variant == 3:
+            return Visibility.HIDDEN
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Visibility.FULL:
+            return
+        if value == Visibility.STATE_ONLY:
+            return
+        if value == Visibility.HIDDEN:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Visibility.FULL:
+            buf.write_i32(1)
+        if value == Visibility.STATE_ONLY:
+            buf.write_i32(2)
+        if value == Visibility.HIDDEN:
+            buf.write_i32(3)
+
+
 
 
 
@@ -9556,6 +10396,188 @@ class Command:
                 return False
             return True
 
+    @dataclass
+    class DIRECT_PRESENCE:
+        """
+        Answered by `Done`. For a session.
+"""
+        
+        def __init__(self, recipient:str, presence:typing.Optional[PresenceUpdate]):
+            self.recipient = recipient
+            
+            """
+        To whom.
+"""
+        
+            self.presence = presence
+            
+            """
+        What; nothing takes it back.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.DIRECT_PRESENCE(recipient={}, presence={})".format(self.recipient, self.presence)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_DIRECT_PRESENCE():
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.presence != other.presence:
+                return False
+            return True
+
+    @dataclass
+    class SET_VISIBILITY:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, viewer:str, visibility:Visibility):
+            self.viewer = viewer
+            
+            """
+        Who.
+"""
+        
+            self.visibility = visibility
+            
+            """
+        How much.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.SET_VISIBILITY(viewer={}, visibility={})".format(self.viewer, self.visibility)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_SET_VISIBILITY():
+                return False
+            if self.viewer != other.viewer:
+                return False
+            if self.visibility != other.visibility:
+                return False
+            return True
+
+    @dataclass
+    class READ_LAST_SEEN:
+        """
+        Answered by `LastSeenRead`.
+"""
+        
+        def __init__(self, buddy:str):
+            self.buddy = buddy
+            
+            """
+        Whose.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.READ_LAST_SEEN(buddy={})".format(self.buddy)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_READ_LAST_SEEN():
+                return False
+            if self.buddy != other.buddy:
+                return False
+            return True
+
+    @dataclass
+    class QUERY:
+        """
+        Answered by `Queried`. For a session.
+"""
+        
+        def __init__(self, recipient:str, body:MessageBody):
+            self.recipient = recipient
+            
+            """
+        Which session.
+"""
+        
+            self.body = body
+            
+            """
+        What.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.QUERY(recipient={}, body={})".format(self.recipient, self.body)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_QUERY():
+                return False
+            if self.recipient != other.recipient:
+                return False
+            if self.body != other.body:
+                return False
+            return True
+
+    @dataclass
+    class ANSWER_QUERY:
+        """
+        Answered by `Done`. For a session.
+"""
+        
+        def __init__(self, query:int, body:typing.Optional[MessageBody]):
+            self.query = query
+            
+            """
+        Which.
+"""
+        
+            self.body = body
+            
+            """
+        The answer, if there is one.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.ANSWER_QUERY(query={}, body={})".format(self.query, self.body)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_ANSWER_QUERY():
+                return False
+            if self.query != other.query:
+                return False
+            if self.body != other.body:
+                return False
+            return True
+
     
 
     # For each variant, we have `is_NAME` and `is_name` methods for easily checking
@@ -9744,6 +10766,26 @@ class Command:
         return isinstance(self, Command.REVOKE_INVITATIONS)
     def is_revoke_invitations(self) -> bool:
         return isinstance(self, Command.REVOKE_INVITATIONS)
+    def is_DIRECT_PRESENCE(self) -> bool:
+        return isinstance(self, Command.DIRECT_PRESENCE)
+    def is_direct_presence(self) -> bool:
+        return isinstance(self, Command.DIRECT_PRESENCE)
+    def is_SET_VISIBILITY(self) -> bool:
+        return isinstance(self, Command.SET_VISIBILITY)
+    def is_set_visibility(self) -> bool:
+        return isinstance(self, Command.SET_VISIBILITY)
+    def is_READ_LAST_SEEN(self) -> bool:
+        return isinstance(self, Command.READ_LAST_SEEN)
+    def is_read_last_seen(self) -> bool:
+        return isinstance(self, Command.READ_LAST_SEEN)
+    def is_QUERY(self) -> bool:
+        return isinstance(self, Command.QUERY)
+    def is_query(self) -> bool:
+        return isinstance(self, Command.QUERY)
+    def is_ANSWER_QUERY(self) -> bool:
+        return isinstance(self, Command.ANSWER_QUERY)
+    def is_answer_query(self) -> bool:
+        return isinstance(self, Command.ANSWER_QUERY)
     
 
 # Now, a little trick - we make each nested variant class be a subclass of the main
@@ -9795,6 +10837,11 @@ Command.SEARCH_HISTORY = type("Command.SEARCH_HISTORY", (Command.SEARCH_HISTORY,
 Command.INVITE = type("Command.INVITE", (Command.INVITE, Command,), {})  # type: ignore
 Command.REDEEM_INVITATION = type("Command.REDEEM_INVITATION", (Command.REDEEM_INVITATION, Command,), {})  # type: ignore
 Command.REVOKE_INVITATIONS = type("Command.REVOKE_INVITATIONS", (Command.REVOKE_INVITATIONS, Command,), {})  # type: ignore
+Command.DIRECT_PRESENCE = type("Command.DIRECT_PRESENCE", (Command.DIRECT_PRESENCE, Command,), {})  # type: ignore
+Command.SET_VISIBILITY = type("Command.SET_VISIBILITY", (Command.SET_VISIBILITY, Command,), {})  # type: ignore
+Command.READ_LAST_SEEN = type("Command.READ_LAST_SEEN", (Command.READ_LAST_SEEN, Command,), {})  # type: ignore
+Command.QUERY = type("Command.QUERY", (Command.QUERY, Command,), {})  # type: ignore
+Command.ANSWER_QUERY = type("Command.ANSWER_QUERY", (Command.ANSWER_QUERY, Command,), {})  # type: ignore
 
 
 
@@ -10007,6 +11054,30 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return Command.REVOKE_INVITATIONS(
                 _UniffiFfiConverterOptionalString.read(buf),
             )
+        if variant == 47:
+            return Command.DIRECT_PRESENCE(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalTypePresenceUpdate.read(buf),
+            )
+        if variant == 48:
+            return Command.SET_VISIBILITY(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeVisibility.read(buf),
+            )
+        if variant == 49:
+            return Command.READ_LAST_SEEN(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 50:
+            return Command.QUERY(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeMessageBody.read(buf),
+            )
+        if variant == 51:
+            return Command.ANSWER_QUERY(
+                _UniffiFfiConverterInt64.read(buf),
+                _UniffiFfiConverterOptionalTypeMessageBody.read(buf),
+            )
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -10168,6 +11239,25 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return
         if value.is_REVOKE_INVITATIONS():
             _UniffiFfiConverterOptionalString.check_lower(value.token)
+            return
+        if value.is_DIRECT_PRESENCE():
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterOptionalTypePresenceUpdate.check_lower(value.presence)
+            return
+        if value.is_SET_VISIBILITY():
+            _UniffiFfiConverterString.check_lower(value.viewer)
+            _UniffiFfiConverterTypeVisibility.check_lower(value.visibility)
+            return
+        if value.is_READ_LAST_SEEN():
+            _UniffiFfiConverterString.check_lower(value.buddy)
+            return
+        if value.is_QUERY():
+            _UniffiFfiConverterString.check_lower(value.recipient)
+            _UniffiFfiConverterTypeMessageBody.check_lower(value.body)
+            return
+        if value.is_ANSWER_QUERY():
+            _UniffiFfiConverterInt64.check_lower(value.query)
+            _UniffiFfiConverterOptionalTypeMessageBody.check_lower(value.body)
             return
         raise ValueError(value)
 
@@ -10331,6 +11421,25 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if value.is_REVOKE_INVITATIONS():
             buf.write_i32(46)
             _UniffiFfiConverterOptionalString.write(value.token, buf)
+        if value.is_DIRECT_PRESENCE():
+            buf.write_i32(47)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterOptionalTypePresenceUpdate.write(value.presence, buf)
+        if value.is_SET_VISIBILITY():
+            buf.write_i32(48)
+            _UniffiFfiConverterString.write(value.viewer, buf)
+            _UniffiFfiConverterTypeVisibility.write(value.visibility, buf)
+        if value.is_READ_LAST_SEEN():
+            buf.write_i32(49)
+            _UniffiFfiConverterString.write(value.buddy, buf)
+        if value.is_QUERY():
+            buf.write_i32(50)
+            _UniffiFfiConverterString.write(value.recipient, buf)
+            _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
+        if value.is_ANSWER_QUERY():
+            buf.write_i32(51)
+            _UniffiFfiConverterInt64.write(value.query, buf)
+            _UniffiFfiConverterOptionalTypeMessageBody.write(value.body, buf)
 
 
 
@@ -12618,6 +13727,11 @@ class SessionProtocol(typing.Protocol):
         Takes a sender out of quarantine for good: what waits from them is delivered, in order, to every device.
 """
         raise NotImplementedError
+    def answer_query(self, query: int,body: typing.Union[object, typing.Optional[MessageBody]] = _DEFAULT) -> None:
+        """
+        Answers a query that came to this session; without a body there is no answer.
+"""
+        raise NotImplementedError
     def block(self, peer: str,blocked: bool = True) -> None:
         """
         Blocks an address or a domain, or lifts the block.
@@ -12651,6 +13765,12 @@ class SessionProtocol(typing.Protocol):
     def devices(self, ) -> typing.List[str]:
         """
         The account's named devices.
+"""
+        raise NotImplementedError
+    def direct_presence(self, recipient: str,presence: typing.Optional[PresenceUpdate]) -> None:
+        """
+        Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+        takes that back. At most 256 addresses a session.
 """
         raise NotImplementedError
     def edit_message(self, recipient: str,message_id: str,text: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
@@ -12720,6 +13840,11 @@ class SessionProtocol(typing.Protocol):
         confirmed on both sides, without this account being asked. The token is a secret; at most 64 are open at a time.
 """
         raise NotImplementedError
+    def last_seen(self, buddy: str) -> typing.Optional[LastSeen]:
+        """
+        When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+"""
+        raise NotImplementedError
     def mark_read(self, peer: str,upto: int) -> None:
         """
         The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
@@ -12745,6 +13870,12 @@ class SessionProtocol(typing.Protocol):
     def quarantined(self, after: int = 0,limit: int = 50) -> HistoryPage:
         """
         A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
+"""
+        raise NotImplementedError
+    def query(self, recipient: str,body: MessageBody) -> int:
+        """
+        Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+        or at once and empty when nobody is there for who asks.
 """
         raise NotImplementedError
     def read_file(self, path: str,owner: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> bytes:
@@ -12855,6 +13986,11 @@ class SessionProtocol(typing.Protocol):
         """
         Replaces the account's rules by those of this JSON document. What would loop, or names an account that is not there, is
         `InvalidArgument` and says where it stands.
+"""
+        raise NotImplementedError
+    def set_visibility(self, viewer: str,visibility: Visibility) -> None:
+        """
+        Sets how much a buddy sees of the account's presence.
 """
         raise NotImplementedError
     def shutdown(self, ) -> None:
@@ -13014,6 +14150,29 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def answer_query(self, query: int,body: typing.Union[object, typing.Optional[MessageBody]] = _DEFAULT) -> None:
+        """
+        Answers a query that came to this session; without a body there is no answer.
+"""
+        
+        _UniffiFfiConverterInt64.check_lower(query)
+
+        if body is _DEFAULT:
+            body = None
+        _UniffiFfiConverterOptionalTypeMessageBody.check_lower(body)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt64.lower(query),
+            _UniffiFfiConverterOptionalTypeMessageBody.lower(body),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_answer_query,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def block(self, peer: str,blocked: bool = True) -> None:
         """
         Blocks an address or a domain, or lifts the block.
@@ -13139,6 +14298,28 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_devices,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def direct_presence(self, recipient: str,presence: typing.Optional[PresenceUpdate]) -> None:
+        """
+        Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+        takes that back. At most 256 addresses a session.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterOptionalTypePresenceUpdate.check_lower(presence)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterOptionalTypePresenceUpdate.lower(presence),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_direct_presence,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -13367,6 +14548,24 @@ class Session(SessionProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def last_seen(self, buddy: str) -> typing.Optional[LastSeen]:
+        """
+        When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+"""
+        
+        _UniffiFfiConverterString.check_lower(buddy)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(buddy),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterOptionalTypeLastSeen.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_last_seen,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def mark_read(self, peer: str,upto: int) -> None:
         """
         The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
@@ -13462,6 +14661,28 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_quarantined,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def query(self, recipient: str,body: MessageBody) -> int:
+        """
+        Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+        or at once and empty when nobody is there for who asks.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterTypeMessageBody.check_lower(body)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterTypeMessageBody.lower(body),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterInt64.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_query,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -13891,6 +15112,27 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_rules,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def set_visibility(self, viewer: str,visibility: Visibility) -> None:
+        """
+        Sets how much a buddy sees of the account's presence.
+"""
+        
+        _UniffiFfiConverterString.check_lower(viewer)
+
+        _UniffiFfiConverterTypeVisibility.check_lower(visibility)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(viewer),
+            _UniffiFfiConverterTypeVisibility.lower(visibility),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_visibility,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -15054,8 +16296,10 @@ __all__ = [
     "ReceiptState",
     "AcceptedSenders",
     "Receipts",
+    "LastSeenPrecision",
     "RegistrationKind",
     "RosterKitError",
+    "LastSeen",
     "Answer",
     "MessageChange",
     "ChatState",
@@ -15066,6 +16310,7 @@ __all__ = [
     "ParcelContents",
     "PresenceLayer",
     "Activity",
+    "Visibility",
     "Command",
     "CallbackError",
     "PushReason",

@@ -626,6 +626,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_address(uint64_t ptr, RustCall
 void uniffi_rosterkit_ffi_fn_method_session_admit_sender(uint64_t ptr, RustBuffer sender, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ANSWER_QUERY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_ANSWER_QUERY
+void uniffi_rosterkit_ffi_fn_method_session_answer_query(uint64_t ptr, int64_t query, RustBuffer body, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_BLOCK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_BLOCK
 void uniffi_rosterkit_ffi_fn_method_session_block(uint64_t ptr, RustBuffer peer, int8_t blocked, RustCallStatus *_Nonnull out_status
@@ -659,6 +664,11 @@ void uniffi_rosterkit_ffi_fn_method_session_decline_buddy(uint64_t ptr, RustBuff
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DEVICES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DEVICES
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_devices(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DIRECT_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_DIRECT_PRESENCE
+void uniffi_rosterkit_ffi_fn_method_session_direct_presence(uint64_t ptr, RustBuffer recipient, RustBuffer presence, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_EDIT_MESSAGE
@@ -721,6 +731,11 @@ void uniffi_rosterkit_ffi_fn_method_session_interrupt(uint64_t ptr, RustCallStat
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_invite(uint64_t ptr, int64_t expires_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_LAST_SEEN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_LAST_SEEN
+RustBuffer uniffi_rosterkit_ffi_fn_method_session_last_seen(uint64_t ptr, RustBuffer buddy, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_MARK_READ
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_MARK_READ
 void uniffi_rosterkit_ffi_fn_method_session_mark_read(uint64_t ptr, RustBuffer peer, int64_t upto, RustCallStatus *_Nonnull out_status
@@ -744,6 +759,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_session_presence(uint64_t ptr, RustBuf
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_QUARANTINED
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_QUARANTINED
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_quarantined(uint64_t ptr, int64_t after, int32_t limit, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_QUERY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_QUERY
+int64_t uniffi_rosterkit_ffi_fn_method_session_query(uint64_t ptr, RustBuffer recipient, RustBuffer body, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_READ_FILE
@@ -849,6 +869,11 @@ void uniffi_rosterkit_ffi_fn_method_session_set_presence(uint64_t ptr, RustBuffe
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_RULES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_RULES
 void uniffi_rosterkit_ffi_fn_method_session_set_rules(uint64_t ptr, RustBuffer json, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_VISIBILITY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SET_VISIBILITY
+void uniffi_rosterkit_ffi_fn_method_session_set_visibility(uint64_t ptr, RustBuffer viewer, RustBuffer visibility, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_SHUTDOWN
@@ -1464,6 +1489,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_admit_sender(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ANSWER_QUERY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_ANSWER_QUERY
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_answer_query(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_BLOCK
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_BLOCK
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_block(void
@@ -1503,6 +1534,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_decline_buddy(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DEVICES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DEVICES
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_devices(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DIRECT_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_DIRECT_PRESENCE
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_direct_presence(void
     
 );
 #endif
@@ -1578,6 +1615,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_invite(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_LAST_SEEN
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_LAST_SEEN
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_last_seen(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_MARK_READ
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_MARK_READ
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_mark_read(void
@@ -1605,6 +1648,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_presence(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_QUARANTINED
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_QUARANTINED
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_quarantined(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_QUERY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_QUERY
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_query(void
     
 );
 #endif
@@ -1731,6 +1780,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_set_presence(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_RULES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_RULES
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_set_rules(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_VISIBILITY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_SET_VISIBILITY
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_set_visibility(void
     
 );
 #endif

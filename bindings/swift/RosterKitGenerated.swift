@@ -2166,6 +2166,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func admitSender(sender: String) throws 
     
     /**
+     * Answers a query that came to this session; without a body there is no answer.
+     */
+    func answerQuery(query: Int64, body: MessageBody?) throws 
+    
+    /**
      * Blocks an address or a domain, or lifts the block.
      */
     func block(peer: String, blocked: Bool) throws 
@@ -2199,6 +2204,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * The account's named devices.
      */
     func devices() throws  -> [String]
+    
+    /**
+     * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+     * takes that back. At most 256 addresses a session.
+     */
+    func directPresence(recipient: String, presence: PresenceUpdate?) throws 
     
     /**
      * Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
@@ -2268,6 +2279,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func invite(expiresMs: Int64) throws  -> String
     
     /**
+     * When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+     */
+    func lastSeen(buddy: String) throws  -> LastSeen?
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -2293,6 +2309,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
      */
     func quarantined(after: Int64, limit: Int32) throws  -> HistoryPage
+    
+    /**
+     * Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+     * or at once and empty when nobody is there for who asks.
+     */
+    func query(recipient: String, body: MessageBody) throws  -> Int64
     
     /**
      * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
@@ -2403,6 +2425,11 @@ public protocol SessionProtocol: AnyObject, Sendable {
      * `InvalidArgument` and says where it stands.
      */
     func setRules(json: String) throws 
+    
+    /**
+     * Sets how much a buddy sees of the account's presence.
+     */
+    func setVisibility(viewer: String, visibility: Visibility) throws 
     
     /**
      * Ends the session. Idempotent.
@@ -2552,6 +2579,19 @@ open func admitSender(sender: String)throws   {try rustCallWithError(FfiConverte
 }
     
     /**
+     * Answers a query that came to this session; without a body there is no answer.
+     */
+open func answerQuery(query: Int64, body: MessageBody? = nil)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_answer_query(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(query),
+        FfiConverterOptionTypeMessageBody.lower(body),uniffiCallStatus
+    )
+}
+}
+    
+    /**
      * Blocks an address or a domain, or lifts the block.
      */
 open func block(peer: String, blocked: Bool = true)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -2636,6 +2676,20 @@ open func devices()throws  -> [String]  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+     * takes that back. At most 256 addresses a session.
+     */
+open func directPresence(recipient: String, presence: PresenceUpdate?)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_direct_presence(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(recipient),
+        FfiConverterOptionTypePresenceUpdate.lower(presence),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2798,6 +2852,19 @@ open func invite(expiresMs: Int64)throws  -> String  {
 }
     
     /**
+     * When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+     */
+open func lastSeen(buddy: String)throws  -> LastSeen?  {
+    return try  FfiConverterOptionTypeLastSeen.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_last_seen(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(buddy),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -2861,6 +2928,21 @@ open func quarantined(after: Int64 = Int64(0), limit: Int32 = 50)throws  -> Hist
             self.uniffiCloneHandle(),
         FfiConverterInt64.lower(after),
         FfiConverterInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+     * or at once and empty when nobody is there for who asks.
+     */
+open func query(recipient: String, body: MessageBody)throws  -> Int64  {
+    return try  FfiConverterInt64.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_query(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(recipient),
+        FfiConverterTypeMessageBody_lower(body),uniffiCallStatus
     )
 })
 }
@@ -3139,6 +3221,19 @@ open func setRules(json: String)throws   {try rustCallWithError(FfiConverterType
     uniffi_rosterkit_ffi_fn_method_session_set_rules(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(json),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Sets how much a buddy sees of the account's presence.
+     */
+open func setVisibility(viewer: String, visibility: Visibility)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_set_visibility(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(viewer),
+        FfiConverterTypeVisibility_lower(visibility),uniffiCallStatus
     )
 }
 }
@@ -5296,6 +5391,10 @@ public struct PreferenceOverrides: Equatable, Hashable {
      * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
      */
     public var utcOffsetMinutes: Int32?
+    /**
+     * What watchers learn of when the account was last there.
+     */
+    public var lastSeen: LastSeenPrecision?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5326,7 +5425,10 @@ public struct PreferenceOverrides: Equatable, Hashable {
          */storageBytes: Int64? = nil, 
         /**
          * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
-         */utcOffsetMinutes: Int32? = nil) {
+         */utcOffsetMinutes: Int32? = nil, 
+        /**
+         * What watchers learn of when the account was last there.
+         */lastSeen: LastSeenPrecision? = nil) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
@@ -5336,6 +5438,7 @@ public struct PreferenceOverrides: Equatable, Hashable {
         self.storageFiles = storageFiles
         self.storageBytes = storageBytes
         self.utcOffsetMinutes = utcOffsetMinutes
+        self.lastSeen = lastSeen
     }
 
     
@@ -5362,7 +5465,8 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
                 receipts: FfiConverterOptionTypeReceipts.read(from: &buf), 
                 storageFiles: FfiConverterOptionInt64.read(from: &buf), 
                 storageBytes: FfiConverterOptionInt64.read(from: &buf), 
-                utcOffsetMinutes: FfiConverterOptionInt32.read(from: &buf)
+                utcOffsetMinutes: FfiConverterOptionInt32.read(from: &buf), 
+                lastSeen: FfiConverterOptionTypeLastSeenPrecision.read(from: &buf)
         )
     }
 
@@ -5376,6 +5480,7 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
         FfiConverterOptionInt64.write(value.storageFiles, into: &buf)
         FfiConverterOptionInt64.write(value.storageBytes, into: &buf)
         FfiConverterOptionInt32.write(value.utcOffsetMinutes, into: &buf)
+        FfiConverterOptionTypeLastSeenPrecision.write(value.lastSeen, into: &buf)
     }
 }
 
@@ -5435,6 +5540,10 @@ public struct Preferences: Equatable, Hashable {
      * How far the account's clock is ahead of UTC.
      */
     public var utcOffsetMinutes: Int32
+    /**
+     * What watchers learn of when the account was last there.
+     */
+    public var lastSeen: LastSeenPrecision
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5465,7 +5574,10 @@ public struct Preferences: Equatable, Hashable {
          */storageBytes: Int64, 
         /**
          * How far the account's clock is ahead of UTC.
-         */utcOffsetMinutes: Int32) {
+         */utcOffsetMinutes: Int32, 
+        /**
+         * What watchers learn of when the account was last there.
+         */lastSeen: LastSeenPrecision) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
@@ -5475,6 +5587,7 @@ public struct Preferences: Equatable, Hashable {
         self.storageFiles = storageFiles
         self.storageBytes = storageBytes
         self.utcOffsetMinutes = utcOffsetMinutes
+        self.lastSeen = lastSeen
     }
 
     
@@ -5501,7 +5614,8 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
                 receipts: FfiConverterTypeReceipts.read(from: &buf), 
                 storageFiles: FfiConverterInt64.read(from: &buf), 
                 storageBytes: FfiConverterInt64.read(from: &buf), 
-                utcOffsetMinutes: FfiConverterInt32.read(from: &buf)
+                utcOffsetMinutes: FfiConverterInt32.read(from: &buf), 
+                lastSeen: FfiConverterTypeLastSeenPrecision.read(from: &buf)
         )
     }
 
@@ -5515,6 +5629,7 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
         FfiConverterInt64.write(value.storageFiles, into: &buf)
         FfiConverterInt64.write(value.storageBytes, into: &buf)
         FfiConverterInt32.write(value.utcOffsetMinutes, into: &buf)
+        FfiConverterTypeLastSeenPrecision.write(value.lastSeen, into: &buf)
     }
 }
 
@@ -5551,6 +5666,10 @@ public struct Presence: Equatable, Hashable {
      * the account is offline.
      */
     public var avatar: String?
+    /**
+     * What only clients understand, of the session that gives the note. Empty when there is nothing.
+     */
+    public var extensions: Data
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5564,10 +5683,14 @@ public struct Presence: Equatable, Hashable {
         /**
          * The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). None when there is none, and when
          * the account is offline.
-         */avatar: String? = nil) {
+         */avatar: String? = nil, 
+        /**
+         * What only clients understand, of the session that gives the note. Empty when there is nothing.
+         */extensions: Data = Data([])) {
         self.state = state
         self.note = note
         self.avatar = avatar
+        self.extensions = extensions
     }
 
     
@@ -5588,7 +5711,8 @@ public struct FfiConverterTypePresence: FfiConverterRustBuffer {
             try Presence(
                 state: FfiConverterTypePresenceState.read(from: &buf), 
                 note: FfiConverterOptionString.read(from: &buf), 
-                avatar: FfiConverterOptionString.read(from: &buf)
+                avatar: FfiConverterOptionString.read(from: &buf), 
+                extensions: FfiConverterData.read(from: &buf)
         )
     }
 
@@ -5596,6 +5720,7 @@ public struct FfiConverterTypePresence: FfiConverterRustBuffer {
         FfiConverterTypePresenceState.write(value.state, into: &buf)
         FfiConverterOptionString.write(value.note, into: &buf)
         FfiConverterOptionString.write(value.avatar, into: &buf)
+        FfiConverterData.write(value.extensions, into: &buf)
     }
 }
 
@@ -5643,6 +5768,10 @@ public struct PresenceUpdate: Equatable, Hashable {
      * Who sets it; a person when left out.
      */
     public var layer: PresenceLayer?
+    /**
+     * What only clients understand, at most 4 KiB.
+     */
+    public var extensions: Data?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5664,13 +5793,17 @@ public struct PresenceUpdate: Equatable, Hashable {
          */invisible: Bool = false, 
         /**
          * Who sets it; a person when left out.
-         */layer: PresenceLayer? = nil) {
+         */layer: PresenceLayer? = nil, 
+        /**
+         * What only clients understand, at most 4 KiB.
+         */extensions: Data? = nil) {
         self.state = state
         self.note = note
         self.priority = priority
         self.untilMs = untilMs
         self.invisible = invisible
         self.layer = layer
+        self.extensions = extensions
     }
 
     
@@ -5694,7 +5827,8 @@ public struct FfiConverterTypePresenceUpdate: FfiConverterRustBuffer {
                 priority: FfiConverterInt32.read(from: &buf), 
                 untilMs: FfiConverterOptionInt64.read(from: &buf), 
                 invisible: FfiConverterBool.read(from: &buf), 
-                layer: FfiConverterOptionTypePresenceLayer.read(from: &buf)
+                layer: FfiConverterOptionTypePresenceLayer.read(from: &buf), 
+                extensions: FfiConverterOptionData.read(from: &buf)
         )
     }
 
@@ -5705,6 +5839,7 @@ public struct FfiConverterTypePresenceUpdate: FfiConverterRustBuffer {
         FfiConverterOptionInt64.write(value.untilMs, into: &buf)
         FfiConverterBool.write(value.invisible, into: &buf)
         FfiConverterOptionTypePresenceLayer.write(value.layer, into: &buf)
+        FfiConverterOptionData.write(value.extensions, into: &buf)
     }
 }
 
@@ -6771,6 +6906,22 @@ public enum Answer: Equatable, Hashable {
          */error: RosterKitError
     )
     /**
+     * When somebody was last there.
+     */
+    case lastSeenRead(
+        /**
+         * None when nothing is known of it, or to be known.
+         */seen: LastSeen?
+    )
+    /**
+     * A query is on its way.
+     */
+    case queried(
+        /**
+         * The number that its answer comes under.
+         */query: Int64
+    )
+    /**
      * An invitation.
      */
     case invited(
@@ -6843,7 +6994,13 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
         case 15: return .failed(error: try FfiConverterTypeRosterKitError.read(from: &buf)
         )
         
-        case 16: return .invited(token: try FfiConverterString.read(from: &buf)
+        case 16: return .lastSeenRead(seen: try FfiConverterOptionTypeLastSeen.read(from: &buf)
+        )
+        
+        case 17: return .queried(query: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 18: return .invited(token: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6928,8 +7085,18 @@ public struct FfiConverterTypeAnswer: FfiConverterRustBuffer {
             FfiConverterTypeRosterKitError.write(error, into: &buf)
             
         
-        case let .invited(token):
+        case let .lastSeenRead(seen):
             writeInt(&buf, Int32(16))
+            FfiConverterOptionTypeLastSeen.write(seen, into: &buf)
+            
+        
+        case let .queried(query):
+            writeInt(&buf, Int32(17))
+            FfiConverterInt64.write(query, into: &buf)
+            
+        
+        case let .invited(token):
+            writeInt(&buf, Int32(18))
             FfiConverterString.write(token, into: &buf)
             
         }
@@ -7659,6 +7826,58 @@ public enum Command: Equatable, Hashable {
          * Which; all of them without one.
          */token: String?
     )
+    /**
+     * Answered by `Done`. For a session.
+     */
+    case directPresence(
+        /**
+         * To whom.
+         */recipient: String, 
+        /**
+         * What; nothing takes it back.
+         */presence: PresenceUpdate?
+    )
+    /**
+     * Answered by `Done`.
+     */
+    case setVisibility(
+        /**
+         * Who.
+         */viewer: String, 
+        /**
+         * How much.
+         */visibility: Visibility
+    )
+    /**
+     * Answered by `LastSeenRead`.
+     */
+    case readLastSeen(
+        /**
+         * Whose.
+         */buddy: String
+    )
+    /**
+     * Answered by `Queried`. For a session.
+     */
+    case query(
+        /**
+         * Which session.
+         */recipient: String, 
+        /**
+         * What.
+         */body: MessageBody
+    )
+    /**
+     * Answered by `Done`. For a session.
+     */
+    case answerQuery(
+        /**
+         * Which.
+         */query: Int64, 
+        /**
+         * The answer, if there is one.
+         */body: MessageBody?
+    )
 
 
 
@@ -7808,6 +8027,21 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         )
         
         case 46: return .revokeInvitations(token: try FfiConverterOptionString.read(from: &buf)
+        )
+        
+        case 47: return .directPresence(recipient: try FfiConverterString.read(from: &buf), presence: try FfiConverterOptionTypePresenceUpdate.read(from: &buf)
+        )
+        
+        case 48: return .setVisibility(viewer: try FfiConverterString.read(from: &buf), visibility: try FfiConverterTypeVisibility.read(from: &buf)
+        )
+        
+        case 49: return .readLastSeen(buddy: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 50: return .query(recipient: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
+        )
+        
+        case 51: return .answerQuery(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -8066,6 +8300,35 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case let .revokeInvitations(token):
             writeInt(&buf, Int32(46))
             FfiConverterOptionString.write(token, into: &buf)
+            
+        
+        case let .directPresence(recipient,presence):
+            writeInt(&buf, Int32(47))
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterOptionTypePresenceUpdate.write(presence, into: &buf)
+            
+        
+        case let .setVisibility(viewer,visibility):
+            writeInt(&buf, Int32(48))
+            FfiConverterString.write(viewer, into: &buf)
+            FfiConverterTypeVisibility.write(visibility, into: &buf)
+            
+        
+        case let .readLastSeen(buddy):
+            writeInt(&buf, Int32(49))
+            FfiConverterString.write(buddy, into: &buf)
+            
+        
+        case let .query(recipient,body):
+            writeInt(&buf, Int32(50))
+            FfiConverterString.write(recipient, into: &buf)
+            FfiConverterTypeMessageBody.write(body, into: &buf)
+            
+        
+        case let .answerQuery(query,body):
+            writeInt(&buf, Int32(51))
+            FfiConverterInt64.write(query, into: &buf)
+            FfiConverterOptionTypeMessageBody.write(body, into: &buf)
             
         }
     }
@@ -8391,6 +8654,39 @@ public enum EventBody: Equatable, Hashable {
          */messages: Int64
     )
     /**
+     * Whom the account blocks is another: read it again.
+     */
+    case blockListChanged
+    /**
+     * What is in force for the account is another: read it again.
+     */
+    case preferencesChanged
+    /**
+     * Another session asks this one; `answer_query` answers, within 30 s.
+     */
+    case queryAsked(
+        /**
+         * What the answer names.
+         */query: Int64, 
+        /**
+         * Who asks, with its instance.
+         */sender: String, 
+        /**
+         * What.
+         */body: MessageBody
+    )
+    /**
+     * What became of a query of this session's.
+     */
+    case queryAnswered(
+        /**
+         * Which.
+         */query: Int64, 
+        /**
+         * The answer. None when nobody is there for who asks, or did not answer in time.
+         */body: MessageBody?
+    )
+    /**
      * Something was left out: read roster and presence again. Messages are not affected.
      */
     case resyncNeeded
@@ -8472,12 +8768,22 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
         case 13: return .quarantineChanged(messages: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 14: return .resyncNeeded
+        case 14: return .blockListChanged
         
-        case 15: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        case 15: return .preferencesChanged
+        
+        case 16: return .queryAsked(query: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
         )
         
-        case 16: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
+        case 17: return .queryAnswered(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
+        )
+        
+        case 18: return .resyncNeeded
+        
+        case 19: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        )
+        
+        case 20: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -8570,17 +8876,38 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
             FfiConverterInt64.write(messages, into: &buf)
             
         
-        case .resyncNeeded:
+        case .blockListChanged:
             writeInt(&buf, Int32(14))
         
         
-        case let .sessionEnded(reason):
+        case .preferencesChanged:
             writeInt(&buf, Int32(15))
+        
+        
+        case let .queryAsked(query,sender,body):
+            writeInt(&buf, Int32(16))
+            FfiConverterInt64.write(query, into: &buf)
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterTypeMessageBody.write(body, into: &buf)
+            
+        
+        case let .queryAnswered(query,body):
+            writeInt(&buf, Int32(17))
+            FfiConverterInt64.write(query, into: &buf)
+            FfiConverterOptionTypeMessageBody.write(body, into: &buf)
+            
+        
+        case .resyncNeeded:
+            writeInt(&buf, Int32(18))
+        
+        
+        case let .sessionEnded(reason):
+            writeInt(&buf, Int32(19))
             FfiConverterTypeEndReason.write(reason, into: &buf)
             
         
         case let .other(kind,json):
-            writeInt(&buf, Int32(16))
+            writeInt(&buf, Int32(20))
             FfiConverterString.write(kind, into: &buf)
             FfiConverterString.write(json, into: &buf)
             
@@ -9027,6 +9354,212 @@ public func FfiConverterTypeHostEvent_lift(_ buf: RustBuffer) throws -> HostEven
 #endif
 public func FfiConverterTypeHostEvent_lower(_ value: HostEvent) -> RustBuffer {
     return FfiConverterTypeHostEvent.lower(value)
+}
+
+
+
+/**
+ * When an account was last there.
+ */
+
+public enum LastSeen: Equatable, Hashable {
+    
+    /**
+     * It is now.
+     */
+    case online
+    /**
+     * Then.
+     */
+    case at(
+        /**
+         * In Unix milliseconds.
+         */timeMs: Int64
+    )
+    /**
+     * Within the last three days.
+     */
+    case recently
+    /**
+     * Within the last seven days.
+     */
+    case withinWeek
+    /**
+     * Within the last thirty days.
+     */
+    case withinMonth
+    /**
+     * Before that.
+     */
+    case longAgo
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LastSeen: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLastSeen: FfiConverterRustBuffer {
+    typealias SwiftType = LastSeen
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LastSeen {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .online
+        
+        case 2: return .at(timeMs: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 3: return .recently
+        
+        case 4: return .withinWeek
+        
+        case 5: return .withinMonth
+        
+        case 6: return .longAgo
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LastSeen, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .online:
+            writeInt(&buf, Int32(1))
+        
+        
+        case let .at(timeMs):
+            writeInt(&buf, Int32(2))
+            FfiConverterInt64.write(timeMs, into: &buf)
+            
+        
+        case .recently:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .withinWeek:
+            writeInt(&buf, Int32(4))
+        
+        
+        case .withinMonth:
+            writeInt(&buf, Int32(5))
+        
+        
+        case .longAgo:
+            writeInt(&buf, Int32(6))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLastSeen_lift(_ buf: RustBuffer) throws -> LastSeen {
+    return try FfiConverterTypeLastSeen.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLastSeen_lower(_ value: LastSeen) -> RustBuffer {
+    return FfiConverterTypeLastSeen.lower(value)
+}
+
+
+
+/**
+ * What an account lets those know of when it was last there who see all of its presence.
+ */
+
+public enum LastSeenPrecision: Equatable, Hashable {
+    
+    /**
+     * The time.
+     */
+    case exact
+    /**
+     * Roughly how long ago.
+     */
+    case rough
+    /**
+     * Nothing.
+     */
+    case nothing
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LastSeenPrecision: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLastSeenPrecision: FfiConverterRustBuffer {
+    typealias SwiftType = LastSeenPrecision
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LastSeenPrecision {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .exact
+        
+        case 2: return .rough
+        
+        case 3: return .nothing
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LastSeenPrecision, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .exact:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .rough:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .nothing:
+            writeInt(&buf, Int32(3))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLastSeenPrecision_lift(_ buf: RustBuffer) throws -> LastSeenPrecision {
+    return try FfiConverterTypeLastSeenPrecision.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLastSeenPrecision_lower(_ value: LastSeenPrecision) -> RustBuffer {
+    return FfiConverterTypeLastSeenPrecision.lower(value)
 }
 
 
@@ -10613,6 +11146,91 @@ public func FfiConverterTypeSettlement_lower(_ value: Settlement) -> RustBuffer 
 }
 
 
+
+/**
+ * How much an account lets a buddy see of its presence.
+ */
+
+public enum Visibility: Equatable, Hashable {
+    
+    /**
+     * Everything.
+     */
+    case full
+    /**
+     * The state alone.
+     */
+    case stateOnly
+    /**
+     * Nothing: it shows offline. They are not blocked, and what they send comes.
+     */
+    case hidden
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Visibility: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVisibility: FfiConverterRustBuffer {
+    typealias SwiftType = Visibility
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Visibility {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .full
+        
+        case 2: return .stateOnly
+        
+        case 3: return .hidden
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Visibility, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .full:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .stateOnly:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .hidden:
+            writeInt(&buf, Int32(3))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVisibility_lift(_ buf: RustBuffer) throws -> Visibility {
+    return try FfiConverterTypeVisibility.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVisibility_lower(_ value: Visibility) -> RustBuffer {
+    return FfiConverterTypeVisibility.lower(value)
+}
+
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -10856,6 +11474,30 @@ fileprivate struct FfiConverterOptionTypePreferenceOverrides: FfiConverterRustBu
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypePresenceUpdate: FfiConverterRustBuffer {
+    typealias SwiftType = PresenceUpdate?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypePresenceUpdate.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypePresenceUpdate.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeAcceptedSenders: FfiConverterRustBuffer {
     typealias SwiftType = AcceptedSenders?
 
@@ -10896,6 +11538,78 @@ fileprivate struct FfiConverterOptionTypeFinalOutcome: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeFinalOutcome.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeLastSeen: FfiConverterRustBuffer {
+    typealias SwiftType = LastSeen?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeLastSeen.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeLastSeen.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeLastSeenPrecision: FfiConverterRustBuffer {
+    typealias SwiftType = LastSeenPrecision?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeLastSeenPrecision.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeLastSeenPrecision.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMessageBody: FfiConverterRustBuffer {
+    typealias SwiftType = MessageBody?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMessageBody.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMessageBody.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -11660,6 +12374,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_admit_sender() != 56338) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_answer_query() != 13315) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_block() != 54117) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -11679,6 +12396,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_direct_presence() != 43966) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535) {
@@ -11717,6 +12437,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_invite() != 36469) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_session_last_seen() != 59067) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -11730,6 +12453,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_quarantined() != 11813) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_query() != 44197) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_read_file() != 60326) {
@@ -11793,6 +12519,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_set_rules() != 35743) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_set_visibility() != 57108) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_shutdown() != 39634) {

@@ -36,6 +36,8 @@ _NATIVE_NAMES: dict[type[enum.Enum], str] = {
     model.Activity: "Activity",
     model.AcceptedSenders: "AcceptedSenders",
     model.Receipts: "Receipts",
+    model.Visibility: "Visibility",
+    model.LastSeenPrecision: "LastSeenPrecision",
     model.RegistrationKind: "RegistrationKind",
 }
 
@@ -54,7 +56,13 @@ def receipt(given: Any) -> model.Receipt:
 
 
 def presence(given: Any) -> model.Presence:
-    return model.Presence(model.PresenceState[given.state.name], given.note, given.avatar)
+    return model.Presence(model.PresenceState[given.state.name], given.note, given.avatar, given.extensions)
+
+
+def last_seen(given: Any) -> Optional[model.LastSeen]:
+    if given is None:
+        return None
+    return model.LastSeen(model.LastSeenWhen[case_name(given)], given.time_ms if given.is_AT() else None)
 
 
 def buddy(given: Any) -> model.Buddy:
@@ -102,6 +110,12 @@ def message(given: Any) -> model.Message:
 
 def body(given: Any) -> Union[str, model.Data]:
     return given.text if given.is_TEXT() else model.Data(given.media_type, given.bytes)
+
+
+def lowered_body(given: Union[str, model.Data]) -> Any:
+    if isinstance(given, str):
+        return native.MessageBody.TEXT(text=given)
+    return native.MessageBody.DATA(media_type=given.media_type, bytes=given.content)
 
 
 def outcome(given: Any) -> model.FinalOutcome:
@@ -153,6 +167,7 @@ def preferences(given: Any) -> model.Preferences:
         given.storage_files,
         given.storage_bytes,
         given.utc_offset_minutes,
+        model.LastSeenPrecision[given.last_seen.name],
     )
 
 
@@ -168,6 +183,7 @@ def overrides(given: Any) -> model.PreferenceOverrides:
         given.storage_files,
         given.storage_bytes,
         given.utc_offset_minutes,
+        None if given.last_seen is None else model.LastSeenPrecision[given.last_seen.name],
     )
 
 
@@ -183,6 +199,7 @@ def lowered_overrides(given: model.PreferenceOverrides) -> Any:
         storage_files=given.storage_files,
         storage_bytes=given.storage_bytes,
         utc_offset_minutes=given.utc_offset_minutes,
+        last_seen=None if given.last_seen is None else lowered(choice(model.LastSeenPrecision, given.last_seen)),
     )
 
 
@@ -193,6 +210,7 @@ def presence_update(
     until_ms: Optional[int],
     invisible: bool,
     layer: Union[model.PresenceLayer, str],
+    extensions: bytes = b"",
 ) -> Any:
     return native.PresenceUpdate(
         state=lowered(choice(model.PresenceState, state)),
@@ -201,7 +219,17 @@ def presence_update(
         until_ms=until_ms,
         invisible=invisible,
         layer=lowered(choice(model.PresenceLayer, layer)),
+        extensions=extensions or None,
     )
+
+
+def directed(
+    state: Union[model.PresenceState, str, None], note: Optional[str], extensions: bytes
+) -> Any:
+    """Presence for one address; without a state it is taken back."""
+    if state is None:
+        return None
+    return presence_update(state, note, 0, None, False, model.PresenceLayer.MANUAL, extensions)
 
 
 def history_request(
@@ -247,6 +275,10 @@ _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
     "TYPING_CHANGED": lambda seq, b: model.TypingChanged(seq, b.sender, model.ChatState[b.state.name]),
     "MESSAGE_PARKED": lambda seq, b: model.MessageParked(seq, b.message_id),
     "QUARANTINE_CHANGED": lambda seq, b: model.QuarantineChanged(seq, b.messages),
+    "BLOCK_LIST_CHANGED": lambda seq, b: model.BlockListChanged(seq),
+    "PREFERENCES_CHANGED": lambda seq, b: model.PreferencesChanged(seq),
+    "QUERY_ASKED": lambda seq, b: model.QueryAsked(seq, b.query, b.sender, body(b.body)),
+    "QUERY_ANSWERED": lambda seq, b: model.QueryAnswered(seq, b.query, None if b.body is None else body(b.body)),
     "RESYNC_NEEDED": lambda seq, b: model.ResyncNeeded(seq),
     "SESSION_ENDED": lambda seq, b: model.SessionEnded(seq, _word(b.reason)),
     "OTHER": lambda seq, b: model.OtherEvent(seq, b.kind, b.json),
@@ -336,6 +368,8 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "FILE_READ": lambda a: a.bytes,
     "JSON_READ": lambda a: a.json,
     "REGISTRATIONS_READ": lambda a: [registration(one) for one in a.registrations],
+    "LAST_SEEN_READ": lambda a: last_seen(a.seen),
+    "QUERIED": lambda a: a.query,
     "INVITED": lambda a: a.token,
     "BLOCKED_READ": lambda a: list(a.addresses),
     "PREFERENCES_READ": lambda a: preferences(a.preferences),

@@ -388,9 +388,10 @@ class Session:
         until_ms: Optional[int] = None,
         invisible: bool = False,
         layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL,
+        extensions: bytes = b"",
     ) -> None:
         """Shows a presence."""
-        presence = _convert.presence_update(state, note, priority, until_ms, invisible, layer)
+        presence = _convert.presence_update(state, note, priority, until_ms, invisible, layer, extensions)
         await self.ask(native.Command.SET_PRESENCE(presence=presence))
 
     async def clear_presence(
@@ -408,6 +409,39 @@ class Session:
         """What a buddy shows, or the account itself."""
         presence: model.Presence = await self.ask(native.Command.READ_PRESENCE(buddy=buddy))
         return presence
+
+    async def direct_presence(
+        self,
+        recipient: str,
+        state: Union[model.PresenceState, str, None],
+        *,
+        note: Optional[str] = None,
+        extensions: bytes = b"",
+    ) -> None:
+        """Shows this session's presence to an address of its own, or takes that back."""
+        presence = _convert.directed(state, note, extensions)
+        await self.ask(native.Command.DIRECT_PRESENCE(recipient=recipient, presence=presence))
+
+    async def set_visibility(self, viewer: str, visibility: Union[model.Visibility, str]) -> None:
+        """Sets how much a buddy sees of the account's presence."""
+        lowered = _convert.lowered(_convert.choice(model.Visibility, visibility))
+        await self.ask(native.Command.SET_VISIBILITY(viewer=viewer, visibility=lowered))
+
+    async def last_seen(self, buddy: str) -> Optional[model.LastSeen]:
+        """When a buddy was last there, as precisely as they say."""
+        seen: Optional[model.LastSeen] = await self.ask(native.Command.READ_LAST_SEEN(buddy=buddy))
+        return seen
+
+    async def query(self, recipient: str, body: Union[str, model.Data]) -> int:
+        """Asks another session; its answer comes as a `QueryAnswered` with this number."""
+        lowered = _convert.lowered_body(body)
+        number: int = await self.ask(native.Command.QUERY(recipient=recipient, body=lowered))
+        return number
+
+    async def answer_query(self, query: int, body: Union[str, model.Data, None] = None) -> None:
+        """Answers a query that came to this session."""
+        lowered = None if body is None else _convert.lowered_body(body)
+        await self.ask(native.Command.ANSWER_QUERY(query=query, body=lowered))
 
     async def set_activity(self, activity: Union[model.Activity, str]) -> None:
         """What the person does with the app."""

@@ -193,9 +193,10 @@ def set_presence(
     until_ms: Optional[int] = None,
     invisible: bool = False,
     layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL,
+    extensions: bytes = b"",
 ) -> Command:
     """Answered by nothing."""
-    presence = _convert.presence_update(state, note, priority, until_ms, invisible, layer)
+    presence = _convert.presence_update(state, note, priority, until_ms, invisible, layer, extensions)
     return _of(session, native.Command.SET_PRESENCE(presence=presence))
 
 
@@ -205,6 +206,41 @@ def clear_presence(
     """Answered by nothing."""
     lowered = _convert.lowered(_convert.choice(model.PresenceLayer, layer))
     return _of(session, native.Command.CLEAR_PRESENCE(layer=lowered))
+
+
+def direct_presence(
+    session: Session,
+    recipient: str,
+    state: Union[model.PresenceState, str, None],
+    *,
+    note: Optional[str] = None,
+    extensions: bytes = b"",
+) -> Command:
+    """Answered by nothing."""
+    presence = _convert.directed(state, note, extensions)
+    return _of(session, native.Command.DIRECT_PRESENCE(recipient=recipient, presence=presence))
+
+
+def set_visibility(actor: Actor, viewer: str, visibility: Union[model.Visibility, str]) -> Command:
+    """Answered by nothing."""
+    lowered = _convert.lowered(_convert.choice(model.Visibility, visibility))
+    return _of(actor, native.Command.SET_VISIBILITY(viewer=viewer, visibility=lowered))
+
+
+def read_last_seen(actor: Actor, buddy: str) -> Command:
+    """Answered by a `LastSeen`, or `None`."""
+    return _of(actor, native.Command.READ_LAST_SEEN(buddy=buddy))
+
+
+def query(session: Session, recipient: str, body: Union[str, model.Data]) -> Command:
+    """Answered by the number that the answer comes under."""
+    return _of(session, native.Command.QUERY(recipient=recipient, body=_convert.lowered_body(body)))
+
+
+def answer_query(session: Session, query: int, body: Union[str, model.Data, None] = None) -> Command:
+    """Answered by nothing."""
+    lowered = None if body is None else _convert.lowered_body(body)
+    return _of(session, native.Command.ANSWER_QUERY(query=query, body=lowered))
 
 
 def typing(

@@ -31,6 +31,33 @@ class PresenceLayer(str, enum.Enum):
     AUTOMATIC = "automatic"
 
 
+class Visibility(str, enum.Enum):
+    """How much an account lets a buddy see of its presence. Who sees nothing is not blocked: what they send comes."""
+
+    FULL = "full"
+    STATE_ONLY = "state-only"
+    HIDDEN = "hidden"
+
+
+class LastSeenPrecision(str, enum.Enum):
+    """What an account lets those know of when it was last there who see all of its presence."""
+
+    EXACT = "exact"
+    ROUGH = "rough"
+    NOTHING = "nothing"
+
+
+class LastSeenWhen(str, enum.Enum):
+    """When an account was last there: now, at a time, within three, seven or thirty days, or before that."""
+
+    ONLINE = "online"
+    AT = "at"
+    RECENTLY = "recently"
+    WITHIN_WEEK = "within-week"
+    WITHIN_MONTH = "within-month"
+    LONG_AGO = "long-ago"
+
+
 class BuddyStatus(str, enum.Enum):
     """How two people stand, as one of them sees it."""
 
@@ -218,6 +245,16 @@ class Presence:
     state: PresenceState
     note: Optional[str] = None
     avatar: Optional[str] = None
+    #: What only clients understand.
+    extensions: bytes = b""
+
+
+@dataclass(frozen=True)
+class LastSeen:
+    """When an account was last there, as precisely as it says: `time_ms` is there when `when` is `at`."""
+
+    when: LastSeenWhen
+    time_ms: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +291,7 @@ class PreferenceOverrides:
     storage_files: Optional[int] = None
     storage_bytes: Optional[int] = None
     utc_offset_minutes: Optional[int] = None
+    last_seen: Optional[LastSeenPrecision] = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +307,7 @@ class Preferences:
     storage_files: int
     storage_bytes: int
     utc_offset_minutes: int
+    last_seen: LastSeenPrecision
 
 
 @dataclass(frozen=True)
@@ -501,6 +540,33 @@ class QuarantineChanged(Event):
     """So many messages from strangers wait in quarantine now: `Session.quarantined` reads them."""
 
     messages: int
+
+
+@dataclass(frozen=True)
+class BlockListChanged(Event):
+    """Whom the account blocks is another: `Session.blocked` reads it."""
+
+
+@dataclass(frozen=True)
+class PreferencesChanged(Event):
+    """What is in force for the account is another: `Session.preferences` reads it."""
+
+
+@dataclass(frozen=True)
+class QueryAsked(Event):
+    """Another session asks this one: `Session.answer_query` answers, within 30 s."""
+
+    query: int
+    sender: str
+    body: Union[str, Data]
+
+
+@dataclass(frozen=True)
+class QueryAnswered(Event):
+    """What became of a query of this session's. Without a body nobody is there for who asks, or answered in time."""
+
+    query: int
+    body: Union[str, Data, None]
 
 
 @dataclass(frozen=True)

@@ -225,17 +225,12 @@ def _lowered_parcel(given: Parcel) -> Any:
 
 def _lowered_messages(given: Sequence[RelayedMessage]) -> list[Any]:
     def lowered(message: RelayedMessage) -> Any:
-        body = message.body
-        if isinstance(body, str):
-            what = native.MessageBody.TEXT(text=body)
-        else:
-            what = native.MessageBody.DATA(media_type=body.media_type, bytes=body.content)
         return native.RelayedMessage(
             delivery_id=message.delivery_id,
             message_id=message.message_id,
             instance=message.instance,
             time_ms=message.time_ms,
-            body=what,
+            body=_convert.lowered_body(message.body),
             extensions=message.extensions or None,
             reply_to=message.reply_to,
             edits=message.edits,
@@ -278,6 +273,7 @@ def _lowered_notice(given: Notice) -> Any:
             state=_convert.lowered(given.presence.state),
             note=given.presence.note,
             avatar=given.presence.avatar,
+            extensions=given.presence.extensions,
         )
         return native.Notice.PRESENCE_SHOWN(subject=given.subject, watcher=given.watcher, presence=shown)
     if isinstance(given, PresenceAsked):

@@ -204,15 +204,15 @@ class Session(Owner):
         until_ms: Optional[int] = None,
         invisible: bool = False,
         layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL,
+        extensions: bytes = b"",
     ) -> None:
         """Shows a presence. The first one brings a snapshot of the buddies' presence, then their changes.
 
         What a program sets of its own accord (`layer="automatic"`: idle, in a call) shows only where the person has set
         nothing.
         """
-        self._call(
-            self._handle.set_presence, _convert.presence_update(state, note, priority, until_ms, invisible, layer)
-        )
+        update = _convert.presence_update(state, note, priority, until_ms, invisible, layer, extensions)
+        self._call(self._handle.set_presence, update)
 
     def clear_presence(self, layer: Union[model.PresenceLayer, str] = model.PresenceLayer.MANUAL) -> None:
         """What a person, or a program, set does not count any more; when there is nothing left the session is offline."""
@@ -225,6 +225,37 @@ class Session(Owner):
     def presence(self, buddy: str) -> model.Presence:
         """What a buddy shows, or the account itself."""
         return _convert.presence(self._call(self._handle.presence, buddy))
+
+    def direct_presence(
+        self,
+        recipient: str,
+        state: Union[model.PresenceState, str, None],
+        *,
+        note: Optional[str] = None,
+        extensions: bytes = b"",
+    ) -> None:
+        """Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is
+        offline; without a state that is taken back."""
+        self._call(self._handle.direct_presence, recipient, _convert.directed(state, note, extensions))
+
+    def set_visibility(self, viewer: str, visibility: Union[model.Visibility, str]) -> None:
+        """Sets how much a buddy sees of the account's presence."""
+        lowered = _convert.lowered(_convert.choice(model.Visibility, visibility))
+        self._call(self._handle.set_visibility, viewer, lowered)
+
+    def last_seen(self, buddy: str) -> Optional[model.LastSeen]:
+        """When a buddy was last there, as precisely as they say; `None` when nothing is known of it, or to be known."""
+        return _convert.last_seen(self._call(self._handle.last_seen, buddy))
+
+    def query(self, recipient: str, body: Union[str, model.Data]) -> int:
+        """Asks another session, `user@domain/instance`. Its answer comes as a `QueryAnswered` with this number: within
+        30 s, or at once and empty when nobody is there for who asks."""
+        number: int = self._call(self._handle.query, recipient, _convert.lowered_body(body))
+        return number
+
+    def answer_query(self, query: int, body: Union[str, model.Data, None] = None) -> None:
+        """Answers a query that came to this session; without a body there is no answer."""
+        self._call(self._handle.answer_query, query, None if body is None else _convert.lowered_body(body))
 
     def set_activity(self, activity: Union[model.Activity, str]) -> None:
         """What the person does with the app."""

@@ -8,11 +8,12 @@ use crate::delivery::claims::Claims;
 use crate::id::{AddressId, DeviceName, DeviceNumber, Position};
 use crate::invitation::{Invitation, MAX_INVITATIONS, TokenHash};
 use crate::preferences::Overrides;
+use crate::presence::Visibility;
 use crate::refusal::Refusal;
 use crate::registration::{Registration, RegistrationKind};
 use crate::roster::Index;
 use crate::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What an account is.
@@ -28,8 +29,11 @@ pub struct Record {
     pub roster: Index,
     /// The position of the latest change of the roster.
     pub roster_version: Position,
-    /// Addresses and whole domains it takes nothing from. Mostly empty.
-    pub blocked: BTreeSet<Address>,
+    /// Addresses and whole domains it takes nothing from, with when the account was last there before: for them it has not
+    /// come back since. Mostly empty.
+    pub blocked: BTreeMap<Address, Timestamp>,
+    /// Who does not see all of its presence.
+    pub viewers: BTreeMap<AddressId, Viewer>,
     /// Strangers that it admitted out of quarantine: incarnations, for who comes later under the name is another.
     pub admitted: BTreeSet<AddressId>,
     /// Its named devices, by number.
@@ -57,6 +61,15 @@ pub struct Device {
     pub name: DeviceName,
 }
 
+/// How much of an account's presence somebody sees, when it is not everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// How much.
+    pub visibility: Visibility,
+    /// When the account was last there before that: for who sees nothing it has not come back since.
+    pub last_seen: Timestamp,
+}
+
 /// How far an account and its devices have come in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -64,6 +77,8 @@ pub struct Progress {
     pub claims: Claims,
     /// A cursor for each named device, by number.
     pub cursors: Vec<Cursor>,
+    /// When a person was last there, in a session that could be seen; the epoch when never.
+    pub last_seen: Timestamp,
 }
 
 /// How far one device has come.
@@ -86,7 +101,8 @@ impl Record {
             overrides: Overrides::default(),
             roster: Index::default(),
             roster_version: Position::ZERO,
-            blocked: BTreeSet::new(),
+            blocked: BTreeMap::new(),
+            viewers: BTreeMap::new(),
             admitted: BTreeSet::new(),
             devices: Vec::new(),
             next_device: 1,
@@ -106,8 +122,8 @@ impl Record {
     /// Whether this sender, or their whole domain, is blocked.
     pub fn blocks(&self, sender: &Address) -> bool {
         !self.blocked.is_empty()
-            && (self.blocked.contains(&sender.bare())
-                || self.blocked.iter().any(|b| b.user().is_none() && b.as_str() == sender.domain()))
+            && (self.blocked.contains_key(&sender.bare())
+                || self.blocked.keys().any(|b| b.user().is_none() && b.as_str() == sender.domain()))
     }
 }
 
@@ -137,6 +153,26 @@ impl Record {
     /// Whether this token lets somebody in now.
     pub fn invites(&self, token: TokenHash, now: Timestamp) -> bool {
         self.invitations.iter().any(|open| open.token == token && open.expires > now)
+    }
+}
+
+impl Record {
+    /// Whether this very address, or domain, is blocked.
+    pub fn blocks_exactly(&self, address: &Address) -> bool {
+        self.blocked.contains_key(address)
+    }
+
+    /// How much this viewer sees, as far as it is not for blocks or the roster to say.
+    pub fn visibility(&self, viewer: AddressId) -> Visibility {
+        self.viewers.get(&viewer).map(|viewer| viewer.visibility).unwrap_or_default()
+    }
+
+    /// When the account was last there, for somebody from whom it hides since then; `None` when it hides from nobody such.
+    pub fn hidden_since(&self, viewer: AddressId, address: &Address) -> Option<Timestamp> {
+        let hides = self.viewers.get(&viewer).filter(|viewer| viewer.visibility == Visibility::Hidden);
+        let domain = self.blocked.iter().find(|(b, _)| b.user().is_none() && b.as_str() == address.domain());
+        let blocked = self.blocked.get(&address.bare()).or(domain.map(|(_, at)| at));
+        blocked.copied().into_iter().chain(hides.map(|viewer| viewer.last_seen)).min()
     }
 }
 

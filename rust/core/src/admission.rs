@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::id::AddressId;
 use crate::planted::{Bug, planted};
 use crate::preferences::{AcceptedSenders, Preferences};
+use crate::presence::Visibility;
 use crate::refusal::Refusal;
 use serde::Serialize;
 
@@ -170,12 +171,25 @@ pub enum Sight {
     Blocked,
     /// They are not subscribed.
     NotSubscribed,
+    /// They are subscribed, and see the state alone.
+    StateOnly,
+    /// They are subscribed, and the account hides from them.
+    Hidden,
 }
 
 impl Sight {
     /// Whether they see it.
     pub const fn may_see(self) -> bool {
-        matches!(self, Sight::Oneself | Sight::Subscribed)
+        matches!(self, Sight::Oneself | Sight::Subscribed | Sight::StateOnly)
+    }
+
+    /// How much of it.
+    pub const fn visibility(self) -> Visibility {
+        match self {
+            Sight::Oneself | Sight::Subscribed => Visibility::Full,
+            Sight::StateOnly => Visibility::StateOnly,
+            Sight::Blocked | Sight::NotSubscribed | Sight::Hidden => Visibility::Hidden,
+        }
     }
 }
 
@@ -188,7 +202,11 @@ pub fn sight(subject: &Record, viewer: AddressId, address: &Address) -> Sight {
     } else if subject.blocks(address) {
         Sight::Blocked
     } else {
-        Sight::Subscribed
+        match subject.visibility(viewer) {
+            Visibility::Full => Sight::Subscribed,
+            Visibility::StateOnly => Sight::StateOnly,
+            Visibility::Hidden => Sight::Hidden,
+        }
     }
 }
 
@@ -196,8 +214,10 @@ pub fn sight(subject: &Record, viewer: AddressId, address: &Address) -> Sight {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::account::Viewer;
     use crate::id::Position;
     use crate::roster::{Buddy, Half, Halves};
+    use crate::time::Timestamp;
 
     const ME: AddressId = AddressId::from_bits(64);
     const THEM: AddressId = AddressId::from_bits(128);
@@ -290,7 +310,8 @@ mod tests {
                             for admitted in [false, true] {
                                 let mut record = account(relation);
                                 let address = Address::account(text).unwrap();
-                                record.blocked.extend(blocked.map(|b| Address::new(b).unwrap()));
+                                let blocks = blocked.map(|b| (Address::new(b).unwrap(), Timestamp(1)));
+                                record.blocked.extend(blocks);
                                 record.admitted.extend(admitted.then_some(THEM));
                                 let preferences =
                                     Preferences { accepted_senders: policy, ..Preferences::default() };
@@ -322,7 +343,7 @@ mod tests {
         }
     }
 
-    // behaviour: presence.who-sees
+    // behaviour: presence.who-sees, presence.visibility
     #[test]
     fn only_confirmed_watchers_see() {
         let address = Address::account("them@example.org").unwrap();
@@ -331,8 +352,15 @@ mod tests {
             let sees = matches!(relation, Relation::From | Relation::Both);
             assert_eq!(may_see(&record, THEM, &address), sees, "{relation:?}");
             let mut blocking = record;
-            blocking.blocked.insert(address.clone());
+            blocking.blocked.insert(address.clone(), Timestamp(1));
             assert!(!may_see(&blocking, THEM, &address), "blocked, {relation:?}");
+            for visibility in [Visibility::Full, Visibility::StateOnly, Visibility::Hidden] {
+                let mut choosy = account(relation);
+                choosy.viewers.insert(THEM, Viewer { visibility, last_seen: Timestamp(1) });
+                let expected = if sees { visibility } else { Visibility::Hidden };
+                assert_eq!(sight(&choosy, THEM, &address).visibility(), expected, "{relation:?}");
+                assert_eq!(may_see(&choosy, THEM, &address), expected != Visibility::Hidden);
+            }
         }
         assert!(may_see(&account(Relation::Stranger), ME, &Address::account("me@example.org").unwrap()));
     }

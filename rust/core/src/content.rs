@@ -28,6 +28,16 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// How long it is, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Body::Text(text) => text.len(),
+            Body::Data { media_type, bytes } => media_type.len() + bytes.len(),
+        }
+    }
+}
+
 impl Content {
     /// A plain text.
     pub fn text(text: &str) -> Self {
@@ -44,11 +54,7 @@ impl Content {
 
     /// What counts against size limits, in bytes: body, media type and extensions.
     pub fn size(&self) -> usize {
-        self.extensions.len()
-            + match &self.body {
-                Body::Text(text) => text.len(),
-                Body::Data { media_type, bytes } => media_type.len() + bytes.len(),
-            }
+        self.extensions.len() + self.body.size()
     }
 
     /// A hash that tells a repeat of a send from another send under the same client id. FNV-1a, because it is

@@ -27,6 +27,10 @@ pub enum Bug {
     LeakedExpiry,
     /// What was refused in quarantine cannot be amended, what waits there can.
     LeakedQuarantine,
+    /// A query reaches a session that who asks may not see.
+    LeakedQuery,
+    /// Who sees nothing of an account any more learns when it was there since.
+    LeakedLastSeen,
     /// Signals under way are not sent again at open.
     PendingNotSentAgain,
     /// After a reopen positions go on above the highest row that is still there.
@@ -49,13 +53,15 @@ pub enum Bug {
 
 impl Bug {
     /// Those by which somebody learns what they must not.
-    pub const LEAKS: [Bug; 6] = [
+    pub const LEAKS: [Bug; 8] = [
         Bug::LeakedPresence,
         Bug::LeakedWord,
         Bug::LeakedReceipt,
         Bug::LeakedRefusal,
         Bug::LeakedExpiry,
         Bug::LeakedQuarantine,
+        Bug::LeakedQuery,
+        Bug::LeakedLastSeen,
     ];
 
     /// Those by which somebody gets what they should not, or does not get what they should.

@@ -2,6 +2,7 @@
 //!
 //! The names in brackets are CommuniGate Pro's own, accepted as aliases by name.
 
+use crate::presence::LastSeenPrecision;
 use crate::refusal::Refusal;
 
 /// Whose messages an account takes when the sender is no confirmed buddy [`RosterIMMode`].
@@ -53,6 +54,8 @@ pub struct Overrides {
     pub storage_bytes: Option<u64>,
     /// How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
     pub utc_offset_minutes: Option<i16>,
+    /// What its watchers learn of when it was last there.
+    pub last_seen: Option<LastSeenPrecision>,
 }
 
 /// What is in force for an account: every level folded.
@@ -76,6 +79,8 @@ pub struct Preferences {
     pub storage_bytes: u64,
     /// See [`Overrides::utc_offset_minutes`].
     pub utc_offset_minutes: i16,
+    /// See [`Overrides::last_seen`].
+    pub last_seen: LastSeenPrecision,
 }
 
 impl Default for Preferences {
@@ -91,6 +96,7 @@ impl Default for Preferences {
             storage_files: 1_000,
             storage_bytes: 64 << 20,
             utc_offset_minutes: 0,
+            last_seen: LastSeenPrecision::Rough,
         }
     }
 }
@@ -109,13 +115,15 @@ impl Preferences {
             storage_files: over.storage_files.unwrap_or(self.storage_files),
             storage_bytes: over.storage_bytes.unwrap_or(self.storage_bytes),
             utc_offset_minutes: over.utc_offset_minutes.unwrap_or(self.utc_offset_minutes),
+            last_seen: over.last_seen.unwrap_or(self.last_seen),
         }
     }
 }
 
 impl Overrides {
     /// Sets one preference by name; `None` takes the override away. Values are written `true`, `false`, a number,
-    /// or by name: `everybody`, `authenticated`, `same-domain`, `nobody` for senders, `all`, `delivered`, `nothing` for receipts.
+    /// or by name: `everybody`, `authenticated`, `same-domain`, `nobody` for senders, `all`, `delivered`, `nothing` for receipts,
+    /// `exact`, `rough`, `nothing` for last seen.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
         match name {
             "accepted_senders" | "RosterIMMode" => self.accepted_senders = value.map(senders).transpose()?,
@@ -127,6 +135,7 @@ impl Overrides {
             "storage_bytes" => self.storage_bytes = value.map(bytes).transpose()?,
             "utc_offset_minutes" => self.utc_offset_minutes = value.map(offset).transpose()?,
             "receipts" => self.receipts = value.map(receipts).transpose()?,
+            "last_seen" => self.last_seen = value.map(last_seen).transpose()?,
             _ => {
                 return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}")));
             }
@@ -180,6 +189,15 @@ fn receipts(value: &str) -> Result<Receipts, Refusal> {
         "delivered" => Ok(Receipts::Delivered),
         "nothing" => Ok(Receipts::Nothing),
         _ => Err(Refusal::InvalidArgument(format!("{value:?} is none of all, delivered, nothing"))),
+    }
+}
+
+fn last_seen(value: &str) -> Result<LastSeenPrecision, Refusal> {
+    match value.to_ascii_lowercase().as_str() {
+        "exact" => Ok(LastSeenPrecision::Exact),
+        "rough" => Ok(LastSeenPrecision::Rough),
+        "nothing" => Ok(LastSeenPrecision::Nothing),
+        _ => Err(Refusal::InvalidArgument(format!("{value:?} is none of exact, rough, nothing"))),
     }
 }
 

@@ -4,12 +4,12 @@ use crate::error::{Error, Result};
 use crate::event::Message;
 use crate::session::Session;
 use rosterkit_core::address::{Address, Domain};
-use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::content::{Body, ChatState, Content};
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
 use rosterkit_core::invitation::InvitationToken;
 use rosterkit_core::preferences::{Overrides, Preferences};
-use rosterkit_core::presence::{Activity, Presence, PresenceLayer, State};
+use rosterkit_core::presence::{Activity, LastSeen, Presence, PresenceLayer, State, Visibility};
 use rosterkit_core::registration::Registration;
 use rosterkit_core::roster::{Buddy, Op};
 use rosterkit_core::row::{Amendment, Word};
@@ -61,6 +61,40 @@ pub enum Command {
     },
     /// Reads the presence of one buddy, or the account's own. Answer: `Presence`.
     ReadPresence(Address),
+    /// Shows the session's presence to an address of its own, whoever sees it otherwise, until the session is offline or takes
+    /// it back (RFC 6121, section 4.6): this state and note, or nothing any more. Who is there and takes messages of the
+    /// account is told; nobody else. At most 256 a session. Answer: `Done`.
+    DirectPresence {
+        /// To whom.
+        recipient: Address,
+        /// What; `None` takes it back. Priority, end time and layer say nothing here.
+        presence: Option<SetPresence>,
+    },
+    /// Sets how much somebody sees of the account's presence who is subscribed to it. Answer: `Done`.
+    SetVisibility {
+        /// Who.
+        viewer: Address,
+        /// How much.
+        visibility: Visibility,
+    },
+    /// When a buddy was last there, as precisely as they say to who sees all of their presence (compare XEP-0012). Answer:
+    /// `LastSeen`.
+    ReadLastSeen(Address),
+    /// Asks another session. Its answer comes as [`QueryAnswered`](crate::EventBody::QueryAnswered): within 30 s, or at once and
+    /// empty when nobody is there for who asks. For a session. Answer: `Query`, with the number that it comes under.
+    Query {
+        /// Which session: `user@domain/instance`.
+        recipient: Address,
+        /// What, at most as long as a message.
+        body: Body,
+    },
+    /// Answers a query that came to the session. Answer: `Done`, or `NotFound` when nobody waits for it any more.
+    AnswerQuery {
+        /// Which.
+        query: u64,
+        /// The answer; `None` says that there is none.
+        body: Option<Body>,
+    },
     /// Reads a page of history. Answer: `History`.
     ReadHistory(HistoryRequest),
     /// Looks through the account's history for a text. Answer: `Found`.
@@ -236,6 +270,8 @@ pub struct SetPresence {
     pub invisible: bool,
     /// Who sets it.
     pub layer: PresenceLayer,
+    /// What only clients understand, at most 4 KiB: watchers who see everything get it as it is.
+    pub extensions: Vec<u8>,
 }
 
 impl SetPresence {
@@ -248,6 +284,7 @@ impl SetPresence {
             until: None,
             invisible: false,
             layer: PresenceLayer::Manual,
+            extensions: Vec::new(),
         }
     }
 }
@@ -384,6 +421,10 @@ pub enum Answer {
     Roster(Roster),
     /// A presence.
     Presence(Presence),
+    /// A query, by the number that its answer comes under.
+    Query(u64),
+    /// When somebody was last there; `None` when nothing is known of it, or to be known.
+    LastSeen(Option<LastSeen>),
     /// A page of history.
     History(History),
     /// A page of conversations.

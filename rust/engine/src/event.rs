@@ -1,7 +1,7 @@
 //! What a session is told.
 
 use rosterkit_core::address::Address;
-use rosterkit_core::content::{ChatState, Content};
+use rosterkit_core::content::{Body, ChatState, Content};
 use rosterkit_core::id::{MessageId, Position};
 use rosterkit_core::presence::Presence;
 use rosterkit_core::roster::{Buddy, Status};
@@ -100,6 +100,27 @@ pub enum EventBody {
         /// What they do.
         state: ChatState,
     },
+    /// Whom the account blocks is another: read it again.
+    BlockListChanged,
+    /// What is in force for the account is another: read it again.
+    PreferencesChanged,
+    /// Another session asks this one: [`AnswerQuery`](crate::Command::AnswerQuery) answers, within 30 s. What is not answered
+    /// is lost with the session.
+    Query {
+        /// What the answer names.
+        query: u64,
+        /// Who asks, with its instance.
+        sender: Address,
+        /// What.
+        body: Body,
+    },
+    /// What became of a query of this session's.
+    QueryAnswered {
+        /// Which.
+        query: u64,
+        /// The answer; `None` when nobody is there for who asks, or did not answer in time.
+        body: Option<Body>,
+    },
     /// A message failed three times in this session's hands. It is kept in the log, and delivery has moved on.
     Parked {
         /// Which.
@@ -118,17 +139,23 @@ impl EventBody {
         match self {
             EventBody::Message(message) => message.content.size(),
             EventBody::BuddyRequest { note, .. } => note.len(),
-            EventBody::Presence { presence, .. } => presence.note.as_ref().map_or(0, |note| note.len()),
+            EventBody::Presence { presence, .. } => {
+                presence.note.as_ref().map_or(0, |note| note.len()) + presence.extensions.len()
+            }
             EventBody::RosterChanged { buddy, .. } => {
                 buddy.name.len() + buddy.groups.iter().map(|group| group.len()).sum::<usize>()
             }
             EventBody::Outcome { outcome: Outcome::Failed { reason }, .. } => reason.len(),
+            EventBody::Query { body, .. } | EventBody::QueryAnswered { body: Some(body), .. } => body.size(),
             EventBody::Amended(MessageAmended { amendment: Amendment::Edit(content), .. }) => content.size(),
             EventBody::Outcome { outcome: Outcome::Relayed | Outcome::Expired, .. }
             | EventBody::Amended(_)
             | EventBody::Delivered { .. }
             | EventBody::Displayed { .. }
             | EventBody::Read { .. }
+            | EventBody::QueryAnswered { body: None, .. }
+            | EventBody::BlockListChanged
+            | EventBody::PreferencesChanged
             | EventBody::SnapshotEnd
             | EventBody::QuarantineChanged { .. }
             | EventBody::Typing { .. }

@@ -75,7 +75,9 @@ pub use rosterkit_core::delivery::marks::Marks;
 pub use rosterkit_core::id::{ClientId, DeviceName, MessageId, Position, SessionId};
 pub use rosterkit_core::invitation::InvitationToken;
 pub use rosterkit_core::preferences::{AcceptedSenders, Overrides, Preferences, Receipts};
-pub use rosterkit_core::presence::{Activity, Order, Presence, PresenceLayer, State};
+pub use rosterkit_core::presence::{
+    Activity, LastSeen, LastSeenPrecision, Order, Presence, PresenceLayer, State, Visibility,
+};
 pub use rosterkit_core::registration::{Registration, RegistrationKind};
 pub use rosterkit_core::roster::{Buddy, Op, Status, Subscription};
 pub use rosterkit_core::row::{Amended, Amendment, Outcome, Word};

@@ -8,10 +8,10 @@ use crate::queue::Acks;
 use crate::relay::outbox::{DeliveryKey, PairKey};
 use crate::relay::queue::RelayQueue;
 use crate::relay::{Notice, Parcel, Settlement};
-use crate::shard::{Held, Known};
+use crate::shard::{AsksLastSeen, Directed, Held, Known, Query};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
-use rosterkit_core::content::ChatState;
+use rosterkit_core::content::{Body, ChatState};
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::files::FilePath;
 use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
@@ -114,6 +114,14 @@ pub(crate) enum Signal {
     Unswept(AddressId),
     /// A chat state.
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
+    /// Somebody asks when an account was last there.
+    LastSeen(Box<AsksLastSeen>),
+    /// Presence for one address.
+    Directed(Box<Directed>),
+    /// A session asks another.
+    Query(Box<Query>),
+    /// What it answered, if anything, to the session that asked.
+    Answered { session: SessionId, number: u64, body: Option<Body> },
     /// Somebody wants to know what an account shows.
     ReadPresence { watcher: AddressId, subject: Address, reply: ReplyTo },
     /// A presence, for these watchers.

@@ -42,6 +42,11 @@ pub(crate) enum Slot {
     Read(AddressId),
     SnapshotEnd,
     Quarantine,
+    BlockList,
+    Preferences,
+    /// A query to the session, and an answer to one of its own.
+    Query(u64),
+    Answer(u64),
     Parked(u128),
     Resync,
 }

@@ -14,10 +14,10 @@ use crate::queue::SessionQueue;
 use crate::readers::history_query;
 use crate::shared::Shared;
 use rosterkit_core::address::Address;
-use rosterkit_core::content::ChatState;
+use rosterkit_core::content::{Body, ChatState};
 use rosterkit_core::id::{AddressId, ClientId, Position, SessionId};
 use rosterkit_core::invitation::InvitationToken;
-use rosterkit_core::presence::{Activity, Presence, PresenceLayer};
+use rosterkit_core::presence::{Activity, LastSeen, Presence, PresenceLayer, Visibility};
 use rosterkit_core::roster::Op;
 use rosterkit_core::time::Timestamp;
 use std::sync::Arc;
@@ -252,6 +252,37 @@ impl Session {
     /// Shows nothing and sees nothing any more; messages still come.
     pub fn go_offline(&self) -> Result<()> {
         self.done(Command::GoOffline)
+    }
+
+    /// Shows this session's presence to an address of its own, or takes that back.
+    pub fn direct_presence(&self, recipient: &Address, presence: Option<SetPresence>) -> Result<()> {
+        self.done(Command::DirectPresence { recipient: recipient.clone(), presence })
+    }
+
+    /// Sets how much a buddy sees of the account's presence.
+    pub fn set_visibility(&self, viewer: &Address, visibility: Visibility) -> Result<()> {
+        self.done(Command::SetVisibility { viewer: viewer.clone(), visibility })
+    }
+
+    /// When a buddy was last there, as precisely as they say; `None` when nothing is known of it, or to be known.
+    pub fn last_seen(&self, buddy: &Address) -> Result<Option<LastSeen>> {
+        match self.call(Command::ReadLastSeen(buddy.clone()))? {
+            Answer::LastSeen(seen) => Ok(seen),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks another session; the answer comes as an event under this number.
+    pub fn query(&self, recipient: &Address, body: Body) -> Result<u64> {
+        match self.call(Command::Query { recipient: recipient.clone(), body })? {
+            Answer::Query(number) => Ok(number),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Answers a query that came to this session.
+    pub fn answer_query(&self, query: u64, body: Option<Body>) -> Result<()> {
+        self.done(Command::AnswerQuery { query, body })
     }
 
     /// What a buddy shows.

@@ -1,12 +1,13 @@
 //! Commands as values: `submit` takes them in batches, and their answers come by ticket.
 
 use crate::conversation::{ConversationsPage, SearchPage, amend, page, search};
-use crate::convert::{account, address, count, position, session, signed};
+use crate::convert::{account, address, count, number, position, session, signed};
 use crate::error::RosterKitError;
+use crate::event::MessageBody;
 use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::options::{PreferenceOverrides, Preferences};
-use crate::roster::{Presence, PresenceLayer, PresenceUpdate, Roster};
+use crate::roster::{LastSeen, Presence, PresenceLayer, PresenceUpdate, Roster, Visibility};
 use crate::session::{
     Activity, ChatState, HistoryPage, HistoryRequest, Receipt, SendOptions, edit, invitation, message,
 };
@@ -291,6 +292,39 @@ pub enum Command {
         /// Which; all of them without one.
         token: Option<String>,
     },
+    /// Answered by `Done`. For a session.
+    DirectPresence {
+        /// To whom.
+        recipient: String,
+        /// What; nothing takes it back.
+        presence: Option<PresenceUpdate>,
+    },
+    /// Answered by `Done`.
+    SetVisibility {
+        /// Who.
+        viewer: String,
+        /// How much.
+        visibility: Visibility,
+    },
+    /// Answered by `LastSeenRead`.
+    ReadLastSeen {
+        /// Whose.
+        buddy: String,
+    },
+    /// Answered by `Queried`. For a session.
+    Query {
+        /// Which session.
+        recipient: String,
+        /// What.
+        body: MessageBody,
+    },
+    /// Answered by `Done`. For a session.
+    AnswerQuery {
+        /// Which.
+        query: i64,
+        /// The answer, if there is one.
+        body: Option<MessageBody>,
+    },
 }
 
 /// The answer to a submitted command.
@@ -376,6 +410,16 @@ pub enum Answer {
     Failed {
         /// Why.
         error: RosterKitError,
+    },
+    /// When somebody was last there.
+    LastSeenRead {
+        /// None when nothing is known of it, or to be known.
+        seen: Option<LastSeen>,
+    },
+    /// A query is on its way.
+    Queried {
+        /// The number that its answer comes under.
+        query: i64,
     },
     /// An invitation.
     Invited {
@@ -477,6 +521,20 @@ impl TryFrom<Command> for rosterkit::Command {
                 token: invitation(Some(token))?,
                 ..edit(&peer, Op::Add, None, None)?
             }),
+            Command::DirectPresence { recipient, presence } => Engine::DirectPresence {
+                recipient: address(&recipient)?,
+                presence: presence.map(TryInto::try_into).transpose()?,
+            },
+            Command::SetVisibility { viewer, visibility } => {
+                Engine::SetVisibility { viewer: address(&viewer)?, visibility: visibility.into() }
+            }
+            Command::ReadLastSeen { buddy } => Engine::ReadLastSeen(address(&buddy)?),
+            Command::Query { recipient, body } => {
+                Engine::Query { recipient: address(&recipient)?, body: body.into() }
+            }
+            Command::AnswerQuery { query, body } => {
+                Engine::AnswerQuery { query: number("a query", query)?, body: body.map(Into::into) }
+            }
             Command::RevokeInvitations { token } => Engine::RevokeInvitations(invitation(token)?),
             Command::ExplainDelivery { position: at } => Engine::ExplainDelivery(position(at)?),
         })
@@ -494,6 +552,8 @@ impl From<rosterkit::Answered> for Answered {
             Ok(Engine::History(history)) => Answer::HistoryRead { page: history.into() },
             Ok(Engine::Found(found)) => Answer::HistorySearched { page: found.into() },
             Ok(Engine::Conversations(page)) => Answer::ConversationsRead { page: page.into() },
+            Ok(Engine::LastSeen(seen)) => Answer::LastSeenRead { seen: seen.map(LastSeen::from) },
+            Ok(Engine::Query(query)) => Answer::Queried { query: signed(query) },
             Ok(Engine::Invitation(token)) => Answer::Invited { token: token.as_str().to_owned() },
             Ok(Engine::Blocked(all)) => {
                 Answer::BlockedRead { addresses: all.iter().map(ToString::to_string).collect() }

@@ -126,6 +126,26 @@ pub enum EventBody {
         /// How many.
         messages: i64,
     },
+    /// Whom the account blocks is another: read it again.
+    BlockListChanged,
+    /// What is in force for the account is another: read it again.
+    PreferencesChanged,
+    /// Another session asks this one; `answer_query` answers, within 30 s.
+    QueryAsked {
+        /// What the answer names.
+        query: i64,
+        /// Who asks, with its instance.
+        sender: String,
+        /// What.
+        body: MessageBody,
+    },
+    /// What became of a query of this session's.
+    QueryAnswered {
+        /// Which.
+        query: i64,
+        /// The answer. None when nobody is there for who asks, or did not answer in time.
+        body: Option<MessageBody>,
+    },
     /// Something was left out: read roster and presence again. Messages are not affected.
     ResyncNeeded,
     /// The session has ended; nothing follows.
@@ -288,6 +308,14 @@ impl From<&rosterkit::EventBody> for EventBody {
             Body::QuarantineChanged { messages } => {
                 EventBody::QuarantineChanged { messages: signed(*messages as u64) }
             }
+            Body::BlockListChanged => EventBody::BlockListChanged,
+            Body::PreferencesChanged => EventBody::PreferencesChanged,
+            Body::Query { query, sender, body } => {
+                EventBody::QueryAsked { query: signed(*query), sender: sender.to_string(), body: body.into() }
+            }
+            Body::QueryAnswered { query, body } => {
+                EventBody::QueryAnswered { query: signed(*query), body: body.as_ref().map(MessageBody::from) }
+            }
             Body::Resync => EventBody::ResyncNeeded,
             Body::Ended(reason) => EventBody::SessionEnded { reason: (*reason).into() },
             // A kind is given its name and its JSON here when the engine gets it.
@@ -322,6 +350,17 @@ impl From<&rosterkit::Body> for MessageBody {
             rosterkit::Body::Text(text) => MessageBody::Text { text: text.to_string() },
             rosterkit::Body::Data { media_type, bytes } => {
                 MessageBody::Data { media_type: media_type.to_string(), bytes: bytes.to_vec() }
+            }
+        }
+    }
+}
+
+impl From<MessageBody> for rosterkit::Body {
+    fn from(body: MessageBody) -> Self {
+        match body {
+            MessageBody::Text { text } => rosterkit::Body::Text(text.into()),
+            MessageBody::Data { media_type, bytes } => {
+                rosterkit::Body::Data { media_type: media_type.into(), bytes: bytes.into() }
             }
         }
     }

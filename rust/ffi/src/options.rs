@@ -2,7 +2,7 @@
 
 use crate::convert::{device, domain, number, refused, same_cases, signed};
 use crate::error::RosterKitError;
-use crate::roster::{AcceptedSenders, PresenceState};
+use crate::roster::{AcceptedSenders, LastSeenPrecision, PresenceState};
 use rosterkit::{Consumer, Durability, Limits, Order, Overrides, State};
 
 type Result<T> = std::result::Result<T, RosterKitError>;
@@ -107,6 +107,9 @@ pub struct PreferenceOverrides {
     /// How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
     #[uniffi(default)]
     pub utc_offset_minutes: Option<i32>,
+    /// What watchers learn of when the account was last there.
+    #[uniffi(default)]
+    pub last_seen: Option<LastSeenPrecision>,
 }
 
 /// What is in force for an account.
@@ -130,6 +133,8 @@ pub struct Preferences {
     pub storage_bytes: i64,
     /// How far the account's clock is ahead of UTC.
     pub utc_offset_minutes: i32,
+    /// What watchers learn of when the account was last there.
+    pub last_seen: LastSeenPrecision,
 }
 
 /// What an account lets those know who write to it.
@@ -239,6 +244,7 @@ impl TryFrom<PreferenceOverrides> for Overrides {
             storage_files: given.storage_files.map(|n| number("storage_files", n)).transpose()?,
             storage_bytes: given.storage_bytes.map(|n| number("storage_bytes", n)).transpose()?,
             utc_offset_minutes: given.utc_offset_minutes.map(utc_offset).transpose()?,
+            last_seen: given.last_seen.map(Into::into),
         })
     }
 }
@@ -255,6 +261,7 @@ impl From<Overrides> for PreferenceOverrides {
             storage_files: overrides.storage_files.map(i64::from),
             storage_bytes: overrides.storage_bytes.map(signed),
             utc_offset_minutes: overrides.utc_offset_minutes.map(i32::from),
+            last_seen: overrides.last_seen.map(Into::into),
         }
     }
 }
@@ -271,6 +278,7 @@ impl From<rosterkit::Preferences> for Preferences {
             storage_files: preferences.storage_files.into(),
             storage_bytes: signed(preferences.storage_bytes),
             utc_offset_minutes: preferences.utc_offset_minutes.into(),
+            last_seen: preferences.last_seen.into(),
         }
     }
 }

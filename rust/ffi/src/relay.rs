@@ -6,7 +6,7 @@ use crate::error::RosterKitError;
 use crate::event::MessageBody;
 use crate::roster::Presence;
 use crate::session::{ChatState, invitation};
-use rosterkit::{Amends, Body, Content, Contents, MessageId, Op, RosterSignal, Timestamp};
+use rosterkit::{Amends, Content, Contents, MessageId, Op, RosterSignal, Timestamp};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, RosterKitError>;
@@ -328,12 +328,7 @@ impl TryFrom<RelayedMessage> for rosterkit::RelayedMessage {
                 return Err(RosterKitError::invalid("a message edits or retracts another, not both"));
             }
         };
-        let body = match message.body {
-            MessageBody::Text { text } => Body::Text(text.into()),
-            MessageBody::Data { media_type, bytes } => {
-                Body::Data { media_type: media_type.into(), bytes: bytes.into() }
-            }
-        };
+        let body = message.body.into();
         Ok(rosterkit::RelayedMessage {
             delivery_id: message.delivery_id.map(Into::into),
             id: id_of(message.message_id)?,
@@ -433,6 +428,7 @@ impl TryFrom<Notice> for rosterkit::Notice {
                     state: presence.state.into(),
                     note: presence.note.map(Into::into),
                     avatar: presence.avatar.map(Into::into),
+                    extensions: presence.extensions.into(),
                 },
             },
             Notice::PresenceAsked { watcher, subject } => {

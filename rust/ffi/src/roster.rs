@@ -62,6 +62,9 @@ pub struct Presence {
     /// the account is offline.
     #[uniffi(default)]
     pub avatar: Option<String>,
+    /// What only clients understand, of the session that gives the note. Empty when there is nothing.
+    #[uniffi(default)]
+    pub extensions: Vec<u8>,
 }
 
 /// A presence state.
@@ -125,6 +128,9 @@ pub struct PresenceUpdate {
     /// Who sets it; a person when left out.
     #[uniffi(default)]
     pub layer: Option<PresenceLayer>,
+    /// What only clients understand, at most 4 KiB.
+    #[uniffi(default)]
+    pub extensions: Option<Vec<u8>>,
 }
 
 /// Who set a presence.
@@ -140,6 +146,65 @@ same_cases!(PresenceLayer = rosterkit::PresenceLayer {
     Manual = Manual,
     Automatic = Automatic,
 });
+
+/// How much an account lets a buddy see of its presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Visibility {
+    /// Everything.
+    Full,
+    /// The state alone.
+    StateOnly,
+    /// Nothing: it shows offline. They are not blocked, and what they send comes.
+    Hidden,
+}
+
+same_cases!(Visibility = rosterkit::Visibility { Full = Full, StateOnly = StateOnly, Hidden = Hidden });
+
+/// When an account was last there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum LastSeen {
+    /// It is now.
+    Online,
+    /// Then.
+    At {
+        /// In Unix milliseconds.
+        time_ms: i64,
+    },
+    /// Within the last three days.
+    Recently,
+    /// Within the last seven days.
+    WithinWeek,
+    /// Within the last thirty days.
+    WithinMonth,
+    /// Before that.
+    LongAgo,
+}
+
+impl From<rosterkit::LastSeen> for LastSeen {
+    fn from(seen: rosterkit::LastSeen) -> Self {
+        match seen {
+            rosterkit::LastSeen::Online => LastSeen::Online,
+            rosterkit::LastSeen::At(time) => LastSeen::At { time_ms: time.0 },
+            rosterkit::LastSeen::Recently => LastSeen::Recently,
+            rosterkit::LastSeen::WithinWeek => LastSeen::WithinWeek,
+            rosterkit::LastSeen::WithinMonth => LastSeen::WithinMonth,
+            rosterkit::LastSeen::LongAgo => LastSeen::LongAgo,
+        }
+    }
+}
+
+/// What an account lets those know of when it was last there who see all of its presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum LastSeenPrecision {
+    /// The time.
+    Exact,
+    /// Roughly how long ago.
+    Rough,
+    /// Nothing.
+    Nothing,
+}
+
+same_cases!(LastSeenPrecision = rosterkit::LastSeenPrecision { Exact = Exact, Rough = Rough, Nothing = Nothing });
 
 /// Whose messages an account takes when the sender is no confirmed buddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -184,6 +249,7 @@ impl From<&rosterkit::Presence> for Presence {
             state: presence.state.into(),
             note: presence.note.as_deref().map(str::to_owned),
             avatar: presence.avatar.as_deref().map(str::to_owned),
+            extensions: presence.extensions.to_vec(),
         }
     }
 }
@@ -208,6 +274,7 @@ impl TryFrom<PresenceUpdate> for rosterkit::SetPresence {
             until: update.until_ms.map(rosterkit::Timestamp),
             invisible: update.invisible,
             layer: update.layer.map(Into::into).unwrap_or_default(),
+            extensions: update.extensions.unwrap_or_default(),
         })
     }
 }

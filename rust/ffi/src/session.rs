@@ -4,12 +4,12 @@ use crate::boundary::{Boundary, Owned};
 use crate::conversation::{ConversationsPage, SearchPage, amend, page, search};
 use crate::convert::{address, count, number, position, refused, same_cases, signed, timeout};
 use crate::error::RosterKitError;
-use crate::event::{Event, Message};
+use crate::event::{Event, Message, MessageBody};
 use crate::files::FileInfo;
 use crate::host::Registration;
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{PreferenceOverrides, Preferences};
-use crate::roster::{Presence, PresenceLayer, PresenceUpdate, Roster};
+use crate::roster::{LastSeen, Presence, PresenceLayer, PresenceUpdate, Roster, Visibility};
 use rosterkit::{
     Anchor, Body, ClientId, Command, Content, Direction, InvitationToken, MessageId, Op, RosterEdit, Send,
     Timestamp,
@@ -370,6 +370,36 @@ impl Session {
     /// Shows nothing and sees nothing any more; messages still come.
     pub fn go_offline(&self) -> Result<()> {
         self.call(|session| Ok(session.go_offline()?))
+    }
+
+    /// Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+    /// takes that back. At most 256 addresses a session.
+    pub fn direct_presence(&self, recipient: String, presence: Option<PresenceUpdate>) -> Result<()> {
+        let presence = presence.map(TryInto::try_into).transpose()?;
+        self.call(|session| Ok(session.direct_presence(&address(&recipient)?, presence)?))
+    }
+
+    /// Sets how much a buddy sees of the account's presence.
+    pub fn set_visibility(&self, viewer: String, visibility: Visibility) -> Result<()> {
+        self.call(|session| Ok(session.set_visibility(&address(&viewer)?, visibility.into())?))
+    }
+
+    /// When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+    pub fn last_seen(&self, buddy: String) -> Result<Option<LastSeen>> {
+        self.call(|session| Ok(session.last_seen(&address(&buddy)?)?.map(LastSeen::from)))
+    }
+
+    /// Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+    /// or at once and empty when nobody is there for who asks.
+    pub fn query(&self, recipient: String, body: MessageBody) -> Result<i64> {
+        self.call(|session| Ok(signed(session.query(&address(&recipient)?, body.into())?)))
+    }
+
+    /// Answers a query that came to this session; without a body there is no answer.
+    #[uniffi::method(default(body = None))]
+    pub fn answer_query(&self, query: i64, body: Option<MessageBody>) -> Result<()> {
+        let query = number("a query", query)?;
+        self.call(|session| Ok(session.answer_query(query, body.map(Into::into))?))
     }
 
     /// What a buddy shows, or the account itself.

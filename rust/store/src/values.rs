@@ -1,13 +1,14 @@
 //! What each stored value is made of.
 
 use crate::codec::{Decoder, Encoder, Malformed, number, take_varint, text, unzigzag, varint, zigzag};
-use rosterkit_core::account::{Cursor, Device, Progress, Record};
+use rosterkit_core::account::{Cursor, Device, Progress, Record, Viewer};
 use rosterkit_core::address::Address;
 use rosterkit_core::content::{Body, Content};
 use rosterkit_core::delivery::claims::Claims;
 use rosterkit_core::id::{AddressId, ClientId, DeviceName, DeviceNumber, MessageId, Position};
 use rosterkit_core::invitation::{Invitation, InvitationToken, TokenHash};
 use rosterkit_core::preferences::{AcceptedSenders, Overrides, Receipts};
+use rosterkit_core::presence::{LastSeenPrecision, Visibility};
 use rosterkit_core::registration::{Registration, RegistrationKind};
 use rosterkit_core::roster::{Buddy, Half, Halves, Index, Op, Signal};
 use rosterkit_core::row::{Amended, Amendment, Entry, Kind, Outcome, Ruled, Word};
@@ -294,8 +295,25 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     let index: Vec<u8> = record.roster.as_packed().iter().flat_map(|entry| entry.to_le_bytes()).collect();
     out.bytes(2, &index);
     out.number(3, record.roster_version.0);
-    for address in &record.blocked {
-        out.text(4, address.as_str());
+    for (address, last_seen) in &record.blocked {
+        let mut value = Vec::new();
+        varint(&mut value, zigzag(last_seen.0));
+        value.extend_from_slice(address.as_str().as_bytes());
+        out.bytes(8, &value);
+    }
+    for (viewer, Viewer { visibility, last_seen }) in &record.viewers {
+        let mut value = Vec::new();
+        varint(&mut value, viewer.to_bits());
+        varint(
+            &mut value,
+            match visibility {
+                Visibility::Full => 1,
+                Visibility::StateOnly => 2,
+                Visibility::Hidden => 3,
+            },
+        );
+        varint(&mut value, zigzag(last_seen.0));
+        out.bytes(11, &value);
     }
     for device in &record.devices {
         let mut value = Vec::new();
@@ -348,8 +366,24 @@ pub(crate) fn decode_record(id: AddressId, address: Address, stored: &[u8]) -> R
                     .ok_or(Malformed("a roster index out of order"))?;
             }
             3 => record.roster_version = Position(number(bytes)?),
-            4 => {
-                record.blocked.insert(address_of(bytes)?);
+            // As it was written when nothing was known of when.
+            4 => drop(record.blocked.insert(address_of(bytes)?, Timestamp::default())),
+            8 => {
+                let mut rest = bytes;
+                let last_seen = Timestamp(unzigzag(take_varint(&mut rest)?));
+                record.blocked.insert(address_of(rest)?, last_seen);
+            }
+            11 => {
+                let mut rest = bytes;
+                let viewer = AddressId::from_bits(take_varint(&mut rest)?);
+                let visibility = match take_varint(&mut rest)? {
+                    1 => Visibility::Full,
+                    2 => Visibility::StateOnly,
+                    3 => Visibility::Hidden,
+                    _ => return Err(Malformed("a visibility that this version does not know")),
+                };
+                let last_seen = Timestamp(unzigzag(take_varint(&mut rest)?));
+                record.viewers.insert(viewer, Viewer { visibility, last_seen });
             }
             5 => {
                 let mut rest = bytes;
@@ -406,12 +440,16 @@ pub(crate) fn encode_progress(progress: &Progress) -> Vec<u8> {
         varint(&mut value, zigzag(cursor.seen.0));
         out.bytes(3, &value);
     }
+    if progress.last_seen != Timestamp::default() {
+        out.number(4, zigzag(progress.last_seen.0));
+    }
     out.finish(&[])
 }
 
 pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
     let mut fields = Decoder::new(stored, FORMAT)?;
     let (mut upto, mut above, mut cursors) = (Position::ZERO, Vec::new(), Vec::new());
+    let mut last_seen = Timestamp::default();
     while let Some((tag, bytes)) = fields.next()? {
         let mut rest = bytes;
         match tag {
@@ -428,10 +466,11 @@ pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
                 position: Position(take_varint(&mut rest)?),
                 seen: Timestamp(unzigzag(take_varint(&mut rest)?)),
             }),
+            4 => last_seen = Timestamp(unzigzag(number(bytes)?)),
             _ => {}
         }
     }
-    Ok(Progress { claims: Claims::from_parts(upto, above), cursors })
+    Ok(Progress { claims: Claims::from_parts(upto, above), cursors, last_seen })
 }
 
 pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
@@ -445,6 +484,7 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         utc_offset_minutes,
         storage_files,
         storage_bytes,
+        last_seen,
     } = overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
@@ -479,6 +519,14 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
     if let Some(bytes) = storage_bytes {
         out.number(8, *bytes);
     }
+    if let Some(precision) = last_seen {
+        let number = match precision {
+            LastSeenPrecision::Exact => 1,
+            LastSeenPrecision::Rough => 2,
+            LastSeenPrecision::Nothing => 3,
+        };
+        out.number(9, number);
+    }
     if let Some(minutes) = utc_offset_minutes {
         out.number(10, zigzag((*minutes).into()));
     }
@@ -508,6 +556,14 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
             5 => overrides.max_roster_items = Some(number as u32),
             7 => overrides.storage_files = Some(number as u32),
             8 => overrides.storage_bytes = Some(number),
+            9 => {
+                overrides.last_seen = Some(match number {
+                    1 => LastSeenPrecision::Exact,
+                    2 => LastSeenPrecision::Rough,
+                    3 => LastSeenPrecision::Nothing,
+                    _ => return Err(Malformed("a precision that this version does not know")),
+                });
+            }
             10 => overrides.utc_offset_minutes = Some(unzigzag(number) as i16),
             6 => {
                 overrides.receipts = Some(match number {

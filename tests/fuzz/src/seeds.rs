@@ -33,6 +33,7 @@ pub fn boundary_seeds() -> Vec<(&'static str, Vec<u8>)> {
         until_ms: Some(1_700_000_000_000),
         invisible: false,
         layer: Some(PresenceLayer::Automatic),
+        extensions: Some(vec![1, 2]),
     };
     let request = || HistoryRequest {
         peer: Some(bob()),

@@ -4,11 +4,12 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk, Failure, FileKind, Layer};
 use rosterkit::{
-    Activity, Actor, Address, Amend, Amendment, Anchor, ChatState, Command, Consumer, Content, Contents,
-    ConversationsRequest, DeviceName, Direction, Domain, EndReason, Engine, EngineOptions, ErrorKind, Event,
-    EventBody, HistoryRequest, InvitationToken, Limits, Listener, ListenerError, Notice, Op, Overrides,
-    Parcel, Position, PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, SearchRequest, Send, Serves,
-    Session, SessionId, SessionOptions, SetPresence, Settlement, State, Timestamp, sent_at,
+    Activity, Actor, Address, Amend, Amendment, Anchor, Body, ChatState, Command, Consumer, Content,
+    Contents, ConversationsRequest, DeviceName, Direction, Domain, EndReason, Engine, EngineOptions,
+    ErrorKind, Event, EventBody, HistoryRequest, InvitationToken, Limits, Listener, ListenerError, Notice,
+    Op, Overrides, Parcel, Position, PresenceLayer, Quota, Rate, RelayedMessage, RosterEdit, SearchRequest,
+    Send, Serves, Session, SessionId, SessionOptions, SetPresence, Settlement, State, Timestamp, Visibility,
+    sent_at,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -129,6 +130,12 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("revoke_invitations", done(session.revoke_invitations(Some(token))));
     call("block", done(session.block(&account("carol"), true)));
     call("set_presence", done(session.set_presence(SetPresence::state(State::Busy))));
+    let nowhere = bob.with_instance("nowhere").unwrap();
+    call("direct_presence", done(session.direct_presence(&bob, Some(SetPresence::state(State::Away)))));
+    call("set_visibility", done(session.set_visibility(&bob, Visibility::Full)));
+    call("last_seen", done(session.last_seen(&bob)));
+    call("query", done(session.query(&nowhere, Body::Text("?".into()))));
+    call("answer_query", done(session.answer_query(1, None)));
     call("presence_of", done(session.presence_of(&bob)));
     call("clear_presence", done(session.clear_presence(PresenceLayer::Automatic)));
     call("go_offline", done(session.go_offline()));

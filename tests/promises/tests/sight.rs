@@ -5,9 +5,10 @@
 
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::{
-    AcceptedSenders, Actor, Address, Amend, Amendment, Anchor, ChatState, ClientId, Command, Content,
-    ConversationsRequest, Direction, Domain, Engine, EngineOptions, HistoryRequest, MessageId, Overrides,
-    Position, SearchRequest, Send, Session, SessionOptions, SetPresence, State, Timestamp,
+    AcceptedSenders, Activity, Actor, Address, Amend, Amendment, Anchor, Body, ChatState, ClientId, Command,
+    Content, ConversationsRequest, Direction, Domain, Engine, EngineOptions, HistoryRequest,
+    LastSeenPrecision, MessageId, Overrides, Position, SearchRequest, Send, Session, SessionOptions,
+    SetPresence, State, Timestamp, Visibility,
 };
 use rosterkit_core::planted::{Bug, plant};
 use std::fmt::Debug;
@@ -23,13 +24,16 @@ enum Hidden {
     Presence,
     /// To a buddy: whether an invisible session is there, which takes everything.
     Invisible,
+    /// To a buddy: whether the account hides from them, in a session that takes everything, or has gone.
+    Hides,
     /// Whether one is blocked, or the account takes messages from nobody.
     Why,
     /// Whether what one sends waits in quarantine, or was refused there.
     Quarantine,
 }
 
-const ALL: [Hidden; 4] = [Hidden::Presence, Hidden::Invisible, Hidden::Why, Hidden::Quarantine];
+const ALL: [Hidden; 5] =
+    [Hidden::Presence, Hidden::Invisible, Hidden::Hides, Hidden::Why, Hidden::Quarantine];
 
 struct World {
     engine: Engine,
@@ -61,7 +65,10 @@ impl World {
             engine.create_account(&account(user)).unwrap();
         }
         let reading = SessionOptions { reads_messages: true, ..SessionOptions::default() };
-        let open = |user| engine.open_session(&account(user), reading.clone()).unwrap();
+        let open = |user: &str| {
+            let instance = (user == "alice").then(|| "desk".to_owned());
+            engine.open_session(&account(user), SessionOptions { instance, ..reading.clone() }).unwrap()
+        };
         let eve = open("eve");
         eve.set_presence(SetPresence::state(State::Online)).unwrap();
         let call =
@@ -91,6 +98,23 @@ impl World {
                     there.close();
                 }
             }
+            (Hidden::Hides, _) => {
+                let last_seen = Some(LastSeenPrecision::Exact);
+                let exact = Overrides { last_seen, ..Overrides::default() };
+                call("alice", Command::SetPreferences(exact));
+                let there = open("alice");
+                eve.add_buddy(&account("alice"), None, None).unwrap();
+                there.confirm_buddy(&account("eve")).unwrap();
+                drain(&there);
+                there.set_presence(SetPresence::state(State::Chat)).unwrap();
+                engine.advance(5_000).unwrap();
+                if first {
+                    there.set_visibility(&account("eve"), Visibility::Hidden).unwrap();
+                    alice = Some(there);
+                } else {
+                    there.close();
+                }
+            }
             (Hidden::Why, true) => {
                 drop(call("alice", Command::Block { address: account("eve"), blocked: true }))
             }
@@ -113,6 +137,8 @@ impl World {
             if let Some(alice) = &self.alice {
                 drain(alice);
                 alice.refuse_sender(&account("eve"), false).unwrap();
+                // Somebody is there, and acts.
+                alice.set_activity(Activity::Foreground).unwrap();
             }
             self.engine.advance(5_000).unwrap();
             self.trace.extend(drain(&self.eve).into_iter().map(|event| format!("  told {event}")));
@@ -136,6 +162,16 @@ impl World {
         let alice = account("alice");
         let presence = self.eve.presence_of(&alice);
         self.step("presence", presence);
+        let seen = self.eve.last_seen(&alice);
+        self.step("last seen", seen);
+        for recipient in [alice.clone(), alice.with_instance("desk").unwrap()] {
+            let query = self.eve.query(&recipient, Body::Text("who are you?".into()));
+            self.step("query", query.map(|_| ()));
+        }
+        for presence in [Some(SetPresence::state(State::Away)), None] {
+            let directed = self.eve.direct_presence(&alice, presence);
+            self.step("direct presence", directed);
+        }
         let roster = self.eve.roster();
         self.step("roster", roster);
         let request =
@@ -246,7 +282,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 // contract: one who may not see the difference is answered and told the same
-// behaviour: delivery.unseen, delivery.invisible-only, admission.one-answer, receipts.unseen, quarantine.unseen, presence.who-sees
+// behaviour: delivery.unseen, delivery.invisible-only, admission.one-answer, receipts.unseen, quarantine.unseen, presence.who-sees, presence.visibility, last-seen.hidden, queries.nobody
 #[test]
 fn who_may_not_see_the_difference_is_answered_and_told_the_same() {
     let _alone = alone();

@@ -843,6 +843,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_admit_sender(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_answer_query(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_block(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_blocked(
@@ -856,6 +858,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_decline_buddy(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_devices(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_direct_presence(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_edit_message(
     ): Int
@@ -881,6 +885,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_invite(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_last_seen(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_mark_read(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_next_events(
@@ -890,6 +896,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_presence(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_quarantined(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_query(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_read_file(
     ): Int
@@ -932,6 +940,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_set_presence(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_set_rules(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_set_visibility(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_shutdown(
     ): Int
@@ -1106,6 +1116,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_admit_sender(`ptr`: Long,`sender`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_answer_query(`ptr`: Long,`query`: Long,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_block(`ptr`: Long,`peer`: RustBuffer.ByValue,`blocked`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_blocked(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1120,6 +1132,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_devices(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_direct_presence(`ptr`: Long,`recipient`: RustBuffer.ByValue,`presence`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_edit_message(`ptr`: Long,`recipient`: RustBuffer.ByValue,`messageId`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`clientId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_explain_admission(`ptr`: Long,`sender`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1144,6 +1158,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_invite(`ptr`: Long,`expiresMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_last_seen(`ptr`: Long,`buddy`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_mark_read(`ptr`: Long,`peer`: RustBuffer.ByValue,`upto`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_next_events(`ptr`: Long,`max`: Int,`timeoutMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1154,6 +1170,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_quarantined(`ptr`: Long,`after`: Long,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_query(`ptr`: Long,`recipient`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
     external fun uniffi_rosterkit_ffi_fn_method_session_read_file(`ptr`: Long,`path`: RustBuffer.ByValue,`owner`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_session_redeem_invitation(`ptr`: Long,`peer`: RustBuffer.ByValue,`token`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1195,6 +1213,8 @@ internal object UniffiLib {
     external fun uniffi_rosterkit_ffi_fn_method_session_set_presence(`ptr`: Long,`presence`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_set_rules(`ptr`: Long,`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_rosterkit_ffi_fn_method_session_set_visibility(`ptr`: Long,`viewer`: RustBuffer.ByValue,`visibility`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_shutdown(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1486,6 +1506,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_admit_sender() and 0xFFFF) != 56338) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_answer_query() and 0xFFFF) != 13315) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_block() and 0xFFFF) != 54117) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1505,6 +1528,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_devices() and 0xFFFF) != 10576) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence() and 0xFFFF) != 43966) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() and 0xFFFF) != 5535) {
@@ -1543,6 +1569,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_invite() and 0xFFFF) != 36469) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_last_seen() and 0xFFFF) != 59067) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() and 0xFFFF) != 51021) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1556,6 +1585,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_quarantined() and 0xFFFF) != 11813) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_query() and 0xFFFF) != 44197) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_read_file() and 0xFFFF) != 60326) {
@@ -1619,6 +1651,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_set_rules() and 0xFFFF) != 35743) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_set_visibility() and 0xFFFF) != 57108) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_shutdown() and 0xFFFF) != 39634) {
@@ -4490,6 +4525,11 @@ public interface SessionInterface {
     fun `admitSender`(`sender`: kotlin.String)
     
     /**
+     * Answers a query that came to this session; without a body there is no answer.
+     */
+    fun `answerQuery`(`query`: kotlin.Long, `body`: MessageBody? = null)
+    
+    /**
      * Blocks an address or a domain, or lifts the block.
      */
     fun `block`(`peer`: kotlin.String, `blocked`: kotlin.Boolean = true)
@@ -4523,6 +4563,12 @@ public interface SessionInterface {
      * The account's named devices.
      */
     fun `devices`(): List<kotlin.String>
+    
+    /**
+     * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+     * takes that back. At most 256 addresses a session.
+     */
+    fun `directPresence`(`recipient`: kotlin.String, `presence`: PresenceUpdate?)
     
     /**
      * Changes what a message says that the account sent to this peer, one of the latest 1,000 between them. It comes to
@@ -4592,6 +4638,11 @@ public interface SessionInterface {
     fun `invite`(`expiresMs`: kotlin.Long): kotlin.String
     
     /**
+     * When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+     */
+    fun `lastSeen`(`buddy`: kotlin.String): LastSeen?
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -4617,6 +4668,12 @@ public interface SessionInterface {
      * A page of what waits in quarantine, oldest first: those behind this position. Nobody learns that it was read.
      */
     fun `quarantined`(`after`: kotlin.Long = 0L, `limit`: kotlin.Int = 50): HistoryPage
+    
+    /**
+     * Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+     * or at once and empty when nobody is there for who asks.
+     */
+    fun `query`(`recipient`: kotlin.String, `body`: MessageBody): kotlin.Long
     
     /**
      * Reads a file: one of the account's, or of another account what is under `public/`, or its `profile.vcf` when its
@@ -4727,6 +4784,11 @@ public interface SessionInterface {
      * `InvalidArgument` and says where it stands.
      */
     fun `setRules`(`json`: kotlin.String)
+    
+    /**
+     * Sets how much a buddy sees of the account's presence.
+     */
+    fun `setVisibility`(`viewer`: kotlin.String, `visibility`: Visibility)
     
     /**
      * Ends the session. Idempotent.
@@ -4952,6 +5014,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * Answers a query that came to this session; without a body there is no answer.
+     */
+    @Throws(RosterKitException::class)override fun `answerQuery`(`query`: kotlin.Long, `body`: MessageBody?)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_answer_query(
+        it,
+        
+        FfiConverterLong.lower(`query`),
+        FfiConverterOptionalTypeMessageBody.lower(`body`),_status)
+}
+    }
+    
+    
+
+    
+    /**
      * Blocks an address or a domain, or lifts the block.
      */
     @Throws(RosterKitException::class)override fun `block`(`peer`: kotlin.String, `blocked`: kotlin.Boolean)
@@ -5070,6 +5150,25 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
+     * takes that back. At most 256 addresses a session.
+     */
+    @Throws(RosterKitException::class)override fun `directPresence`(`recipient`: kotlin.String, `presence`: PresenceUpdate?)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_direct_presence(
+        it,
+        
+        FfiConverterString.lower(`recipient`),
+        FfiConverterOptionalTypePresenceUpdate.lower(`presence`),_status)
+}
+    }
+    
     
 
     
@@ -5293,6 +5392,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
+     * When a buddy was last there, as precisely as they say. None when nothing is known of it, or to be known.
+     */
+    @Throws(RosterKitException::class)override fun `lastSeen`(`buddy`: kotlin.String): LastSeen? {
+            return FfiConverterOptionalTypeLastSeen.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_last_seen(
+        it,
+        
+        FfiConverterString.lower(`buddy`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * The account's people have read what this peer sent, up to that position. Returns when it is on disk; the peer learns
      * it as the account's preferences say.
      */
@@ -5378,6 +5495,26 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         
         FfiConverterLong.lower(`after`),
         FfiConverterInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Asks another session, `user@domain/instance`. Returns the number under which its answer comes as an event: within 30 s,
+     * or at once and empty when nobody is there for who asks.
+     */
+    @Throws(RosterKitException::class)override fun `query`(`recipient`: kotlin.String, `body`: MessageBody): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_query(
+        it,
+        
+        FfiConverterString.lower(`recipient`),
+        FfiConverterTypeMessageBody.lower(`body`),_status)
 }
     }
     )
@@ -5760,6 +5897,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
         it,
         
         FfiConverterString.lower(`json`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Sets how much a buddy sees of the account's presence.
+     */
+    @Throws(RosterKitException::class)override fun `setVisibility`(`viewer`: kotlin.String, `visibility`: Visibility)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_set_visibility(
+        it,
+        
+        FfiConverterString.lower(`viewer`),
+        FfiConverterTypeVisibility.lower(`visibility`),_status)
 }
     }
     
@@ -7546,6 +7701,11 @@ data class PreferenceOverrides (
      * How far the account's clock is ahead of UTC, for rules that ask for the time; -1,080 to 1,080 minutes.
      */
     var `utcOffsetMinutes`: kotlin.Int? = null 
+    , 
+    /**
+     * What watchers learn of when the account was last there.
+     */
+    var `lastSeen`: LastSeenPrecision? = null 
     
 ){
     
@@ -7571,6 +7731,7 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalInt.read(buf),
+            FfiConverterOptionalTypeLastSeenPrecision.read(buf),
         )
     }
 
@@ -7583,7 +7744,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalTypeReceipts.allocationSize(value.`receipts`) +
             FfiConverterOptionalLong.allocationSize(value.`storageFiles`) +
             FfiConverterOptionalLong.allocationSize(value.`storageBytes`) +
-            FfiConverterOptionalInt.allocationSize(value.`utcOffsetMinutes`)
+            FfiConverterOptionalInt.allocationSize(value.`utcOffsetMinutes`) +
+            FfiConverterOptionalTypeLastSeenPrecision.allocationSize(value.`lastSeen`)
     )
 
     override fun write(value: PreferenceOverrides, buf: ByteBuffer) {
@@ -7596,6 +7758,7 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalLong.write(value.`storageFiles`, buf)
             FfiConverterOptionalLong.write(value.`storageBytes`, buf)
             FfiConverterOptionalInt.write(value.`utcOffsetMinutes`, buf)
+            FfiConverterOptionalTypeLastSeenPrecision.write(value.`lastSeen`, buf)
     }
 }
 
@@ -7649,6 +7812,11 @@ data class Preferences (
      * How far the account's clock is ahead of UTC.
      */
     var `utcOffsetMinutes`: kotlin.Int
+    , 
+    /**
+     * What watchers learn of when the account was last there.
+     */
+    var `lastSeen`: LastSeenPrecision
     
 ){
     
@@ -7674,6 +7842,7 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterLong.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterInt.read(buf),
+            FfiConverterTypeLastSeenPrecision.read(buf),
         )
     }
 
@@ -7686,7 +7855,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterTypeReceipts.allocationSize(value.`receipts`) +
             FfiConverterLong.allocationSize(value.`storageFiles`) +
             FfiConverterLong.allocationSize(value.`storageBytes`) +
-            FfiConverterInt.allocationSize(value.`utcOffsetMinutes`)
+            FfiConverterInt.allocationSize(value.`utcOffsetMinutes`) +
+            FfiConverterTypeLastSeenPrecision.allocationSize(value.`lastSeen`)
     )
 
     override fun write(value: Preferences, buf: ByteBuffer) {
@@ -7699,6 +7869,7 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterLong.write(value.`storageFiles`, buf)
             FfiConverterLong.write(value.`storageBytes`, buf)
             FfiConverterInt.write(value.`utcOffsetMinutes`, buf)
+            FfiConverterTypeLastSeenPrecision.write(value.`lastSeen`, buf)
     }
 }
 
@@ -7723,6 +7894,11 @@ data class Presence (
      * the account is offline.
      */
     var `avatar`: kotlin.String? = null 
+    , 
+    /**
+     * What only clients understand, of the session that gives the note. Empty when there is nothing.
+     */
+    var `extensions`: kotlin.ByteArray = byteArrayOf() 
     
 ){
     
@@ -7742,19 +7918,22 @@ public object FfiConverterTypePresence: FfiConverterRustBuffer<Presence> {
             FfiConverterTypePresenceState.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterByteArray.read(buf),
         )
     }
 
     override fun allocationSize(value: Presence) = (
             FfiConverterTypePresenceState.allocationSize(value.`state`) +
             FfiConverterOptionalString.allocationSize(value.`note`) +
-            FfiConverterOptionalString.allocationSize(value.`avatar`)
+            FfiConverterOptionalString.allocationSize(value.`avatar`) +
+            FfiConverterByteArray.allocationSize(value.`extensions`)
     )
 
     override fun write(value: Presence, buf: ByteBuffer) {
             FfiConverterTypePresenceState.write(value.`state`, buf)
             FfiConverterOptionalString.write(value.`note`, buf)
             FfiConverterOptionalString.write(value.`avatar`, buf)
+            FfiConverterByteArray.write(value.`extensions`, buf)
     }
 }
 
@@ -7793,6 +7972,11 @@ data class PresenceUpdate (
      * Who sets it; a person when left out.
      */
     var `layer`: PresenceLayer? = null 
+    , 
+    /**
+     * What only clients understand, at most 4 KiB.
+     */
+    var `extensions`: kotlin.ByteArray? = null 
     
 ){
     
@@ -7815,6 +7999,7 @@ public object FfiConverterTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpd
             FfiConverterOptionalLong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterOptionalTypePresenceLayer.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
         )
     }
 
@@ -7824,7 +8009,8 @@ public object FfiConverterTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpd
             FfiConverterInt.allocationSize(value.`priority`) +
             FfiConverterOptionalLong.allocationSize(value.`untilMs`) +
             FfiConverterBoolean.allocationSize(value.`invisible`) +
-            FfiConverterOptionalTypePresenceLayer.allocationSize(value.`layer`)
+            FfiConverterOptionalTypePresenceLayer.allocationSize(value.`layer`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`extensions`)
     )
 
     override fun write(value: PresenceUpdate, buf: ByteBuffer) {
@@ -7834,6 +8020,7 @@ public object FfiConverterTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpd
             FfiConverterOptionalLong.write(value.`untilMs`, buf)
             FfiConverterBoolean.write(value.`invisible`, buf)
             FfiConverterOptionalTypePresenceLayer.write(value.`layer`, buf)
+            FfiConverterOptionalByteArray.write(value.`extensions`, buf)
     }
 }
 
@@ -8684,6 +8871,36 @@ sealed class Answer {
     }
     
     /**
+     * When somebody was last there.
+     */
+    data class LastSeenRead(
+        /**
+         * None when nothing is known of it, or to be known.
+         */
+        val `seen`: rosterkit.generated.LastSeen?) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A query is on its way.
+     */
+    data class Queried(
+        /**
+         * The number that its answer comes under.
+         */
+        val `query`: kotlin.Long) : Answer()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * An invitation.
      */
     data class Invited(
@@ -8757,7 +8974,13 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
             15 -> Answer.Failed(
                 FfiConverterTypeRosterKitError.read(buf),
                 )
-            16 -> Answer.Invited(
+            16 -> Answer.LastSeenRead(
+                FfiConverterOptionalTypeLastSeen.read(buf),
+                )
+            17 -> Answer.Queried(
+                FfiConverterLong.read(buf),
+                )
+            18 -> Answer.Invited(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -8869,6 +9092,20 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 + FfiConverterTypeRosterKitError.allocationSize(value.`error`)
             )
         }
+        is Answer.LastSeenRead -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalTypeLastSeen.allocationSize(value.`seen`)
+            )
+        }
+        is Answer.Queried -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`query`)
+            )
+        }
         is Answer.Invited -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -8954,8 +9191,18 @@ public object FfiConverterTypeAnswer : FfiConverterRustBuffer<Answer>{
                 FfiConverterTypeRosterKitError.write(value.`error`, buf)
                 Unit
             }
-            is Answer.Invited -> {
+            is Answer.LastSeenRead -> {
                 buf.putInt(16)
+                FfiConverterOptionalTypeLastSeen.write(value.`seen`, buf)
+                Unit
+            }
+            is Answer.Queried -> {
+                buf.putInt(17)
+                FfiConverterLong.write(value.`query`, buf)
+                Unit
+            }
+            is Answer.Invited -> {
+                buf.putInt(18)
                 FfiConverterString.write(value.`token`, buf)
                 Unit
             }
@@ -9879,6 +10126,97 @@ sealed class Command {
         companion object
     }
     
+    /**
+     * Answered by `Done`. For a session.
+     */
+    data class DirectPresence(
+        /**
+         * To whom.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * What; nothing takes it back.
+         */
+        val `presence`: rosterkit.generated.PresenceUpdate?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`.
+     */
+    data class SetVisibility(
+        /**
+         * Who.
+         */
+        val `viewer`: kotlin.String, 
+        /**
+         * How much.
+         */
+        val `visibility`: rosterkit.generated.Visibility) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `LastSeenRead`.
+     */
+    data class ReadLastSeen(
+        /**
+         * Whose.
+         */
+        val `buddy`: kotlin.String) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Queried`. For a session.
+     */
+    data class Query(
+        /**
+         * Which session.
+         */
+        val `recipient`: kotlin.String, 
+        /**
+         * What.
+         */
+        val `body`: rosterkit.generated.MessageBody) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Answered by `Done`. For a session.
+     */
+    data class AnswerQuery(
+        /**
+         * Which.
+         */
+        val `query`: kotlin.Long, 
+        /**
+         * The answer, if there is one.
+         */
+        val `body`: rosterkit.generated.MessageBody?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
 
     
 
@@ -10044,6 +10382,25 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 )
             46 -> Command.RevokeInvitations(
                 FfiConverterOptionalString.read(buf),
+                )
+            47 -> Command.DirectPresence(
+                FfiConverterString.read(buf),
+                FfiConverterOptionalTypePresenceUpdate.read(buf),
+                )
+            48 -> Command.SetVisibility(
+                FfiConverterString.read(buf),
+                FfiConverterTypeVisibility.read(buf),
+                )
+            49 -> Command.ReadLastSeen(
+                FfiConverterString.read(buf),
+                )
+            50 -> Command.Query(
+                FfiConverterString.read(buf),
+                FfiConverterTypeMessageBody.read(buf),
+                )
+            51 -> Command.AnswerQuery(
+                FfiConverterLong.read(buf),
+                FfiConverterOptionalTypeMessageBody.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -10392,6 +10749,45 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterOptionalString.allocationSize(value.`token`)
             )
         }
+        is Command.DirectPresence -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterOptionalTypePresenceUpdate.allocationSize(value.`presence`)
+            )
+        }
+        is Command.SetVisibility -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`viewer`)
+                + FfiConverterTypeVisibility.allocationSize(value.`visibility`)
+            )
+        }
+        is Command.ReadLastSeen -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`buddy`)
+            )
+        }
+        is Command.Query -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`recipient`)
+                + FfiConverterTypeMessageBody.allocationSize(value.`body`)
+            )
+        }
+        is Command.AnswerQuery -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`query`)
+                + FfiConverterOptionalTypeMessageBody.allocationSize(value.`body`)
+            )
+        }
     }
 
     override fun write(value: Command, buf: ByteBuffer) {
@@ -10644,6 +11040,35 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             is Command.RevokeInvitations -> {
                 buf.putInt(46)
                 FfiConverterOptionalString.write(value.`token`, buf)
+                Unit
+            }
+            is Command.DirectPresence -> {
+                buf.putInt(47)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterOptionalTypePresenceUpdate.write(value.`presence`, buf)
+                Unit
+            }
+            is Command.SetVisibility -> {
+                buf.putInt(48)
+                FfiConverterString.write(value.`viewer`, buf)
+                FfiConverterTypeVisibility.write(value.`visibility`, buf)
+                Unit
+            }
+            is Command.ReadLastSeen -> {
+                buf.putInt(49)
+                FfiConverterString.write(value.`buddy`, buf)
+                Unit
+            }
+            is Command.Query -> {
+                buf.putInt(50)
+                FfiConverterString.write(value.`recipient`, buf)
+                FfiConverterTypeMessageBody.write(value.`body`, buf)
+                Unit
+            }
+            is Command.AnswerQuery -> {
+                buf.putInt(51)
+                FfiConverterLong.write(value.`query`, buf)
+                FfiConverterOptionalTypeMessageBody.write(value.`body`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -11106,6 +11531,60 @@ sealed class EventBody {
     }
     
     /**
+     * Whom the account blocks is another: read it again.
+     */
+    object BlockListChanged : EventBody()
+    
+    
+    /**
+     * What is in force for the account is another: read it again.
+     */
+    object PreferencesChanged : EventBody()
+    
+    
+    /**
+     * Another session asks this one; `answer_query` answers, within 30 s.
+     */
+    data class QueryAsked(
+        /**
+         * What the answer names.
+         */
+        val `query`: kotlin.Long, 
+        /**
+         * Who asks, with its instance.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * What.
+         */
+        val `body`: rosterkit.generated.MessageBody) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * What became of a query of this session's.
+     */
+    data class QueryAnswered(
+        /**
+         * Which.
+         */
+        val `query`: kotlin.Long, 
+        /**
+         * The answer. None when nobody is there for who asks, or did not answer in time.
+         */
+        val `body`: rosterkit.generated.MessageBody?) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Something was left out: read roster and presence again. Messages are not affected.
      */
     object ResyncNeeded : EventBody()
@@ -11216,11 +11695,22 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
             13 -> EventBody.QuarantineChanged(
                 FfiConverterLong.read(buf),
                 )
-            14 -> EventBody.ResyncNeeded
-            15 -> EventBody.SessionEnded(
+            14 -> EventBody.BlockListChanged
+            15 -> EventBody.PreferencesChanged
+            16 -> EventBody.QueryAsked(
+                FfiConverterLong.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeMessageBody.read(buf),
+                )
+            17 -> EventBody.QueryAnswered(
+                FfiConverterLong.read(buf),
+                FfiConverterOptionalTypeMessageBody.read(buf),
+                )
+            18 -> EventBody.ResyncNeeded
+            19 -> EventBody.SessionEnded(
                 FfiConverterTypeEndReason.read(buf),
                 )
-            16 -> EventBody.Other(
+            20 -> EventBody.Other(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -11337,6 +11827,35 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 + FfiConverterLong.allocationSize(value.`messages`)
             )
         }
+        is EventBody.BlockListChanged -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is EventBody.PreferencesChanged -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is EventBody.QueryAsked -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`query`)
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterTypeMessageBody.allocationSize(value.`body`)
+            )
+        }
+        is EventBody.QueryAnswered -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`query`)
+                + FfiConverterOptionalTypeMessageBody.allocationSize(value.`body`)
+            )
+        }
         is EventBody.ResyncNeeded -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -11444,17 +11963,38 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterLong.write(value.`messages`, buf)
                 Unit
             }
-            is EventBody.ResyncNeeded -> {
+            is EventBody.BlockListChanged -> {
                 buf.putInt(14)
                 Unit
             }
-            is EventBody.SessionEnded -> {
+            is EventBody.PreferencesChanged -> {
                 buf.putInt(15)
+                Unit
+            }
+            is EventBody.QueryAsked -> {
+                buf.putInt(16)
+                FfiConverterLong.write(value.`query`, buf)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterTypeMessageBody.write(value.`body`, buf)
+                Unit
+            }
+            is EventBody.QueryAnswered -> {
+                buf.putInt(17)
+                FfiConverterLong.write(value.`query`, buf)
+                FfiConverterOptionalTypeMessageBody.write(value.`body`, buf)
+                Unit
+            }
+            is EventBody.ResyncNeeded -> {
+                buf.putInt(18)
+                Unit
+            }
+            is EventBody.SessionEnded -> {
+                buf.putInt(19)
                 FfiConverterTypeEndReason.write(value.`reason`, buf)
                 Unit
             }
             is EventBody.Other -> {
-                buf.putInt(16)
+                buf.putInt(20)
                 FfiConverterString.write(value.`kind`, buf)
                 FfiConverterString.write(value.`json`, buf)
                 Unit
@@ -11959,6 +12499,206 @@ public object FfiConverterTypeHostEvent : FfiConverterRustBuffer<HostEvent>{
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * When an account was last there.
+ */
+sealed class LastSeen {
+    
+    /**
+     * It is now.
+     */
+    object Online : LastSeen()
+    
+    
+    /**
+     * Then.
+     */
+    data class At(
+        /**
+         * In Unix milliseconds.
+         */
+        val `timeMs`: kotlin.Long) : LastSeen()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Within the last three days.
+     */
+    object Recently : LastSeen()
+    
+    
+    /**
+     * Within the last seven days.
+     */
+    object WithinWeek : LastSeen()
+    
+    
+    /**
+     * Within the last thirty days.
+     */
+    object WithinMonth : LastSeen()
+    
+    
+    /**
+     * Before that.
+     */
+    object LongAgo : LastSeen()
+    
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLastSeen : FfiConverterRustBuffer<LastSeen>{
+    override fun read(buf: ByteBuffer): LastSeen {
+        return when(buf.getInt()) {
+            1 -> LastSeen.Online
+            2 -> LastSeen.At(
+                FfiConverterLong.read(buf),
+                )
+            3 -> LastSeen.Recently
+            4 -> LastSeen.WithinWeek
+            5 -> LastSeen.WithinMonth
+            6 -> LastSeen.LongAgo
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: LastSeen): ULong = when(value) {
+        is LastSeen.Online -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is LastSeen.At -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`timeMs`)
+            )
+        }
+        is LastSeen.Recently -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is LastSeen.WithinWeek -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is LastSeen.WithinMonth -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is LastSeen.LongAgo -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: LastSeen, buf: ByteBuffer) {
+        when(value) {
+            is LastSeen.Online -> {
+                buf.putInt(1)
+                Unit
+            }
+            is LastSeen.At -> {
+                buf.putInt(2)
+                FfiConverterLong.write(value.`timeMs`, buf)
+                Unit
+            }
+            is LastSeen.Recently -> {
+                buf.putInt(3)
+                Unit
+            }
+            is LastSeen.WithinWeek -> {
+                buf.putInt(4)
+                Unit
+            }
+            is LastSeen.WithinMonth -> {
+                buf.putInt(5)
+                Unit
+            }
+            is LastSeen.LongAgo -> {
+                buf.putInt(6)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What an account lets those know of when it was last there who see all of its presence.
+ */
+
+enum class LastSeenPrecision {
+    
+    /**
+     * The time.
+     */
+    EXACT,
+    /**
+     * Roughly how long ago.
+     */
+    ROUGH,
+    /**
+     * Nothing.
+     */
+    NOTHING;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLastSeenPrecision: FfiConverterRustBuffer<LastSeenPrecision> {
+    override fun read(buf: ByteBuffer) = try {
+        LastSeenPrecision.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: LastSeenPrecision) = 4UL
+
+    override fun write(value: LastSeenPrecision, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -13465,6 +14205,53 @@ public object FfiConverterTypeSettlement : FfiConverterRustBuffer<Settlement>{
 
 
 
+/**
+ * How much an account lets a buddy see of its presence.
+ */
+
+enum class Visibility {
+    
+    /**
+     * Everything.
+     */
+    FULL,
+    /**
+     * The state alone.
+     */
+    STATE_ONLY,
+    /**
+     * Nothing: it shows offline. They are not blocked, and what they send comes.
+     */
+    HIDDEN;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeVisibility: FfiConverterRustBuffer<Visibility> {
+    override fun read(buf: ByteBuffer) = try {
+        Visibility.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Visibility) = 4UL
+
+    override fun write(value: Visibility, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
 
 /**
  * @suppress
@@ -13789,6 +14576,38 @@ public object FfiConverterOptionalTypePreferenceOverrides: FfiConverterRustBuffe
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypePresenceUpdate: FfiConverterRustBuffer<PresenceUpdate?> {
+    override fun read(buf: ByteBuffer): PresenceUpdate? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypePresenceUpdate.read(buf)
+    }
+
+    override fun allocationSize(value: PresenceUpdate?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypePresenceUpdate.allocationSize(value)
+        }
+    }
+
+    override fun write(value: PresenceUpdate?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypePresenceUpdate.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeAcceptedSenders: FfiConverterRustBuffer<AcceptedSenders?> {
     override fun read(buf: ByteBuffer): AcceptedSenders? {
         if (buf.get().toInt() == 0) {
@@ -13843,6 +14662,102 @@ public object FfiConverterOptionalTypeFinalOutcome: FfiConverterRustBuffer<Final
         } else {
             buf.put(1)
             FfiConverterTypeFinalOutcome.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeLastSeen: FfiConverterRustBuffer<LastSeen?> {
+    override fun read(buf: ByteBuffer): LastSeen? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeLastSeen.read(buf)
+    }
+
+    override fun allocationSize(value: LastSeen?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeLastSeen.allocationSize(value)
+        }
+    }
+
+    override fun write(value: LastSeen?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeLastSeen.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeLastSeenPrecision: FfiConverterRustBuffer<LastSeenPrecision?> {
+    override fun read(buf: ByteBuffer): LastSeenPrecision? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeLastSeenPrecision.read(buf)
+    }
+
+    override fun allocationSize(value: LastSeenPrecision?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeLastSeenPrecision.allocationSize(value)
+        }
+    }
+
+    override fun write(value: LastSeenPrecision?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeLastSeenPrecision.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMessageBody: FfiConverterRustBuffer<MessageBody?> {
+    override fun read(buf: ByteBuffer): MessageBody? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMessageBody.read(buf)
+    }
+
+    override fun allocationSize(value: MessageBody?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMessageBody.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MessageBody?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMessageBody.write(value, buf)
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Contribution {
     pub until: Option<Timestamp>,
     /// Receives, and contributes nothing.
     pub invisible: bool,
+    /// What only clients understand; empty when there is nothing.
+    pub extensions: Arc<[u8]>,
 }
 
 /// What watchers see.
@@ -32,22 +34,24 @@ pub struct Presence {
     /// The hash of the image in the account's vCard: SHA-1, in lower-case hex (XEP-0153). `None` when there is none, and when
     /// the account is offline.
     pub avatar: Option<Arc<str>>,
+    /// What only clients understand, of the session that gives the note; empty when there is nothing.
+    pub extensions: Arc<[u8]>,
 }
 
 impl Presence {
     /// Nobody is there, or is to be seen.
-    pub const fn offline() -> Self {
-        Presence { state: State::Offline, note: None, avatar: None }
+    pub fn offline() -> Self {
+        Presence::plain(State::Offline)
     }
 
     /// A state, plain.
-    pub const fn plain(state: State) -> Self {
-        Presence { state, note: None, avatar: None }
+    pub fn plain(state: State) -> Self {
+        Presence { state, ..Presence::default() }
     }
 
     /// Nobody knows.
-    pub const fn unknown() -> Self {
-        Presence { state: State::Unknown, note: None, avatar: None }
+    pub fn unknown() -> Self {
+        Presence::plain(State::Unknown)
     }
 }
 
@@ -111,7 +115,11 @@ pub fn aggregate<'a>(
     match winner {
         None => Presence::offline(),
         Some((_, _, true)) => Presence::plain(State::Online),
-        Some((_, winner, false)) => Presence { note: winner.note.clone(), ..Presence::plain(winner.state) },
+        Some((_, winner, false)) => Presence {
+            note: winner.note.clone(),
+            extensions: Arc::clone(&winner.extensions),
+            ..Presence::plain(winner.state)
+        },
     }
 }
 
@@ -129,6 +137,7 @@ mod tests {
             since,
             until: None,
             invisible: false,
+            extensions: [session as u8][..].into(),
         }
     }
 
@@ -154,7 +163,9 @@ mod tests {
             contribution(3, State::Online, 9),
         ];
         let presence = aggregate(&Order::default(), Timestamp(0), &all);
-        assert_eq!(presence, Presence { note: Some("note 2".into()), ..Presence::plain(State::Busy) });
+        let extensions = [2][..].into();
+        let expected = Presence { note: Some("note 2".into()), extensions, ..Presence::plain(State::Busy) };
+        assert_eq!(presence, expected);
     }
 
     // behaviour: presence.invisible

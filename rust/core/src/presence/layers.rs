@@ -57,7 +57,8 @@ impl Layers {
         if self.shown().is_none()
             && let Some(ended) = manual.or(automatic)
         {
-            let plain = Contribution { state: State::Online, note: None, until: None, ..ended };
+            let extensions = Default::default();
+            let plain = Contribution { state: State::Online, note: None, until: None, extensions, ..ended };
             self.automatic = Some(Box::new(plain));
         }
     }
@@ -69,7 +70,15 @@ mod tests {
 
     fn contribution(state: State, until: Option<i64>) -> Contribution {
         let until = until.map(Timestamp);
-        Contribution { state, note: Some("note".into()), priority: 3, since: 1, until, invisible: false }
+        Contribution {
+            state,
+            note: Some("note".into()),
+            priority: 3,
+            since: 1,
+            until,
+            invisible: false,
+            extensions: [1][..].into(),
+        }
     }
 
     // behaviour: presence.layers, presence.end-time

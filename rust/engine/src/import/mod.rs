@@ -100,7 +100,8 @@ impl Plan {
             let id = id_of(&account.address, &mut writes)?;
             let mut record = Record::new(id, account.address.clone());
             record.avatar = account.avatar.flatten();
-            record.blocked = account.blocked.into_iter().collect();
+            let blocked = account.blocked.into_iter();
+            record.blocked = blocked.map(|address| (address, Timestamp::default())).collect();
             for buddy in buddies(account.roster, account.asking, |address| id_of(address, &mut writes))? {
                 let relation = buddy.relation();
                 let here = hosted(buddy.address.domain());

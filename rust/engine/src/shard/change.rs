@@ -8,14 +8,16 @@ use super::{Consequences, Gate, Ring, Shard, Waiting, Work};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Command, HistoryRequest, SessionOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::EndReason;
+use crate::event::{EndReason, EventBody};
 use crate::messages::{BuddiesFor, Fetch, FoundPeer, Job, RowAddresses, Signal};
+use crate::queue::Slot;
 use crate::readers::history_query;
 use crate::relay::Settlement;
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, DeviceNumber, Position};
 use rosterkit_core::preferences::{Overrides, Preferences};
+use rosterkit_core::presence::Visibility;
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::{self, Buddy, Op};
 use rosterkit_core::row::Row;
@@ -72,8 +74,11 @@ pub(crate) enum After {
         settlements: Vec<Settlement>,
         reply: ReplyTo,
     },
+    /// Who sees the account is another.
     Blocked {
         reply: ReplyTo,
+        /// The viewer that it was set for, and what they saw before; else it was blocks.
+        viewer: Option<(AddressId, Visibility)>,
     },
     PreferencesSet {
         reply: ReplyTo,
@@ -242,16 +247,15 @@ impl Shard {
                 reply.answer(Ok(Answer::Received(settlements)));
             }
             After::StrangerDecided(decided) => self.stranger_decided(id, *decided, rows),
-            After::Blocked { reply } => {
+            After::Blocked { reply, viewer } => {
+                match viewer {
+                    Some(changed) => self.viewer_changed(id, changed),
+                    None => self.block_list_changed(id),
+                }
                 self.look_up_sight(id, Some(reply));
             }
             After::PreferencesSet { reply } => {
-                let record = Arc::clone(&resident.record);
-                let preferences = self.preferences_of(&record);
-                if let Some(resident) = self.residents.get_mut(&id) {
-                    resident.preferences = preferences;
-                    resident.to_sweep = resident.last;
-                }
+                self.adopt_preferences(id);
                 reply.answer(Ok(Answer::Done));
                 self.sweep(id);
             }
@@ -336,6 +340,9 @@ impl Shard {
                     reply.answer(Err(Refusal::NotFound(what).into()));
                 }
                 Command::Roster(edit) => self.decide_edit(id, edit, peer, reply),
+                Command::SetVisibility { viewer, visibility } => {
+                    self.set_visibility(id, (&viewer, visibility), &peer, reply);
+                }
                 Command::ExplainRules { sender, text } => {
                     self.explain_rules(id, (peer.id, &sender), &text, reply);
                 }
@@ -477,6 +484,21 @@ impl Shard {
         }
     }
 
+    /// What is in force for an account in memory may be another.
+    pub(super) fn adopt_preferences(&mut self, id: AddressId) {
+        let Some(record) = self.residents.get(&id).map(|resident| Arc::clone(&resident.record)) else {
+            return;
+        };
+        let preferences = self.preferences_of(&record);
+        if let Some(resident) = self.residents.get_mut(&id)
+            && resident.preferences != preferences
+        {
+            resident.preferences = preferences;
+            resident.to_sweep = resident.last;
+            self.tell_sessions(id, Slot::Preferences, &EventBody::PreferencesChanged);
+        }
+    }
+
     pub(super) fn set_preferences(&mut self, id: AddressId, overrides: Overrides, reply: ReplyTo) {
         let Some(resident) = self.residents.get(&id) else {
             return;
@@ -494,13 +516,23 @@ impl Shard {
         };
         let address = address.bare();
         let mut record = (*resident.record).clone();
-        let changed = if blocked { record.blocked.insert(address) } else { record.blocked.remove(&address) };
+        let changed = match blocked {
+            true => !record.blocks_exactly(&address),
+            false => record.blocked.remove(&address).is_some(),
+        };
+        if blocked && changed {
+            record.blocked.insert(address, resident.last_seen(self.now.wall));
+        }
         if !changed {
             return reply.answer(Ok(Answer::Done));
         }
         let record = Arc::new(record);
         let writes = vec![Write::Account(Arc::clone(&record))];
-        self.change(id, Changing { record: Some(record), after: After::Blocked { reply } }, writes);
+        self.change(
+            id,
+            Changing { record: Some(record), after: After::Blocked { reply, viewer: None } },
+            writes,
+        );
     }
 
     // ---- queries the reader answers -------------------------------------------------------------------------

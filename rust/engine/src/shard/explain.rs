@@ -104,11 +104,11 @@ impl Shard {
         };
         let because = admission::sight(&resident.record, viewer.0, viewer.1);
         let account = shown(&resident.shown);
-        let offline = Presence::offline();
+        let seen = because.visibility().of(&resident.shown);
         let sessions = resident.sessions.iter().filter_map(|session| self.sessions.get(session));
         let explained = PresenceExplained {
             viewer: viewer.1.as_str(),
-            shown: shown(if because.may_see() { &resident.shown } else { &offline }),
+            shown: shown(&seen),
             because,
             account,
             sessions: sessions

@@ -17,6 +17,7 @@ mod marks;
 mod outbox;
 mod outside;
 mod presence;
+mod queries;
 mod registrations;
 mod resident;
 mod roster;
@@ -25,13 +26,16 @@ mod rules;
 mod send;
 mod sending_on;
 mod sessions;
+mod sight;
 mod strangers;
 
 pub(crate) use explain::{Known, delivery};
+pub(crate) use queries::Query;
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};
 pub(crate) use rule_sets::{check_named, json, named};
 pub(crate) use rules::Consequences;
 pub(crate) use sending_on::forwarding;
+pub(crate) use sight::{AsksLastSeen, Directed};
 pub(crate) use strangers::Held;
 
 use crate::answers::{ReplyTo, Untaken};
@@ -142,6 +146,8 @@ enum Deadline {
     OutboxExpires,
     Later,
     OutsideIsAway(u64),
+    /// A session's query has had its time.
+    Query(SessionId, u64),
     Registration(AddressId),
 }
 
@@ -321,6 +327,10 @@ impl Shard {
             Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
             }
+            Signal::LastSeen(asks) => self.work(asks.subject.clone(), Work::LastSeen(asks)),
+            Signal::Directed(directed) => self.take_directed(*directed),
+            Signal::Query(query) => self.take_query(*query),
+            Signal::Answered { session, number, body } => self.take_answer(session, number, body),
             Signal::ReadPresence { watcher, subject, reply } => {
                 self.answer_presence(watcher, &subject, reply)
             }
@@ -378,6 +388,7 @@ impl Shard {
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
             Deadline::Later => self.later_due(),
+            Deadline::Query(session, number) => self.query_expires(session, number),
             Deadline::Registration(id) => self.registration_due(id),
             Deadline::OutsideIsAway(relay) => self.outside_is_unknown(relay),
         }
@@ -451,6 +462,7 @@ impl Shard {
                 self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
             }
             Work::Reattach(session) => self.reattach(id, session),
+            Work::LastSeen(asks) => self.answer_last_seen(id, *asks),
         }
     }
 
@@ -474,6 +486,13 @@ impl Shard {
             Command::Typing { recipient, state } => self.send_typing(id, &recipient, state, reply),
             Command::SetPresence(presence) => self.set_presence(id, session, presence, reply),
             Command::ClearPresence(layer) => self.clear_presence(id, session, &[layer], reply),
+            Command::DirectPresence { recipient, presence } => {
+                self.direct_presence(id, session, (recipient, presence), reply);
+            }
+            Command::SetVisibility { .. } => self.look_up_viewer(id, command, reply),
+            Command::ReadLastSeen(subject) => self.ask_last_seen(id, &subject, reply),
+            Command::Query { recipient, body } => self.query(id, session, (recipient, body), reply),
+            Command::AnswerQuery { query, body } => self.answer_query(session, (query, body), reply),
             Command::GoOffline => {
                 self.clear_presence(id, session, &[PresenceLayer::Manual, PresenceLayer::Automatic], reply);
             }
@@ -521,7 +540,7 @@ impl Shard {
                 };
                 reply.answer(Ok(match command {
                     Command::ReadBlocked => {
-                        Answer::Blocked(resident.record.blocked.iter().cloned().collect())
+                        Answer::Blocked(resident.record.blocked.keys().cloned().collect())
                     }
                     Command::ReadPreferences => Answer::Preferences(resident.preferences),
                     _ => Answer::Devices(resident.record.devices.iter().map(|d| d.name.clone()).collect()),
@@ -627,6 +646,8 @@ impl Shard {
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
                 (Work::Due(found), _) => self.due_done(found.position, found.what),
                 (Work::Remember { .. } | Work::Look, _) => {}
+                // Who is not there is seen by nobody.
+                (Work::LastSeen(asks), _) => asks.reply.answer(Ok(Answer::LastSeen(None))),
                 (work, _) => {
                     let error = Refusal::NotFound(format!("there is no account {address}")).into();
                     self.cannot(work, &error);
@@ -652,6 +673,7 @@ impl Shard {
             }
             Work::Remember { .. } | Work::Look => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
+            Work::LastSeen(asks) => asks.reply.answer(Err(error.clone())),
             Work::Outcome(settling) => self.outcome_failed(settling, error),
             Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
         }
@@ -720,13 +742,7 @@ impl Shard {
         self.domains = table;
         let ids: Vec<AddressId> = self.residents.keys().copied().collect();
         for id in ids {
-            if let Some(record) = self.residents.get(&id).map(|r| Arc::clone(&r.record)) {
-                let preferences = self.preferences_of(&record);
-                if let Some(resident) = self.residents.get_mut(&id) {
-                    resident.preferences = preferences;
-                    resident.to_sweep = resident.last;
-                }
-            }
+            self.adopt_preferences(id);
         }
     }
 
@@ -810,7 +826,10 @@ fn makes_account(work: &Work) -> bool {
 }
 
 fn answer_unknown(work: Work) {
-    if let Work::Command { reply, .. } | Work::Send { reply, .. } | Work::Parcel { reply, .. } = work {
-        reply.answer(Err(Error::outcome_unknown()));
-    }
+    let reply = match work {
+        Work::Command { reply, .. } | Work::Send { reply, .. } | Work::Parcel { reply, .. } => reply,
+        Work::LastSeen(asks) => asks.reply,
+        _ => return,
+    };
+    reply.answer(Err(Error::outcome_unknown()));
 }

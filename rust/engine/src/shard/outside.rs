@@ -3,14 +3,16 @@
 //! Of each account in memory with buddies outside it is known who they are and what they last showed. Nothing of it is
 //! written: whoever connects asks anew, and what nobody has told is unknown.
 
+use super::presence::{MAX_EXTENSIONS_BYTES, MAX_NOTE_BYTES};
 use super::{Deadline, Residency, Shard};
 use crate::relay::Notice;
 use crate::relay::queue::RelayQueue;
 use rosterkit_core::account::Record;
 use rosterkit_core::address::Address;
+use rosterkit_core::admission::sight;
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, SessionId};
-use rosterkit_core::presence::{Presence, State};
+use rosterkit_core::presence::{Presence, State, Visibility};
 use rosterkit_core::roster::Buddy;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -26,8 +28,8 @@ pub(super) struct OutsideBuddy {
     id: AddressId,
     /// The account sees them.
     to: bool,
-    /// They see the account.
-    from: bool,
+    /// How much they see of the account.
+    sees: Visibility,
     /// What they last showed.
     presence: Presence,
 }
@@ -41,37 +43,37 @@ impl Shard {
         let mut now = OutsideBuddies::default();
         let mut changed = Vec::new();
         for buddy in buddies.iter().filter(|buddy| !self.hosts(&buddy.address)) {
-            let from = buddy.halves.from() && !record.blocks(&buddy.address);
+            let sees = sight(record, buddy.peer, &buddy.address).visibility();
             let was = before.remove(&buddy.address);
-            if was.as_ref().is_some_and(|was| was.from != from) {
-                changed.push((buddy.address.clone(), from));
+            if was.as_ref().is_some_and(|was| was.sees != sees) {
+                changed.push((buddy.address.clone(), sees));
             }
             let presence = was.map_or_else(Presence::unknown, |was| was.presence);
             let to = buddy.halves.to();
-            now.insert(buddy.address.clone(), OutsideBuddy { id: buddy.peer, to, from, presence });
+            now.insert(buddy.address.clone(), OutsideBuddy { id: buddy.peer, to, sees, presence });
         }
         if !now.is_empty() {
             self.outside.insert(id, Box::new(now));
         }
-        for (watcher, may_see) in changed {
-            self.tell_outside_watcher(id, &watcher, may_see);
+        for (watcher, sees) in changed {
+            self.tell_outside_watcher(id, &watcher, sees);
         }
     }
 
     /// What is between the account and an outside peer changed.
     pub(super) fn outside_changed(&mut self, id: AddressId, record: &Record, buddy: &Buddy) {
-        let (to, from) = (buddy.halves.to(), buddy.halves.from() && !record.blocks(&buddy.address));
+        let (to, sees) = (buddy.halves.to(), sight(record, buddy.peer, &buddy.address).visibility());
         let known = self.outside.entry(id).or_default();
         let entry = known.entry(buddy.address.clone()).or_insert_with(|| OutsideBuddy {
             id: buddy.peer,
             to: false,
-            from: false,
+            sees: Visibility::Hidden,
             presence: Presence::unknown(),
         });
-        let (was_to, was_from) = (entry.to, entry.from);
-        (entry.to, entry.from) = (to, from);
-        if was_from != from {
-            self.tell_outside_watcher(id, &buddy.address, from);
+        let (was_to, saw) = (entry.to, entry.sees);
+        (entry.to, entry.sees) = (to, sees);
+        if saw != sees {
+            self.tell_outside_watcher(id, &buddy.address, sees);
         }
         if to && !was_to {
             self.probe_outside(id, &buddy.address);
@@ -84,19 +86,21 @@ impl Shard {
     // ---- out --------------------------------------------------------------------------------------------------
 
     /// The account's aggregate changed.
-    pub(super) fn tell_outside(&self, id: AddressId, subject: &Address, presence: &Presence) {
+    pub(super) fn tell_outside(&self, id: AddressId, subject: &Address, before: &Presence, now: &Presence) {
         let Some(known) = self.outside.get(&id) else {
             return;
         };
-        for watcher in known.iter().filter(|(_, buddy)| buddy.from).map(|(address, _)| address) {
-            self.send_presence(subject, watcher, presence.clone());
+        for (watcher, buddy) in known.iter() {
+            let (was, is) = (buddy.sees.of(before), buddy.sees.of(now));
+            if was != is {
+                self.send_presence(subject, watcher, is);
+            }
         }
     }
 
-    fn tell_outside_watcher(&self, id: AddressId, watcher: &Address, may_see: bool) {
+    fn tell_outside_watcher(&self, id: AddressId, watcher: &Address, sees: Visibility) {
         if let Some(resident) = self.residents.get(&id) {
-            let presence = if may_see { resident.shown.clone() } else { Presence::offline() };
-            self.send_presence(&resident.record.address, watcher, presence);
+            self.send_presence(&resident.record.address, watcher, sees.of(&resident.shown));
         }
     }
 
@@ -118,7 +122,13 @@ impl Shard {
         self.notify_outside(&recipient.clone(), Notice::Typing { sender, recipient, state });
     }
 
-    fn notify_outside(&self, to: &Address, notice: Notice) {
+    /// How much somebody outside sees of an account.
+    pub(super) fn seen_outside(&self, id: AddressId, watcher: &Address) -> Visibility {
+        let buddy = self.outside.get(&id).and_then(|known| known.get(watcher));
+        buddy.map_or(Visibility::Hidden, |buddy| buddy.sees)
+    }
+
+    pub(super) fn notify_outside(&self, to: &Address, notice: Notice) {
         if let Some(relay) = self.shared.relays.serving(to.domain()) {
             relay.put_notice(notice);
         }
@@ -131,18 +141,17 @@ impl Shard {
         match notice {
             Notice::Presence { subject, watcher, presence } => {
                 let note = presence.note.as_ref().map_or(0, |note| note.len());
-                let known = note <= super::presence::MAX_NOTE_BYTES;
-                if let Some(id) = self.here(&watcher).filter(|_| known) {
+                let fits = note <= MAX_NOTE_BYTES && presence.extensions.len() <= MAX_EXTENSIONS_BYTES;
+                if let Some(id) = self.here(&watcher).filter(|_| fits) {
                     self.show_outside(id, &subject.bare(), presence);
                 }
             }
             Notice::Probe { watcher, subject } => {
                 let (watcher, subject) = (watcher.bare(), subject.bare());
-                let seen = self.here(&subject).filter(|id| {
-                    let buddy = self.outside.get(id).and_then(|known| known.get(&watcher));
-                    buddy.is_some_and(|buddy| buddy.from)
+                let shown = self.here(&subject).and_then(|id| {
+                    let buddy = self.outside.get(&id)?.get(&watcher)?;
+                    Some(buddy.sees.of(&self.residents.get(&id)?.shown))
                 });
-                let shown = seen.and_then(|id| self.residents.get(&id)).map(|r| r.shown.clone());
                 self.send_presence(&subject, &watcher, shown.unwrap_or_else(Presence::offline));
             }
             Notice::Typing { sender, recipient, state } => {
@@ -197,8 +206,8 @@ impl Shard {
                 if buddy.to && watches {
                     self.probe_outside(*id, address);
                 }
-                if buddy.from {
-                    self.send_presence(&resident.record.address, address, resident.shown.clone());
+                if buddy.sees != Visibility::Hidden {
+                    self.send_presence(&resident.record.address, address, buddy.sees.of(&resident.shown));
                 }
             }
         }

@@ -16,7 +16,7 @@ use rosterkit_core::admission::{self, Admission, Class, Sender};
 use rosterkit_core::content::ChatState;
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::planted::{Bug, planted};
-use rosterkit_core::presence::{Contribution, Presence, PresenceLayer, State, aggregate};
+use rosterkit_core::presence::{Contribution, Presence, PresenceLayer, State, Visibility, aggregate};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::registration::RegistrationKind;
 use rosterkit_core::roster::Buddy;
@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// The longest a note may be, in bytes.
 pub(super) const MAX_NOTE_BYTES: usize = 1_024;
+/// The most that only clients understand of a presence, in bytes.
+pub(super) const MAX_EXTENSIONS_BYTES: usize = 4_096;
 /// How long a chat state holds without being repeated.
 const TYPING_MS: u64 = 30_000;
 
@@ -48,6 +50,9 @@ impl Shard {
             return;
         };
         let comes_online = attached.contribution().is_none();
+        if let Some(resident) = self.residents.get_mut(&id) {
+            resident.acted(attached, self.now.wall);
+        }
         self.next_token += 1;
         if let Some(lease) = &mut attached.lease {
             lease.renew(self.now.tick);
@@ -59,8 +64,17 @@ impl Shard {
             since: self.next_token,
             until: presence.until,
             invisible: presence.invisible,
+            extensions: presence.extensions.into(),
         };
         attached.presence.set(presence.layer, contribution);
+        if let Some(resident) =
+            self.residents.get_mut(&id).filter(|_| presence.layer == PresenceLayer::Manual)
+        {
+            resident.acted(attached, self.now.wall);
+        }
+        if comes_online {
+            self.mark_dirty(id);
+        }
         if let Some(until) = presence.until {
             let millis = u64::try_from(until.0.saturating_sub(self.now.wall.0)).unwrap_or(0);
             self.schedule(self.now.tick.after(millis), Deadline::PresenceEnds(session));
@@ -85,12 +99,18 @@ impl Shard {
             return reply.answer(Err(needs_session()));
         };
         if let Some(attached) = self.sessions.get_mut(&session) {
+            if let Some(resident) = self.residents.get_mut(&id) {
+                resident.acted(attached, self.now.wall);
+            }
             layers.iter().for_each(|layer| attached.presence.clear(*layer));
             if attached.contribution().is_none() {
                 attached.snapshot = None;
                 attached.queue.forget_presence(&self.out.readable);
+                self.take_back_directed(id, session);
+                self.leave_queries(session);
             }
         }
+        self.mark_dirty(id);
         self.priority_changed(id, session);
         self.presence_changed(id);
         reply.answer(Ok(Answer::Done));
@@ -141,8 +161,9 @@ impl Shard {
         if resident.shown == now {
             return;
         }
-        resident.shown = now.clone();
+        let before = std::mem::replace(&mut resident.shown, now.clone());
         let address = resident.record.address.clone();
+        let viewers = resident.record.viewers.clone();
         let mut by_shard: Vec<Vec<AddressId>> = vec![Vec::new(); self.shared.shards.len()];
         // The account's own sessions see it too.
         by_shard[self.index].push(id);
@@ -155,22 +176,37 @@ impl Shard {
             if let Some(excluded) = &excluded {
                 watchers.retain(|w| !excluded.contains(w));
             }
-            if watchers.is_empty() {
-                continue;
-            }
-            if shard == self.index {
-                self.take_presence(id, &address, &now, &watchers);
-            } else {
-                let signal = Signal::Presence {
-                    subject: id,
-                    address: address.clone(),
-                    presence: now.clone(),
-                    watchers,
-                };
-                self.out.shards[shard].push(crate::messages::ToShard::Signal(signal));
+            // The few who do not see everything.
+            let some: Vec<AddressId> = watchers.extract_if(.., |w| viewers.contains_key(w)).collect();
+            self.tell_watchers(shard, (id, &address), &now, watchers);
+            for watcher in some {
+                let visibility = viewers[&watcher].visibility;
+                let (was, is) = (visibility.of(&before), visibility.of(&now));
+                if was != is {
+                    self.tell_watchers(shard, (id, &address), &is, vec![watcher]);
+                }
             }
         }
-        self.tell_outside(id, &address, &now);
+        self.tell_outside(id, &address, &before, &now);
+    }
+
+    /// Tells watchers whose accounts are in one shard.
+    fn tell_watchers(
+        &mut self,
+        shard: usize,
+        (subject, address): (AddressId, &Address),
+        presence: &Presence,
+        watchers: Vec<AddressId>,
+    ) {
+        if watchers.is_empty() {
+            return;
+        }
+        if shard == self.index {
+            return self.take_presence(subject, address, presence, &watchers);
+        }
+        let (address, presence) = (address.clone(), presence.clone());
+        let signal = Signal::Presence { subject, address, presence, watchers };
+        self.out.shards[shard].push(crate::messages::ToShard::Signal(signal));
     }
 
     /// A peer watches the account from now on, or does so no more. One that is blocked all the same sees nothing.
@@ -194,7 +230,8 @@ impl Shard {
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
-        let presence = if may_see { resident.shown.clone() } else { Presence::offline() };
+        let visibility = if may_see { resident.record.visibility(watcher) } else { Visibility::Hidden };
+        let presence = visibility.of(&resident.shown);
         let address = resident.record.address.clone();
         self.signal(
             watcher.slot(),
@@ -286,23 +323,33 @@ impl Shard {
         let presences = subjects
             .into_iter()
             .map(|(subject, address)| {
-                let presence = match self.residents.get(&subject) {
-                    Some(resident) if self.shows_to(resident, watcher) => resident.shown.clone(),
-                    _ => Presence::offline(),
-                };
+                let resident = self.residents.get(&subject);
+                let presence = resident.map_or_else(Presence::offline, |it| self.shown_to(it, watcher));
                 (subject, address, presence)
             })
             .collect();
         self.signal(watcher.slot(), Signal::Probed { watcher, session, presences });
     }
 
+    /// What an account in memory shows to somebody.
+    pub(super) fn shown_to(&self, resident: &super::Resident, watcher: AddressId) -> Presence {
+        self.visible_to(resident, watcher).of(&resident.shown)
+    }
+
+    /// How much of an account in memory somebody sees.
+    pub(super) fn visible_to(&self, resident: &super::Resident, watcher: AddressId) -> Visibility {
+        if planted(Bug::LeakedPresence) {
+            return Visibility::Full;
+        }
+        let blocked = self.blocked_watchers.get(&resident.id()).is_some_and(|all| all.contains(&watcher));
+        match resident.record.roster.get(watcher).from() && !blocked {
+            true => resident.record.visibility(watcher),
+            false => Visibility::Hidden,
+        }
+    }
+
     pub(super) fn shows_to(&self, resident: &super::Resident, watcher: AddressId) -> bool {
-        planted(Bug::LeakedPresence)
-            || resident.record.roster.get(watcher).from()
-                && !self
-                    .blocked_watchers
-                    .get(&resident.id())
-                    .is_some_and(|blocked| blocked.contains(&watcher))
+        self.visible_to(resident, watcher) != Visibility::Hidden
     }
 
     pub(super) fn take_probed(
@@ -361,8 +408,8 @@ impl Shard {
     pub(super) fn answer_presence(&self, watcher: AddressId, subject: &Address, reply: ReplyTo) {
         let presence = match self.accounts.get(subject) {
             Some(super::Residency::Here(id)) => match self.residents.get(id) {
-                Some(resident) if self.shows_to(resident, watcher) => resident.shown.clone(),
-                _ => Presence::offline(),
+                Some(resident) => self.shown_to(resident, watcher),
+                None => Presence::offline(),
             },
             _ => Presence::offline(),
         };
@@ -505,13 +552,17 @@ impl Shard {
     }
 }
 
-fn check(presence: &SetPresence) -> std::result::Result<(), Refusal> {
+pub(super) fn check(presence: &SetPresence) -> std::result::Result<(), Refusal> {
     if matches!(presence.state, State::Offline | State::Unknown) {
         let what = format!("{} is no state to set: go offline instead", presence.state);
         return Err(Refusal::InvalidArgument(what));
     }
     if presence.note.as_ref().is_some_and(|note| note.len() > MAX_NOTE_BYTES) {
         return Err(Refusal::InvalidArgument(format!("a note has at most {MAX_NOTE_BYTES} bytes")));
+    }
+    if presence.extensions.len() > MAX_EXTENSIONS_BYTES {
+        let what = format!("the extensions of a presence have at most {MAX_EXTENSIONS_BYTES} bytes");
+        return Err(Refusal::InvalidArgument(what));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::answers::ReplyTo;
 use crate::command::Command;
 use crate::messages::{Deliver, DueRow, Settling};
 use crate::relay::Parcel;
+use crate::shard::AsksLastSeen;
 use crate::shard::change::Changing;
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::Address;
@@ -117,6 +118,8 @@ pub(crate) enum Work {
         pending: Box<Pending>,
         known: Position,
     },
+    /// Somebody asks when the account was last there.
+    LastSeen(Box<AsksLastSeen>),
     /// A session is attached again after the store was opened anew.
     Reattach(SessionId),
 }

@@ -284,6 +284,10 @@ impl Shard {
         let relation = buddy.relation();
         let here = self.hosts(&buddy.address);
         record.roster.set(buddy.peer, if here { relation } else { relation.outside() });
+        if relation == Relation::default() {
+            // Who comes back is somebody new.
+            record.viewers.remove(&buddy.peer);
+        }
         record.roster_version = OWN;
         Arc::new(record)
     }

@@ -1,6 +1,7 @@
 //! Sessions: opened, kept alive, ended.
 
 use super::change::{After, Changing};
+use super::queries::Queries;
 use super::{Deadline, Shard};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Consumer, SessionOptions};
@@ -20,6 +21,7 @@ use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::Tick;
 use rosterkit_core::write::Write;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A session, as its shard sees it.
@@ -41,6 +43,10 @@ pub(super) struct Attached {
     pub(super) snapshot: Option<u32>,
     /// What it was told of each conversation: no mark goes back.
     pub(super) marks: Option<Box<FxHashMap<AddressId, Marks>>>,
+    /// To whom it shows itself besides.
+    pub(super) directed: BTreeSet<Address>,
+    /// What it asks and is asked.
+    pub(super) queries: Option<Box<Queries>>,
     /// When what somebody types ends by itself.
     pub(super) typing: Option<Box<FxHashMap<AddressId, (Address, Tick)>>>,
 }
@@ -184,6 +190,8 @@ impl Shard {
                 snapshot: None,
                 marks: None,
                 typing: None,
+                directed: BTreeSet::new(),
+                queries: None,
             }),
         );
         self.shared.ready.register(&queue, options.consumer);
@@ -292,6 +300,12 @@ impl Shard {
             lease.activity = activity;
             lease.deadline()
         });
+        if let Some(attached) = self.sessions.get(&session)
+            && let Some(resident) = self.residents.get_mut(&attached.account)
+            && resident.acted(attached, self.now.wall)
+        {
+            self.mark_dirty(attached.account);
+        }
         if let Some(deadline) = deadline {
             // In foreground the bound is shorter: the deadline that stands may be too late.
             self.schedule(deadline, Deadline::Lease(session));
@@ -302,6 +316,10 @@ impl Shard {
     /// Ends a session: its contribution is gone, and what it was given and did not acknowledge goes to the oldest of
     /// those that are left.
     pub(super) fn end_session(&mut self, session: SessionId, reason: EndReason) {
+        if let Some(account) = self.sessions.get(&session).map(|attached| attached.account) {
+            self.take_back_directed(account, session);
+            self.leave_queries(session);
+        }
         let Some(attached) = self.sessions.remove(&session) else {
             return;
         };
@@ -311,11 +329,13 @@ impl Shard {
             return;
         };
         resident.sessions.retain(|s| *s != session);
+        // Who has not renewed a lease was there some time before.
+        let acted = reason != EndReason::LeaseExpired && resident.acted(&attached, self.now.wall);
         if let Some(cursor) = attached.device.and_then(|d| resident.progress.cursor_mut(d)) {
             cursor.seen = self.now.wall;
         }
         // A cursor is to be written; or rows that only this session had yet to read can go.
-        if attached.device.is_some() || attached.feed.next().is_some() {
+        if acted || attached.device.is_some() || attached.feed.next().is_some() {
             self.mark_dirty(id);
         }
         self.pass_on(id, session);

@@ -227,7 +227,10 @@ impl Shard {
         };
         let mut record = (*resident.record).clone();
         record.admitted.remove(&peer.id);
-        let blocks = block && record.blocked.insert(sender);
+        let blocks = block && !record.blocks_exactly(&sender);
+        if blocks {
+            record.blocked.insert(sender, resident.last_seen(self.now.wall));
+        }
         let release = |row: &Row| Write::Release { position: row.position, admitted_as: None };
         let writes = held.iter().map(|(row, _)| release(row)).collect();
         let released = positions(held);
@@ -264,7 +267,10 @@ impl Shard {
             }
         }
         match blocks {
-            true => self.look_up_sight(id, Some(reply)),
+            true => {
+                self.block_list_changed(id);
+                self.look_up_sight(id, Some(reply));
+            }
             false => reply.answer(Ok(Answer::Done)),
         }
     }

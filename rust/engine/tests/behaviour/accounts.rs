@@ -1,10 +1,10 @@
 //! Rosters, accounts, domains, and the end of an engine.
 
 use crate::world::{World, account, kinds};
-use crate::{online, seen};
+use crate::{online, overrides, seen};
 use rosterkit::{
-    Actor, Address, Answer, Command, Domain, EndReason, EngineOptions, ErrorKind, EventBody, Op, Overrides,
-    RosterEdit, State, Status,
+    AcceptedSenders, Actor, Address, Answer, Command, Domain, EndReason, EngineOptions, ErrorKind, EventBody,
+    Op, Overrides, RosterEdit, Session, State, Status,
 };
 use std::time::Duration;
 
@@ -161,4 +161,29 @@ fn what_is_under_way_or_answered_and_not_taken_is_bounded() {
     assert_eq!(submit().unwrap_err().kind, full, "answered, and not taken");
     assert_eq!(world.engine.next_answers(3, Duration::MAX).unwrap().len(), 3);
     assert_eq!(submit().unwrap().len(), 3);
+}
+
+// behaviour: account.told
+#[test]
+fn sessions_are_told_of_another_block_list_and_of_other_preferences() {
+    let world = World::new();
+    let [alice, there] = world.sessions(["alice", "alice"]);
+    let told = |session: &Session| {
+        let events = world.drain(session);
+        let of = |wanted: EventBody| events.iter().filter(|event| event.body == wanted).count();
+        (of(EventBody::BlockListChanged), of(EventBody::PreferencesChanged))
+    };
+    let preferences = |keep| Overrides { keep_history: Some(keep), ..Overrides::default() };
+    alice.block(&account("eve"), true).unwrap();
+    assert_eq!(told(&there), (1, 0));
+    alice.block(&account("eve"), true).unwrap();
+    overrides(&world, "alice", preferences(true));
+    assert_eq!(told(&there), (0, 0), "nothing is another");
+    overrides(&world, "alice", preferences(false));
+    assert_eq!((told(&there), told(&alice)), ((0, 1), (1, 1)));
+    let domain = Domain::new("example.org").unwrap();
+    let policy = Some(AcceptedSenders::Nobody);
+    let of_domain = Overrides { accepted_senders: policy, ..Overrides::default() };
+    world.engine.set_domain(domain, of_domain).unwrap();
+    assert_eq!(told(&there), (0, 1));
 }

@@ -103,6 +103,7 @@ fn an_amendment_is_admitted_as_a_message_is_and_a_refused_one_changes_nothing() 
     world.drain(&bob);
     let nobody = Overrides { accepted_senders: Some(AcceptedSenders::Nobody), ..Overrides::default() };
     overrides(&world, "bob", nobody);
+    world.drain(&bob);
     assert_eq!(alice.amend(edit("bob", sent.id, "after")).unwrap_err().kind, ErrorKind::Forbidden);
     let large = "x".repeat(65_537);
     let too_large = alice.amend(edit("bob", sent.id, &large)).unwrap_err().kind;

@@ -12,10 +12,12 @@ mod history;
 mod invitations;
 mod listeners;
 mod presence;
+mod queries;
 mod receipts;
 mod registrations;
 mod rules;
 mod sending;
+mod sight;
 mod strangers;
 #[path = "../world/mod.rs"]
 mod world;

@@ -115,6 +115,7 @@ fn what_is_refused_where_it_was_redirected_to_comes_back() {
     let [alice, bob, carol] = world.sessions(["alice", "bob", "carol"]);
     set(&world, "bob", &at_once(r#"[{"redirect-to": ["carol@example.org"]}]"#));
     carol.block(&account("alice"), true).unwrap();
+    world.drain(&carol);
     let receipt = alice.send(&account("bob"), "hello").unwrap();
     let back = messages(&world.drain(&bob));
     assert_eq!(back.iter().map(|m| m.id).collect::<Vec<_>>(), [receipt.id]);

@@ -174,8 +174,8 @@ fn what_is_amended_in_quarantine_is_amended_there_and_after() {
     let world = World::new();
     let [alice, eve] = world.sessions(["alice", "eve"]);
     let before = eve.send(&account("alice"), "before").unwrap().id;
-    world.drain(&alice);
     careful_is(&world, "alice");
+    world.drain(&alice);
     // What was taken before stays as it was read.
     let refused = amend(&eve, before, Amendment::Edit(Content::text("bait"))).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Forbidden);

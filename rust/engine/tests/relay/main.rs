@@ -199,6 +199,7 @@ fn what_the_other_side_refuses_fails_with_its_reason() {
     assert!(failed(&told[0]).contains("no account"), "{told:?}");
     let at_b = b.session(&bob());
     at_b.block(&alice(), true).unwrap();
+    b.drain(&at_b);
     at_a.send(&bob(), "hello").unwrap();
     carry(&a, &b);
     assert!(failed(&outcomes(&a.drain(&at_a))[0]).contains("does not accept"));

@@ -17,6 +17,7 @@ fn what_comes_from_strangers_outside_waits_and_is_amended_there() {
     let actor = Actor { account: bob(), session: None };
     let overrides = Overrides { accepted_senders: Some(careful), ..Overrides::default() };
     b.world.engine.call(&actor, Command::SetPreferences(overrides)).unwrap();
+    b.drain(&at_b);
     let named = |id: u8| MessageId(Uuid::from_bytes([id; 16]));
     let give = |delivery: &str, id: u8, amends: Option<Amends>, text: &str| {
         let message = RelayedMessage {

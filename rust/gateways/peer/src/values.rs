@@ -21,6 +21,8 @@ pub const MAX_ITEMS: usize = 256;
 pub const MAX_DELIVERY_ID_BYTES: usize = 256;
 /// The most domains that a Hello has, as many as it holds if all are as long as can be.
 pub(crate) const MAX_DOMAINS: usize = 1000;
+/// The most that only clients understand of a presence, as the engine has it.
+const MAX_PRESENCE_EXTENSIONS_BYTES: usize = 4_096;
 /// The longest note of a presence, as the engine has it.
 const MAX_PRESENCE_NOTE_BYTES: usize = 1024;
 /// The longest reason of a failure or a goodbye. Longer ones are shortened, not refused: they are for people.
@@ -34,6 +36,7 @@ const DELIVERY_ID: Broken = "a delivery id that does not have 1 to 256 bytes";
 const COUNT: Broken = "no messages, or more than 256";
 const OP: Broken = "an op that the other side is not told";
 const STAMP: Broken = "a stamp that is no position";
+const EXTENSIONS: Broken = "a presence with extensions of more than 4,096 bytes";
 const TOKEN: Broken = "a handshake with an invitation token that is none";
 const NOTE: Broken = "a presence with a note of more than 1,024 bytes";
 const AVATAR: Broken = "an avatar that is no SHA-1 in lower-case hex";
@@ -188,9 +191,11 @@ pub(crate) fn write_notice(notice: &Notice) -> Result<Frame<Vec<u8>>, Unsendable
             let checked = named_user(subject, watcher).and_then(|()| note(presence.note.as_deref()));
             let note = checked.map_err(Unsendable::Malformed)?;
             let avatar = avatar(presence.avatar.as_deref()).map_err(Unsendable::Malformed)?;
+            let extensions = extensions(Some(&presence.extensions)).map_err(Unsendable::Malformed)?;
+            let extensions = (!extensions.is_empty()).then(|| extensions.into());
             let (subject, watcher) = (subject.as_str(), watcher.as_str());
             let state = presence.state.as_str();
-            (Kind::Presence, to_bytes(&wire::Presence { subject, watcher, state, note, avatar }))
+            (Kind::Presence, to_bytes(&wire::Presence { subject, watcher, state, note, avatar, extensions }))
         }
         Notice::Probe { watcher, subject } => {
             named_user(subject, watcher).map_err(Unsendable::Malformed)?;
@@ -214,6 +219,11 @@ fn avatar(hash: Option<&str>) -> Result<Option<&str>, Broken> {
     if hash.is_some_and(|hash| !is_hash(&hash)) { Err(AVATAR) } else { Ok(hash) }
 }
 
+fn extensions(given: Option<&[u8]>) -> Result<&[u8], Broken> {
+    let given = given.unwrap_or_default();
+    if given.len() > MAX_PRESENCE_EXTENSIONS_BYTES { Err(EXTENSIONS) } else { Ok(given) }
+}
+
 pub(crate) fn read_presence(payload: &[u8]) -> Result<Notice, Broken> {
     let notice: wire::Presence<'_> = read(payload)?;
     let (subject, watcher) = (address(notice.subject)?, address(notice.watcher)?);
@@ -222,6 +232,7 @@ pub(crate) fn read_presence(payload: &[u8]) -> Result<Notice, Broken> {
         state,
         note: note(notice.note)?.map(Into::into),
         avatar: avatar(notice.avatar)?.map(Into::into),
+        extensions: extensions(notice.extensions.map(|bytes| &**bytes))?.into(),
     };
     Ok(Notice::Presence { subject, watcher, presence })
 }

@@ -158,6 +158,8 @@ pub(crate) struct Presence<'b> {
     pub(crate) note: Option<&'b str>,
     #[b(4)]
     pub(crate) avatar: Option<&'b str>,
+    #[b(5)]
+    pub(crate) extensions: Option<&'b ByteSlice>,
 }
 
 #[derive(Decode, Encode)]

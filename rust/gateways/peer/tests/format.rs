@@ -84,6 +84,7 @@ fn each_kind() -> Vec<Vec<u8>> {
     let presence = Presence {
         note: Some("Back at 2".into()),
         avatar: Some("a9993e364706816aba3e25717850c26c9cd0d89d".into()),
+        extensions: [1, 2][..].into(),
         ..Presence::plain(State::OutToLunch)
     };
     for notice in [

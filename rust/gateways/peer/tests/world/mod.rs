@@ -141,12 +141,23 @@ pub fn any_notice() -> impl Strategy<Value = Notice> {
     let state = proptest::sample::select(&State::ALL[..]);
     let chat_state = proptest::sample::select(&CHAT_STATES[..]);
     prop_oneof![
-        (any_address(), any_address(), state, of("[^\\n]{0,200}"), of("[0-9a-f]{40}")).prop_map(
-            |(subject, watcher, state, note, avatar)| {
-                let presence = Presence { state, note: note.map(Into::into), avatar: avatar.map(Into::into) };
+        (
+            any_address(),
+            any_address(),
+            state,
+            of("[^\\n]{0,200}"),
+            of("[0-9a-f]{40}"),
+            vec(any::<u8>(), 0..50)
+        )
+            .prop_map(|(subject, watcher, state, note, avatar, extensions)| {
+                let presence = Presence {
+                    state,
+                    note: note.map(Into::into),
+                    avatar: avatar.map(Into::into),
+                    extensions: extensions.into(),
+                };
                 Notice::Presence { subject, watcher, presence }
-            }
-        ),
+            }),
         (any_address(), any_address()).prop_map(|(watcher, subject)| Notice::Probe { watcher, subject }),
         (any_address(), any_address(), chat_state).prop_map(|(sender, recipient, state)| Notice::Typing {
             sender,
