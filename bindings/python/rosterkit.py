@@ -546,6 +546,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_engine_id() != 12885:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227() != 13995:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_failure() != 31156:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227() != 18911:
@@ -661,6 +663,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_rosterkit_ffi_checksum_method_session_fail() != 52161:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_files() != 55472:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_forget_history() != 23987:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -804,6 +808,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_domains.restype = ctypes.
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_engine_id.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_engine_id.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_failure.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_engine_failure.restype = ctypes.c_uint16
@@ -978,6 +985,9 @@ _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_fail.restype = ctypes.c_
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_files.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_files.restype = ctypes.c_uint16
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_forget_history.argtypes = (
+)
+_UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_forget_history.restype = ctypes.c_uint16
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.argtypes = (
 )
 _UniffiLib.uniffi_rosterkit_ffi_checksum_method_session_go_offline.restype = ctypes.c_uint16
@@ -1159,6 +1169,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_engine_id.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_engine_id.restype = ctypes.c_int64
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_export_xep0227.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_export_xep0227.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_failure.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1519,6 +1535,12 @@ _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_forget_history.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_rosterkit_ffi_fn_method_session_forget_history.restype = None
 _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_go_offline.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -3583,7 +3605,7 @@ class Preferences:
     """
     What is in force for an account.
 """
-    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, storage_files:int, storage_bytes:int, utc_offset_minutes:int, last_seen:LastSeenPrecision):
+    def __init__(self, *, accepted_senders:AcceptedSenders, offline_storage:bool, keep_history:bool, deliver_to_devices:bool, max_roster_items:int, receipts:Receipts, storage_files:int, storage_bytes:int, utc_offset_minutes:int, last_seen:LastSeenPrecision, history_days:int, history_messages:int):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
@@ -3594,12 +3616,14 @@ class Preferences:
         self.storage_bytes = storage_bytes
         self.utc_offset_minutes = utc_offset_minutes
         self.last_seen = last_seen
+        self.history_days = history_days
+        self.history_messages = history_messages
         
         
 
     
     def __str__(self):
-        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={}, last_seen={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes, self.last_seen)
+        return "Preferences(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={}, last_seen={}, history_days={}, history_messages={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes, self.last_seen, self.history_days, self.history_messages)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -3621,6 +3645,10 @@ class Preferences:
             return False
         if self.last_seen != other.last_seen:
             return False
+        if self.history_days != other.history_days:
+            return False
+        if self.history_messages != other.history_messages:
+            return False
         return True
 
 class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
@@ -3637,6 +3665,8 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
             storage_bytes=_UniffiFfiConverterInt64.read(buf),
             utc_offset_minutes=_UniffiFfiConverterInt32.read(buf),
             last_seen=_UniffiFfiConverterTypeLastSeenPrecision.read(buf),
+            history_days=_UniffiFfiConverterInt64.read(buf),
+            history_messages=_UniffiFfiConverterInt64.read(buf),
         )
 
     @staticmethod
@@ -3651,6 +3681,8 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.check_lower(value.storage_bytes)
         _UniffiFfiConverterInt32.check_lower(value.utc_offset_minutes)
         _UniffiFfiConverterTypeLastSeenPrecision.check_lower(value.last_seen)
+        _UniffiFfiConverterInt64.check_lower(value.history_days)
+        _UniffiFfiConverterInt64.check_lower(value.history_messages)
 
     @staticmethod
     def write(value, buf):
@@ -3664,6 +3696,8 @@ class _UniffiFfiConverterTypePreferences(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.write(value.storage_bytes, buf)
         _UniffiFfiConverterInt32.write(value.utc_offset_minutes, buf)
         _UniffiFfiConverterTypeLastSeenPrecision.write(value.last_seen, buf)
+        _UniffiFfiConverterInt64.write(value.history_days, buf)
+        _UniffiFfiConverterInt64.write(value.history_messages, buf)
 
 @dataclass
 class FileInfo:
@@ -5474,7 +5508,7 @@ class PreferenceOverrides:
     """
     What is set on one level. What is left out falls through to the level below.
 """
-    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, storage_files:typing.Optional[int] = None, storage_bytes:typing.Optional[int] = None, utc_offset_minutes:typing.Optional[int] = None, last_seen:typing.Optional[LastSeenPrecision] = None):
+    def __init__(self, *, accepted_senders:typing.Optional[AcceptedSenders] = None, offline_storage:typing.Optional[bool] = None, keep_history:typing.Optional[bool] = None, deliver_to_devices:typing.Optional[bool] = None, max_roster_items:typing.Optional[int] = None, receipts:typing.Optional[Receipts] = None, storage_files:typing.Optional[int] = None, storage_bytes:typing.Optional[int] = None, utc_offset_minutes:typing.Optional[int] = None, last_seen:typing.Optional[LastSeenPrecision] = None, history_days:typing.Optional[int] = None, history_messages:typing.Optional[int] = None):
         self.accepted_senders = accepted_senders
         self.offline_storage = offline_storage
         self.keep_history = keep_history
@@ -5485,12 +5519,14 @@ class PreferenceOverrides:
         self.storage_bytes = storage_bytes
         self.utc_offset_minutes = utc_offset_minutes
         self.last_seen = last_seen
+        self.history_days = history_days
+        self.history_messages = history_messages
         
         
 
     
     def __str__(self):
-        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={}, last_seen={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes, self.last_seen)
+        return "PreferenceOverrides(accepted_senders={}, offline_storage={}, keep_history={}, deliver_to_devices={}, max_roster_items={}, receipts={}, storage_files={}, storage_bytes={}, utc_offset_minutes={}, last_seen={}, history_days={}, history_messages={})".format(self.accepted_senders, self.offline_storage, self.keep_history, self.deliver_to_devices, self.max_roster_items, self.receipts, self.storage_files, self.storage_bytes, self.utc_offset_minutes, self.last_seen, self.history_days, self.history_messages)
     def __eq__(self, other):
         if self.accepted_senders != other.accepted_senders:
             return False
@@ -5512,6 +5548,10 @@ class PreferenceOverrides:
             return False
         if self.last_seen != other.last_seen:
             return False
+        if self.history_days != other.history_days:
+            return False
+        if self.history_messages != other.history_messages:
+            return False
         return True
 
 class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
@@ -5528,6 +5568,8 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
             storage_bytes=_UniffiFfiConverterOptionalInt64.read(buf),
             utc_offset_minutes=_UniffiFfiConverterOptionalInt32.read(buf),
             last_seen=_UniffiFfiConverterOptionalTypeLastSeenPrecision.read(buf),
+            history_days=_UniffiFfiConverterOptionalInt64.read(buf),
+            history_messages=_UniffiFfiConverterOptionalInt64.read(buf),
         )
 
     @staticmethod
@@ -5542,6 +5584,8 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.check_lower(value.storage_bytes)
         _UniffiFfiConverterOptionalInt32.check_lower(value.utc_offset_minutes)
         _UniffiFfiConverterOptionalTypeLastSeenPrecision.check_lower(value.last_seen)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.history_days)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.history_messages)
 
     @staticmethod
     def write(value, buf):
@@ -5555,6 +5599,8 @@ class _UniffiFfiConverterTypePreferenceOverrides(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.write(value.storage_bytes, buf)
         _UniffiFfiConverterOptionalInt32.write(value.utc_offset_minutes, buf)
         _UniffiFfiConverterOptionalTypeLastSeenPrecision.write(value.last_seen, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.history_days, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.history_messages, buf)
 
 class _UniffiFfiConverterOptionalTypePreferenceOverrides(_UniffiConverterRustBuffer):
     @classmethod
@@ -6964,6 +7010,44 @@ class EventBody:
             return True
 
     @dataclass
+    class HISTORY_FORGOTTEN:
+        """
+        The account's owner made its history forget what there was up to there; what a client keeps of it should go too.
+"""
+        
+        def __init__(self, peer:typing.Optional[str], upto:int):
+            self.peer = peer
+            
+            """
+        With whom; none with everybody.
+"""
+        
+            self.upto = upto
+            
+            """
+        The position of the latest.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.HISTORY_FORGOTTEN(peer={}, upto={})".format(self.peer, self.upto)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_HISTORY_FORGOTTEN():
+                return False
+            if self.peer != other.peer:
+                return False
+            if self.upto != other.upto:
+                return False
+            return True
+
+    @dataclass
     class QUERY_ASKED:
         """
         Another session asks this one; `answer_query` answers, within 30 s.
@@ -7201,6 +7285,10 @@ class EventBody:
         return isinstance(self, EventBody.PREFERENCES_CHANGED)
     def is_preferences_changed(self) -> bool:
         return isinstance(self, EventBody.PREFERENCES_CHANGED)
+    def is_HISTORY_FORGOTTEN(self) -> bool:
+        return isinstance(self, EventBody.HISTORY_FORGOTTEN)
+    def is_history_forgotten(self) -> bool:
+        return isinstance(self, EventBody.HISTORY_FORGOTTEN)
     def is_QUERY_ASKED(self) -> bool:
         return isinstance(self, EventBody.QUERY_ASKED)
     def is_query_asked(self) -> bool:
@@ -7241,6 +7329,7 @@ EventBody.MESSAGE_PARKED = type("EventBody.MESSAGE_PARKED", (EventBody.MESSAGE_P
 EventBody.QUARANTINE_CHANGED = type("EventBody.QUARANTINE_CHANGED", (EventBody.QUARANTINE_CHANGED, EventBody,), {})  # type: ignore
 EventBody.BLOCK_LIST_CHANGED = type("EventBody.BLOCK_LIST_CHANGED", (EventBody.BLOCK_LIST_CHANGED, EventBody,), {})  # type: ignore
 EventBody.PREFERENCES_CHANGED = type("EventBody.PREFERENCES_CHANGED", (EventBody.PREFERENCES_CHANGED, EventBody,), {})  # type: ignore
+EventBody.HISTORY_FORGOTTEN = type("EventBody.HISTORY_FORGOTTEN", (EventBody.HISTORY_FORGOTTEN, EventBody,), {})  # type: ignore
 EventBody.QUERY_ASKED = type("EventBody.QUERY_ASKED", (EventBody.QUERY_ASKED, EventBody,), {})  # type: ignore
 EventBody.QUERY_ANSWERED = type("EventBody.QUERY_ANSWERED", (EventBody.QUERY_ANSWERED, EventBody,), {})  # type: ignore
 EventBody.RESYNC_NEEDED = type("EventBody.RESYNC_NEEDED", (EventBody.RESYNC_NEEDED, EventBody,), {})  # type: ignore
@@ -7330,24 +7419,29 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             return EventBody.PREFERENCES_CHANGED(
             )
         if variant == 16:
+            return EventBody.HISTORY_FORGOTTEN(
+                _UniffiFfiConverterOptionalString.read(buf),
+                _UniffiFfiConverterInt64.read(buf),
+            )
+        if variant == 17:
             return EventBody.QUERY_ASKED(
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeMessageBody.read(buf),
             )
-        if variant == 17:
+        if variant == 18:
             return EventBody.QUERY_ANSWERED(
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterOptionalTypeMessageBody.read(buf),
             )
-        if variant == 18:
+        if variant == 19:
             return EventBody.RESYNC_NEEDED(
             )
-        if variant == 19:
+        if variant == 20:
             return EventBody.SESSION_ENDED(
                 _UniffiFfiConverterTypeEndReason.read(buf),
             )
-        if variant == 20:
+        if variant == 21:
             return EventBody.OTHER(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -7415,6 +7509,10 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
         if value.is_BLOCK_LIST_CHANGED():
             return
         if value.is_PREFERENCES_CHANGED():
+            return
+        if value.is_HISTORY_FORGOTTEN():
+            _UniffiFfiConverterOptionalString.check_lower(value.peer)
+            _UniffiFfiConverterInt64.check_lower(value.upto)
             return
         if value.is_QUERY_ASKED():
             _UniffiFfiConverterInt64.check_lower(value.query)
@@ -7498,22 +7596,26 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             buf.write_i32(14)
         if value.is_PREFERENCES_CHANGED():
             buf.write_i32(15)
-        if value.is_QUERY_ASKED():
+        if value.is_HISTORY_FORGOTTEN():
             buf.write_i32(16)
+            _UniffiFfiConverterOptionalString.write(value.peer, buf)
+            _UniffiFfiConverterInt64.write(value.upto, buf)
+        if value.is_QUERY_ASKED():
+            buf.write_i32(17)
             _UniffiFfiConverterInt64.write(value.query, buf)
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
         if value.is_QUERY_ANSWERED():
-            buf.write_i32(17)
+            buf.write_i32(18)
             _UniffiFfiConverterInt64.write(value.query, buf)
             _UniffiFfiConverterOptionalTypeMessageBody.write(value.body, buf)
         if value.is_RESYNC_NEEDED():
-            buf.write_i32(18)
-        if value.is_SESSION_ENDED():
             buf.write_i32(19)
+        if value.is_SESSION_ENDED():
+            buf.write_i32(20)
             _UniffiFfiConverterTypeEndReason.write(value.reason, buf)
         if value.is_OTHER():
-            buf.write_i32(20)
+            buf.write_i32(21)
             _UniffiFfiConverterString.write(value.kind, buf)
             _UniffiFfiConverterString.write(value.json, buf)
 
@@ -7619,6 +7721,51 @@ class _UniffiFfiConverterTypeEventBatch(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterInt64.write(value.session_id, buf)
         _UniffiFfiConverterSequenceTypeEvent.write(value.events, buf)
+
+@dataclass
+class ExportSummary:
+    """
+    How much an export holds.
+"""
+    def __init__(self, *, accounts:int, buddies:int, messages:int):
+        self.accounts = accounts
+        self.buddies = buddies
+        self.messages = messages
+        
+        
+
+    
+    def __str__(self):
+        return "ExportSummary(accounts={}, buddies={}, messages={})".format(self.accounts, self.buddies, self.messages)
+    def __eq__(self, other):
+        if self.accounts != other.accounts:
+            return False
+        if self.buddies != other.buddies:
+            return False
+        if self.messages != other.messages:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeExportSummary(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return ExportSummary(
+            accounts=_UniffiFfiConverterInt64.read(buf),
+            buddies=_UniffiFfiConverterInt64.read(buf),
+            messages=_UniffiFfiConverterInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterInt64.check_lower(value.accounts)
+        _UniffiFfiConverterInt64.check_lower(value.buddies)
+        _UniffiFfiConverterInt64.check_lower(value.messages)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterInt64.write(value.accounts, buf)
+        _UniffiFfiConverterInt64.write(value.buddies, buf)
+        _UniffiFfiConverterInt64.write(value.messages, buf)
 
 @dataclass
 class HistoryRequest:
@@ -10397,6 +10544,36 @@ class Command:
             return True
 
     @dataclass
+    class FORGET_HISTORY:
+        """
+        Answered by `Done`.
+"""
+        
+        def __init__(self, peer:typing.Optional[str]):
+            self.peer = peer
+            
+            """
+        With whom; with everybody without one.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Command.FORGET_HISTORY(peer={})".format(self.peer)
+        def __eq__(self, other):
+            if not isinstance(other, Command):
+                return NotImplemented
+            if not other.is_FORGET_HISTORY():
+                return False
+            if self.peer != other.peer:
+                return False
+            return True
+
+    @dataclass
     class DIRECT_PRESENCE:
         """
         Answered by `Done`. For a session.
@@ -10766,6 +10943,10 @@ class Command:
         return isinstance(self, Command.REVOKE_INVITATIONS)
     def is_revoke_invitations(self) -> bool:
         return isinstance(self, Command.REVOKE_INVITATIONS)
+    def is_FORGET_HISTORY(self) -> bool:
+        return isinstance(self, Command.FORGET_HISTORY)
+    def is_forget_history(self) -> bool:
+        return isinstance(self, Command.FORGET_HISTORY)
     def is_DIRECT_PRESENCE(self) -> bool:
         return isinstance(self, Command.DIRECT_PRESENCE)
     def is_direct_presence(self) -> bool:
@@ -10837,6 +11018,7 @@ Command.SEARCH_HISTORY = type("Command.SEARCH_HISTORY", (Command.SEARCH_HISTORY,
 Command.INVITE = type("Command.INVITE", (Command.INVITE, Command,), {})  # type: ignore
 Command.REDEEM_INVITATION = type("Command.REDEEM_INVITATION", (Command.REDEEM_INVITATION, Command,), {})  # type: ignore
 Command.REVOKE_INVITATIONS = type("Command.REVOKE_INVITATIONS", (Command.REVOKE_INVITATIONS, Command,), {})  # type: ignore
+Command.FORGET_HISTORY = type("Command.FORGET_HISTORY", (Command.FORGET_HISTORY, Command,), {})  # type: ignore
 Command.DIRECT_PRESENCE = type("Command.DIRECT_PRESENCE", (Command.DIRECT_PRESENCE, Command,), {})  # type: ignore
 Command.SET_VISIBILITY = type("Command.SET_VISIBILITY", (Command.SET_VISIBILITY, Command,), {})  # type: ignore
 Command.READ_LAST_SEEN = type("Command.READ_LAST_SEEN", (Command.READ_LAST_SEEN, Command,), {})  # type: ignore
@@ -11055,25 +11237,29 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterOptionalString.read(buf),
             )
         if variant == 47:
+            return Command.FORGET_HISTORY(
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
+        if variant == 48:
             return Command.DIRECT_PRESENCE(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterOptionalTypePresenceUpdate.read(buf),
             )
-        if variant == 48:
+        if variant == 49:
             return Command.SET_VISIBILITY(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeVisibility.read(buf),
             )
-        if variant == 49:
+        if variant == 50:
             return Command.READ_LAST_SEEN(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 50:
+        if variant == 51:
             return Command.QUERY(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeMessageBody.read(buf),
             )
-        if variant == 51:
+        if variant == 52:
             return Command.ANSWER_QUERY(
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterOptionalTypeMessageBody.read(buf),
@@ -11239,6 +11425,9 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
             return
         if value.is_REVOKE_INVITATIONS():
             _UniffiFfiConverterOptionalString.check_lower(value.token)
+            return
+        if value.is_FORGET_HISTORY():
+            _UniffiFfiConverterOptionalString.check_lower(value.peer)
             return
         if value.is_DIRECT_PRESENCE():
             _UniffiFfiConverterString.check_lower(value.recipient)
@@ -11421,23 +11610,26 @@ class _UniffiFfiConverterTypeCommand(_UniffiConverterRustBuffer):
         if value.is_REVOKE_INVITATIONS():
             buf.write_i32(46)
             _UniffiFfiConverterOptionalString.write(value.token, buf)
-        if value.is_DIRECT_PRESENCE():
+        if value.is_FORGET_HISTORY():
             buf.write_i32(47)
+            _UniffiFfiConverterOptionalString.write(value.peer, buf)
+        if value.is_DIRECT_PRESENCE():
+            buf.write_i32(48)
             _UniffiFfiConverterString.write(value.recipient, buf)
             _UniffiFfiConverterOptionalTypePresenceUpdate.write(value.presence, buf)
         if value.is_SET_VISIBILITY():
-            buf.write_i32(48)
+            buf.write_i32(49)
             _UniffiFfiConverterString.write(value.viewer, buf)
             _UniffiFfiConverterTypeVisibility.write(value.visibility, buf)
         if value.is_READ_LAST_SEEN():
-            buf.write_i32(49)
+            buf.write_i32(50)
             _UniffiFfiConverterString.write(value.buddy, buf)
         if value.is_QUERY():
-            buf.write_i32(50)
+            buf.write_i32(51)
             _UniffiFfiConverterString.write(value.recipient, buf)
             _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
         if value.is_ANSWER_QUERY():
-            buf.write_i32(51)
+            buf.write_i32(52)
             _UniffiFfiConverterInt64.write(value.query, buf)
             _UniffiFfiConverterOptionalTypeMessageBody.write(value.body, buf)
 
@@ -13812,6 +14004,12 @@ class SessionProtocol(typing.Protocol):
         The account's files whose paths begin so, in order.
 """
         raise NotImplementedError
+    def forget_history(self, peer: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+        side keeps its own.
+"""
+        raise NotImplementedError
     def go_offline(self, ) -> None:
         """
         Shows nothing and sees nothing any more; messages still come.
@@ -14461,6 +14659,27 @@ class Session(SessionProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_files,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def forget_history(self, peer: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+        side keeps its own.
+"""
+        
+        if peer is _DEFAULT:
+            peer = None
+        _UniffiFfiConverterOptionalString.check_lower(peer)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalString.lower(peer),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_session_forget_history,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -15336,6 +15555,13 @@ class EngineProtocol(typing.Protocol):
         What the records of its log name it by.
 """
         raise NotImplementedError
+    def export_xep0227(self, path: str) -> ExportSummary:
+        """
+        Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+        credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+        `Conflict` when there is a file of that name.
+"""
+        raise NotImplementedError
     def failure(self, ) -> typing.Optional[str]:
         """
         What made the engine fail: the text of a panic inside the library, after which it takes no more work.
@@ -15660,6 +15886,26 @@ class Engine(EngineProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_engine_id,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def export_xep0227(self, path: str) -> ExportSummary:
+        """
+        Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+        credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+        `Conflict` when there is a file of that name.
+"""
+        
+        _UniffiFfiConverterString.check_lower(path)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeExportSummary.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeRosterKitError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_export_xep0227,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -16338,6 +16584,7 @@ __all__ = [
     "EngineOptions",
     "Event",
     "EventBatch",
+    "ExportSummary",
     "HistoryRequest",
     "HostedDomain",
     "ImportSummary",

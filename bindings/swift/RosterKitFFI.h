@@ -351,6 +351,11 @@ RustBuffer uniffi_rosterkit_ffi_fn_method_engine_domains(uint64_t ptr, RustCallS
 int64_t uniffi_rosterkit_ffi_fn_method_engine_engine_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_EXPORT_XEP0227
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_EXPORT_XEP0227
+RustBuffer uniffi_rosterkit_ffi_fn_method_engine_export_xep0227(uint64_t ptr, RustBuffer path, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_FAILURE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_ENGINE_FAILURE
 RustBuffer uniffi_rosterkit_ffi_fn_method_engine_failure(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -704,6 +709,11 @@ void uniffi_rosterkit_ffi_fn_method_session_fail(uint64_t ptr, RustCallStatus *_
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FILES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FILES
 RustBuffer uniffi_rosterkit_ffi_fn_method_session_files(uint64_t ptr, RustBuffer prefix, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FORGET_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_FORGET_HISTORY
+void uniffi_rosterkit_ffi_fn_method_session_forget_history(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_FN_METHOD_SESSION_GO_OFFLINE
@@ -1249,6 +1259,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_engine_engine_id(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_EXPORT_XEP0227
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_EXPORT_XEP0227
+uint16_t uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_FAILURE
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_ENGINE_FAILURE
 uint16_t uniffi_rosterkit_ffi_checksum_method_engine_failure(void
@@ -1582,6 +1598,12 @@ uint16_t uniffi_rosterkit_ffi_checksum_method_session_fail(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_FILES
 #define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_FILES
 uint16_t uniffi_rosterkit_ffi_checksum_method_session_files(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_FORGET_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_ROSTERKIT_FFI_CHECKSUM_METHOD_SESSION_FORGET_HISTORY
+uint16_t uniffi_rosterkit_ffi_checksum_method_session_forget_history(void
     
 );
 #endif

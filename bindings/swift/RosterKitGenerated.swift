@@ -637,6 +637,13 @@ public protocol EngineProtocol: AnyObject, Sendable {
     func engineId() throws  -> Int64
     
     /**
+     * Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+     * credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+     * `Conflict` when there is a file of that name.
+     */
+    func exportXep0227(path: String) throws  -> ExportSummary
+    
+    /**
      * What made the engine fail: the text of a panic inside the library, after which it takes no more work.
      */
     func failure() throws  -> String?
@@ -924,6 +931,21 @@ open func engineId()throws  -> Int64  {
         uniffiCallStatus in
     uniffi_rosterkit_ffi_fn_method_engine_engine_id(
             self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+     * credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+     * `Conflict` when there is a file of that name.
+     */
+open func exportXep0227(path: String)throws  -> ExportSummary  {
+    return try  FfiConverterTypeExportSummary_lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_engine_export_xep0227(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),uniffiCallStatus
     )
 })
 }
@@ -2251,6 +2273,12 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func files(prefix: String) throws  -> [FileInfo]
     
     /**
+     * Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+     * side keeps its own.
+     */
+    func forgetHistory(peer: String?) throws 
+    
+    /**
      * Shows nothing and sees nothing any more; messages still come.
      */
     func goOffline() throws 
@@ -2787,6 +2815,19 @@ open func files(prefix: String = "")throws  -> [FileInfo]  {
         FfiConverterString.lower(prefix),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+     * side keeps its own.
+     */
+open func forgetHistory(peer: String? = nil)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
+        uniffiCallStatus in
+    uniffi_rosterkit_ffi_fn_method_session_forget_history(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(peer),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -4283,6 +4324,85 @@ public func FfiConverterTypeEventBatch_lower(_ value: EventBatch) -> RustBuffer 
 
 
 /**
+ * How much an export holds.
+ */
+public struct ExportSummary: Equatable, Hashable {
+    /**
+     * Accounts.
+     */
+    public var accounts: Int64
+    /**
+     * Buddies on their rosters.
+     */
+    public var buddies: Int64
+    /**
+     * Messages waiting for them.
+     */
+    public var messages: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Accounts.
+         */accounts: Int64, 
+        /**
+         * Buddies on their rosters.
+         */buddies: Int64, 
+        /**
+         * Messages waiting for them.
+         */messages: Int64) {
+        self.accounts = accounts
+        self.buddies = buddies
+        self.messages = messages
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension ExportSummary: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeExportSummary: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ExportSummary {
+        return
+            try ExportSummary(
+                accounts: FfiConverterInt64.read(from: &buf), 
+                buddies: FfiConverterInt64.read(from: &buf), 
+                messages: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ExportSummary, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.accounts, into: &buf)
+        FfiConverterInt64.write(value.buddies, into: &buf)
+        FfiConverterInt64.write(value.messages, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeExportSummary_lift(_ buf: RustBuffer) throws -> ExportSummary {
+    return try FfiConverterTypeExportSummary.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeExportSummary_lower(_ value: ExportSummary) -> RustBuffer {
+    return FfiConverterTypeExportSummary.lower(value)
+}
+
+
+/**
  * A file, but for what is in it.
  */
 public struct FileInfo: Equatable, Hashable {
@@ -5395,6 +5515,14 @@ public struct PreferenceOverrides: Equatable, Hashable {
      * What watchers learn of when the account was last there.
      */
     public var lastSeen: LastSeenPrecision?
+    /**
+     * How many days a message stays in the history; 0 is for ever.
+     */
+    public var historyDays: Int64?
+    /**
+     * How many of the latest messages stay in the history; 0 is all of them.
+     */
+    public var historyMessages: Int64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5428,7 +5556,13 @@ public struct PreferenceOverrides: Equatable, Hashable {
          */utcOffsetMinutes: Int32? = nil, 
         /**
          * What watchers learn of when the account was last there.
-         */lastSeen: LastSeenPrecision? = nil) {
+         */lastSeen: LastSeenPrecision? = nil, 
+        /**
+         * How many days a message stays in the history; 0 is for ever.
+         */historyDays: Int64? = nil, 
+        /**
+         * How many of the latest messages stay in the history; 0 is all of them.
+         */historyMessages: Int64? = nil) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
@@ -5439,6 +5573,8 @@ public struct PreferenceOverrides: Equatable, Hashable {
         self.storageBytes = storageBytes
         self.utcOffsetMinutes = utcOffsetMinutes
         self.lastSeen = lastSeen
+        self.historyDays = historyDays
+        self.historyMessages = historyMessages
     }
 
     
@@ -5466,7 +5602,9 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
                 storageFiles: FfiConverterOptionInt64.read(from: &buf), 
                 storageBytes: FfiConverterOptionInt64.read(from: &buf), 
                 utcOffsetMinutes: FfiConverterOptionInt32.read(from: &buf), 
-                lastSeen: FfiConverterOptionTypeLastSeenPrecision.read(from: &buf)
+                lastSeen: FfiConverterOptionTypeLastSeenPrecision.read(from: &buf), 
+                historyDays: FfiConverterOptionInt64.read(from: &buf), 
+                historyMessages: FfiConverterOptionInt64.read(from: &buf)
         )
     }
 
@@ -5481,6 +5619,8 @@ public struct FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer {
         FfiConverterOptionInt64.write(value.storageBytes, into: &buf)
         FfiConverterOptionInt32.write(value.utcOffsetMinutes, into: &buf)
         FfiConverterOptionTypeLastSeenPrecision.write(value.lastSeen, into: &buf)
+        FfiConverterOptionInt64.write(value.historyDays, into: &buf)
+        FfiConverterOptionInt64.write(value.historyMessages, into: &buf)
     }
 }
 
@@ -5544,6 +5684,14 @@ public struct Preferences: Equatable, Hashable {
      * What watchers learn of when the account was last there.
      */
     public var lastSeen: LastSeenPrecision
+    /**
+     * How many days a message stays in the history; 0 is for ever.
+     */
+    public var historyDays: Int64
+    /**
+     * How many of the latest messages stay in the history; 0 is all of them.
+     */
+    public var historyMessages: Int64
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5577,7 +5725,13 @@ public struct Preferences: Equatable, Hashable {
          */utcOffsetMinutes: Int32, 
         /**
          * What watchers learn of when the account was last there.
-         */lastSeen: LastSeenPrecision) {
+         */lastSeen: LastSeenPrecision, 
+        /**
+         * How many days a message stays in the history; 0 is for ever.
+         */historyDays: Int64, 
+        /**
+         * How many of the latest messages stay in the history; 0 is all of them.
+         */historyMessages: Int64) {
         self.acceptedSenders = acceptedSenders
         self.offlineStorage = offlineStorage
         self.keepHistory = keepHistory
@@ -5588,6 +5742,8 @@ public struct Preferences: Equatable, Hashable {
         self.storageBytes = storageBytes
         self.utcOffsetMinutes = utcOffsetMinutes
         self.lastSeen = lastSeen
+        self.historyDays = historyDays
+        self.historyMessages = historyMessages
     }
 
     
@@ -5615,7 +5771,9 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
                 storageFiles: FfiConverterInt64.read(from: &buf), 
                 storageBytes: FfiConverterInt64.read(from: &buf), 
                 utcOffsetMinutes: FfiConverterInt32.read(from: &buf), 
-                lastSeen: FfiConverterTypeLastSeenPrecision.read(from: &buf)
+                lastSeen: FfiConverterTypeLastSeenPrecision.read(from: &buf), 
+                historyDays: FfiConverterInt64.read(from: &buf), 
+                historyMessages: FfiConverterInt64.read(from: &buf)
         )
     }
 
@@ -5630,6 +5788,8 @@ public struct FfiConverterTypePreferences: FfiConverterRustBuffer {
         FfiConverterInt64.write(value.storageBytes, into: &buf)
         FfiConverterInt32.write(value.utcOffsetMinutes, into: &buf)
         FfiConverterTypeLastSeenPrecision.write(value.lastSeen, into: &buf)
+        FfiConverterInt64.write(value.historyDays, into: &buf)
+        FfiConverterInt64.write(value.historyMessages, into: &buf)
     }
 }
 
@@ -7827,6 +7987,14 @@ public enum Command: Equatable, Hashable {
          */token: String?
     )
     /**
+     * Answered by `Done`.
+     */
+    case forgetHistory(
+        /**
+         * With whom; with everybody without one.
+         */peer: String?
+    )
+    /**
      * Answered by `Done`. For a session.
      */
     case directPresence(
@@ -8029,19 +8197,22 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
         case 46: return .revokeInvitations(token: try FfiConverterOptionString.read(from: &buf)
         )
         
-        case 47: return .directPresence(recipient: try FfiConverterString.read(from: &buf), presence: try FfiConverterOptionTypePresenceUpdate.read(from: &buf)
+        case 47: return .forgetHistory(peer: try FfiConverterOptionString.read(from: &buf)
         )
         
-        case 48: return .setVisibility(viewer: try FfiConverterString.read(from: &buf), visibility: try FfiConverterTypeVisibility.read(from: &buf)
+        case 48: return .directPresence(recipient: try FfiConverterString.read(from: &buf), presence: try FfiConverterOptionTypePresenceUpdate.read(from: &buf)
         )
         
-        case 49: return .readLastSeen(buddy: try FfiConverterString.read(from: &buf)
+        case 49: return .setVisibility(viewer: try FfiConverterString.read(from: &buf), visibility: try FfiConverterTypeVisibility.read(from: &buf)
         )
         
-        case 50: return .query(recipient: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
+        case 50: return .readLastSeen(buddy: try FfiConverterString.read(from: &buf)
         )
         
-        case 51: return .answerQuery(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
+        case 51: return .query(recipient: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
+        )
+        
+        case 52: return .answerQuery(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -8302,31 +8473,36 @@ public struct FfiConverterTypeCommand: FfiConverterRustBuffer {
             FfiConverterOptionString.write(token, into: &buf)
             
         
-        case let .directPresence(recipient,presence):
+        case let .forgetHistory(peer):
             writeInt(&buf, Int32(47))
+            FfiConverterOptionString.write(peer, into: &buf)
+            
+        
+        case let .directPresence(recipient,presence):
+            writeInt(&buf, Int32(48))
             FfiConverterString.write(recipient, into: &buf)
             FfiConverterOptionTypePresenceUpdate.write(presence, into: &buf)
             
         
         case let .setVisibility(viewer,visibility):
-            writeInt(&buf, Int32(48))
+            writeInt(&buf, Int32(49))
             FfiConverterString.write(viewer, into: &buf)
             FfiConverterTypeVisibility.write(visibility, into: &buf)
             
         
         case let .readLastSeen(buddy):
-            writeInt(&buf, Int32(49))
+            writeInt(&buf, Int32(50))
             FfiConverterString.write(buddy, into: &buf)
             
         
         case let .query(recipient,body):
-            writeInt(&buf, Int32(50))
+            writeInt(&buf, Int32(51))
             FfiConverterString.write(recipient, into: &buf)
             FfiConverterTypeMessageBody.write(body, into: &buf)
             
         
         case let .answerQuery(query,body):
-            writeInt(&buf, Int32(51))
+            writeInt(&buf, Int32(52))
             FfiConverterInt64.write(query, into: &buf)
             FfiConverterOptionTypeMessageBody.write(body, into: &buf)
             
@@ -8662,6 +8838,17 @@ public enum EventBody: Equatable, Hashable {
      */
     case preferencesChanged
     /**
+     * The account's owner made its history forget what there was up to there; what a client keeps of it should go too.
+     */
+    case historyForgotten(
+        /**
+         * With whom; none with everybody.
+         */peer: String?, 
+        /**
+         * The position of the latest.
+         */upto: Int64
+    )
+    /**
      * Another session asks this one; `answer_query` answers, within 30 s.
      */
     case queryAsked(
@@ -8772,18 +8959,21 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
         
         case 15: return .preferencesChanged
         
-        case 16: return .queryAsked(query: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
+        case 16: return .historyForgotten(peer: try FfiConverterOptionString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 17: return .queryAnswered(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
+        case 17: return .queryAsked(query: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
         )
         
-        case 18: return .resyncNeeded
-        
-        case 19: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        case 18: return .queryAnswered(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
         )
         
-        case 20: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
+        case 19: return .resyncNeeded
+        
+        case 20: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        )
+        
+        case 21: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -8884,30 +9074,36 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
             writeInt(&buf, Int32(15))
         
         
-        case let .queryAsked(query,sender,body):
+        case let .historyForgotten(peer,upto):
             writeInt(&buf, Int32(16))
+            FfiConverterOptionString.write(peer, into: &buf)
+            FfiConverterInt64.write(upto, into: &buf)
+            
+        
+        case let .queryAsked(query,sender,body):
+            writeInt(&buf, Int32(17))
             FfiConverterInt64.write(query, into: &buf)
             FfiConverterString.write(sender, into: &buf)
             FfiConverterTypeMessageBody.write(body, into: &buf)
             
         
         case let .queryAnswered(query,body):
-            writeInt(&buf, Int32(17))
+            writeInt(&buf, Int32(18))
             FfiConverterInt64.write(query, into: &buf)
             FfiConverterOptionTypeMessageBody.write(body, into: &buf)
             
         
         case .resyncNeeded:
-            writeInt(&buf, Int32(18))
+            writeInt(&buf, Int32(19))
         
         
         case let .sessionEnded(reason):
-            writeInt(&buf, Int32(19))
+            writeInt(&buf, Int32(20))
             FfiConverterTypeEndReason.write(reason, into: &buf)
             
         
         case let .other(kind,json):
-            writeInt(&buf, Int32(20))
+            writeInt(&buf, Int32(21))
             FfiConverterString.write(kind, into: &buf)
             FfiConverterString.write(json, into: &buf)
             
@@ -12254,6 +12450,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_engine_engine_id() != 12885) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227() != 13995) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rosterkit_ffi_checksum_method_engine_failure() != 31156) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -12420,6 +12619,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_files() != 55472) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rosterkit_ffi_checksum_method_session_forget_history() != 23987) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_go_offline() != 27247) {

@@ -143,3 +143,19 @@ def test_a_text_is_found(world: rosterkit.Engine) -> None:
     assert [m.text for m in answer.value().messages] == ["Lunch at 2?", "Lunch at 1?", "Lunch at 0?"]
     with pytest.raises(rosterkit.InvalidArgument):
         alice.search_history("")
+
+
+def test_what_is_forgotten_and_what_is_kept(world: rosterkit.Engine) -> None:
+    alice = world.open_session(ALICE)
+    for number in range(3):
+        world.send(BOB, ALICE, str(number))
+        world.send(CAROL, ALICE, str(number))
+    alice.forget_history(BOB)
+    assert {m.sender for m in alice.history().messages} == {CAROL}
+    [forgotten] = [e for e in alice.events(timeout=0) if isinstance(e, rosterkit.HistoryForgotten)]
+    assert forgotten.peer == BOB
+    world.submit([commands.forget_history(alice)])
+    assert [a.value() for a in world.next_answers(timeout=5)] == [None]
+    assert alice.history().messages == ()
+    alice.set_preferences(rosterkit.PreferenceOverrides(history_days=30, history_messages=1_000))
+    assert (alice.preferences().history_days, alice.preferences().history_messages) == (30, 1_000)

@@ -199,3 +199,16 @@ def test_an_import_tells_how_far_it_has_come_and_can_be_called_off() -> None:
         assert world.open_session("alice@rosterkit.example").roster().buddies
         with pytest.raises(rosterkit.Conflict, match="nothing was imported"):
             world.import_xep0227(EXPORT)
+
+
+def test_an_export_comes_back_in(tmp_path: Path) -> None:
+    file = tmp_path / "export.xml"
+    with rosterkit.Engine.virtual(["rosterkit.example"]) as world:
+        world.import_xep0227(EXPORT)
+        held = world.export_xep0227(file)
+        assert (held.accounts, held.messages) == (12, 40)
+        with pytest.raises(rosterkit.Conflict):
+            world.export_xep0227(file)
+    with rosterkit.Engine.virtual(["rosterkit.example"]) as world:
+        found = world.import_xep0227(file)
+        assert (found.accounts, found.buddies, found.messages) == (held.accounts, held.buddies, held.messages)

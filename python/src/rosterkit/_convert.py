@@ -168,6 +168,8 @@ def preferences(given: Any) -> model.Preferences:
         given.storage_bytes,
         given.utc_offset_minutes,
         model.LastSeenPrecision[given.last_seen.name],
+        given.history_days,
+        given.history_messages,
     )
 
 
@@ -184,6 +186,8 @@ def overrides(given: Any) -> model.PreferenceOverrides:
         given.storage_bytes,
         given.utc_offset_minutes,
         None if given.last_seen is None else model.LastSeenPrecision[given.last_seen.name],
+        given.history_days,
+        given.history_messages,
     )
 
 
@@ -200,6 +204,8 @@ def lowered_overrides(given: model.PreferenceOverrides) -> Any:
         storage_bytes=given.storage_bytes,
         utc_offset_minutes=given.utc_offset_minutes,
         last_seen=None if given.last_seen is None else lowered(choice(model.LastSeenPrecision, given.last_seen)),
+        history_days=given.history_days,
+        history_messages=given.history_messages,
     )
 
 
@@ -277,6 +283,7 @@ _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
     "QUARANTINE_CHANGED": lambda seq, b: model.QuarantineChanged(seq, b.messages),
     "BLOCK_LIST_CHANGED": lambda seq, b: model.BlockListChanged(seq),
     "PREFERENCES_CHANGED": lambda seq, b: model.PreferencesChanged(seq),
+    "HISTORY_FORGOTTEN": lambda seq, b: model.HistoryForgotten(seq, b.peer, b.upto),
     "QUERY_ASKED": lambda seq, b: model.QueryAsked(seq, b.query, b.sender, body(b.body)),
     "QUERY_ANSWERED": lambda seq, b: model.QueryAnswered(seq, b.query, None if b.body is None else body(b.body)),
     "RESYNC_NEEDED": lambda seq, b: model.ResyncNeeded(seq),

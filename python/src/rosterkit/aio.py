@@ -312,6 +312,10 @@ class Session:
         page: model.SearchPage = await self.ask(search)
         return page
 
+    async def forget_history(self, peer: Optional[str] = None) -> None:
+        """Forgets what the account has with a peer, or everything."""
+        await self.ask(native.Command.FORGET_HISTORY(peer=peer))
+
     async def add_buddy(
         self, peer: str, *, name: Optional[str] = None, groups: Optional[Sequence[str]] = None, note: str = ""
     ) -> None:

@@ -169,6 +169,11 @@ def search_history(
     return _of(actor, native.Command.SEARCH_HISTORY(text=text, peer=peer, before=before, limit=limit))
 
 
+def forget_history(actor: Actor, peer: Optional[str] = None) -> Command:
+    """Answered by nothing."""
+    return _of(actor, native.Command.FORGET_HISTORY(peer=peer))
+
+
 def read_quarantined(actor: Actor, after: int = 0, *, limit: int = 50) -> Command:
     """Answered by a `HistoryPage`."""
     return _of(actor, native.Command.READ_QUARANTINED(after=after, limit=limit))

@@ -141,6 +141,12 @@ class Engine(Owner):
         """
         self._call(self._handle.backup_to, os.fspath(path))
 
+    def export_xep0227(self, path: Union[str, os.PathLike[str]]) -> model.ExportSummary:
+        """Writes all accounts into a new XEP-0227 file: rosters and requests, credentials, who is blocked, files with the
+        vCard, and the messages that wait. `backup_to` has everything else too."""
+        held = self._call(self._handle.export_xep0227, os.fspath(path))
+        return model.ExportSummary(held.accounts, held.buddies, held.messages)
+
     # ---- sessions ----
 
     def open_session(

@@ -292,6 +292,8 @@ class PreferenceOverrides:
     storage_bytes: Optional[int] = None
     utc_offset_minutes: Optional[int] = None
     last_seen: Optional[LastSeenPrecision] = None
+    history_days: Optional[int] = None
+    history_messages: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,8 @@ class Preferences:
     storage_bytes: int
     utc_offset_minutes: int
     last_seen: LastSeenPrecision
+    history_days: int
+    history_messages: int
 
 
 @dataclass(frozen=True)
@@ -414,6 +418,15 @@ class Limits:
     unclaimed_bytes: Optional[int] = None
     unclaimed_from_one_count: Optional[int] = None
     unclaimed_from_one_bytes: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """How much an export holds: accounts, buddies on their rosters, messages waiting for them."""
+
+    accounts: int
+    buddies: int
+    messages: int
 
 
 @dataclass(frozen=True)
@@ -550,6 +563,14 @@ class BlockListChanged(Event):
 @dataclass(frozen=True)
 class PreferencesChanged(Event):
     """What is in force for the account is another: `Session.preferences` reads it."""
+
+
+@dataclass(frozen=True)
+class HistoryForgotten(Event):
+    """The account's owner made its history forget what there was up to there, with a peer or with everybody (`None`)."""
+
+    peer: Optional[str]
+    upto: int
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,10 @@ class Session(Owner):
         """
         return _convert.search_page(self._call(self._handle.search_history, text, peer, before, limit))
 
+    def forget_history(self, peer: Optional[str] = None) -> None:
+        """Forgets what the account has with a peer, or everything, messages that wait too; the other side keeps its own."""
+        self._call(self._handle.forget_history, peer)
+
     # ---- roster ----
 
     def add_buddy(

@@ -56,6 +56,10 @@ pub struct Overrides {
     pub utc_offset_minutes: Option<i16>,
     /// What its watchers learn of when it was last there.
     pub last_seen: Option<LastSeenPrecision>,
+    /// How many days a message stays in the history; 0 is for ever.
+    pub history_days: Option<u32>,
+    /// How many of the latest messages stay in the history; 0 is all of them.
+    pub history_messages: Option<u32>,
 }
 
 /// What is in force for an account: every level folded.
@@ -81,6 +85,10 @@ pub struct Preferences {
     pub utc_offset_minutes: i16,
     /// See [`Overrides::last_seen`].
     pub last_seen: LastSeenPrecision,
+    /// See [`Overrides::history_days`].
+    pub history_days: u32,
+    /// See [`Overrides::history_messages`].
+    pub history_messages: u32,
 }
 
 impl Default for Preferences {
@@ -97,6 +105,8 @@ impl Default for Preferences {
             storage_bytes: 64 << 20,
             utc_offset_minutes: 0,
             last_seen: LastSeenPrecision::Rough,
+            history_days: 0,
+            history_messages: 0,
         }
     }
 }
@@ -116,6 +126,8 @@ impl Preferences {
             storage_bytes: over.storage_bytes.unwrap_or(self.storage_bytes),
             utc_offset_minutes: over.utc_offset_minutes.unwrap_or(self.utc_offset_minutes),
             last_seen: over.last_seen.unwrap_or(self.last_seen),
+            history_days: over.history_days.unwrap_or(self.history_days),
+            history_messages: over.history_messages.unwrap_or(self.history_messages),
         }
     }
 }
@@ -135,6 +147,8 @@ impl Overrides {
             "storage_bytes" => self.storage_bytes = value.map(bytes).transpose()?,
             "utc_offset_minutes" => self.utc_offset_minutes = value.map(offset).transpose()?,
             "receipts" => self.receipts = value.map(receipts).transpose()?,
+            "history_days" => self.history_days = value.map(number).transpose()?,
+            "history_messages" => self.history_messages = value.map(number).transpose()?,
             "last_seen" => self.last_seen = value.map(last_seen).transpose()?,
             _ => {
                 return Err(Refusal::InvalidArgument(format!("there is no preference named {name:?}")));

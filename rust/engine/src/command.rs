@@ -97,6 +97,12 @@ pub enum Command {
     },
     /// Reads a page of history. Answer: `History`.
     ReadHistory(HistoryRequest),
+    /// Forgets what the account has with a peer, or everything: messages that wait too, but not what waits in quarantine. The
+    /// other side keeps its own. Answer: `Done`, when it is on disk.
+    Forget {
+        /// With whom; `None` forgets everything.
+        peer: Option<Address>,
+    },
     /// Looks through the account's history for a text. Answer: `Found`.
     SearchHistory(SearchRequest),
     /// Reads a page of the account's conversations, the latest first. Answer: `Conversations`.

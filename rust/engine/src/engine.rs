@@ -11,10 +11,10 @@ use crate::drive::threads::Threads;
 use crate::drive::virtual_time::World;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{HostEvent, HostEvents};
-use crate::import::{self, ImportProgress};
 use crate::mailbox::Mailbox;
-use crate::messages::{DomainChange, Job, ToReader, ToShard, ToWrite};
+use crate::messages::{DomainChange, Job, Signal, ToReader, ToShard, ToWrite};
 use crate::options::EngineOptions;
+use crate::portable::{self, ExportSummary, ImportProgress};
 use crate::queue::SessionQueue;
 use crate::readers::{ReadConnection, Readers};
 use crate::relay::{FileIdentity, Relay, Relays, Serves};
@@ -191,11 +191,27 @@ impl Engine {
         mut progress: impl FnMut(ImportProgress) -> std::result::Result<(), ListenerError>,
     ) -> Result<ImportProgress> {
         let hosted = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
-        let plan = import::read(path.as_ref(), |domain| hosted.hosts(domain), &mut progress)?;
+        let plan = portable::read(path.as_ref(), |domain| hosted.hosts(domain), &mut progress)?;
         let found = plan.found;
         let (call, reply) = self.handle().prepare_call(0)?;
         let _ = self.inner.shared.reader.put(ToReader::Import { plan, reply });
-        self.handle().wait_for(&call).map(|_| found)
+        self.handle().wait_for(&call)?;
+        for shard in &self.inner.shared.shards {
+            let _ = shard.put(ToShard::Signal(Signal::LookForDue));
+        }
+        Ok(found)
+    }
+
+    /// Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+    /// credentials, who is blocked, files with the vCard, and the messages that wait. History, preferences, rules and devices
+    /// have no place there: [`backup_to`](Engine::backup_to) has them. Names lose control characters. Runs on this thread; each
+    /// account is as of when it is read, and what was acknowledged within the last second may be among what waits.
+    ///
+    /// `Conflict` when there is a file of that name.
+    pub fn export_xep0227(&self, path: impl AsRef<Path>) -> Result<ExportSummary> {
+        let domains = self.domains().into_iter().map(|(domain, _)| Domain::new(&domain));
+        let domains = domains.collect::<std::result::Result<Vec<_>, _>>()?;
+        self.handle().read_file(|connection| portable::write(connection, &domains, path.as_ref()))
     }
 
     /// Copies everything that was committed before the call into a new file, from which an engine can be opened. It has that

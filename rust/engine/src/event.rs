@@ -104,6 +104,13 @@ pub enum EventBody {
     BlockListChanged,
     /// What is in force for the account is another: read it again.
     PreferencesChanged,
+    /// The account's owner made its history forget what there was up to there; what a client keeps of it should go too.
+    HistoryForgotten {
+        /// With whom; `None` with everybody.
+        peer: Option<Address>,
+        /// The latest.
+        upto: Position,
+    },
     /// Another session asks this one: [`AnswerQuery`](crate::Command::AnswerQuery) answers, within 30 s. What is not answered
     /// is lost with the session.
     Query {
@@ -156,6 +163,7 @@ impl EventBody {
             | EventBody::QueryAnswered { body: None, .. }
             | EventBody::BlockListChanged
             | EventBody::PreferencesChanged
+            | EventBody::HistoryForgotten { .. }
             | EventBody::SnapshotEnd
             | EventBody::QuarantineChanged { .. }
             | EventBody::Typing { .. }

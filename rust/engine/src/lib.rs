@@ -29,13 +29,14 @@ mod drive;
 mod engine;
 mod error;
 mod event;
+mod forgotten;
 mod host;
-mod import;
 #[cfg(all(test, feature = "shuttle"))]
 mod interleavings;
 mod mailbox;
 mod messages;
 mod options;
+mod portable;
 mod queue;
 mod reader;
 mod readers;
@@ -60,8 +61,8 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{EndReason, Event, EventBody, Message, MessageAmended, ReceiptState};
 pub use host::{HostEvent, PushReason};
-pub use import::ImportProgress;
 pub use options::{Durability, EngineOptions};
+pub use portable::{ExportSummary, ImportProgress};
 pub use relay::{
     Amends, Contents, Notice, Outgoing, Parcel, Relay, RelayedMessage, RosterSignal, Serves, Settlement,
     sent_at,

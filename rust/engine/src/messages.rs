@@ -8,7 +8,7 @@ use crate::queue::Acks;
 use crate::relay::outbox::{DeliveryKey, PairKey};
 use crate::relay::queue::RelayQueue;
 use crate::relay::{Notice, Parcel, Settlement};
-use crate::shard::{AsksLastSeen, Directed, Held, Known, Query};
+use crate::shard::{AsksLastSeen, Directed, Forgetting, Held, Known, Query, Slice};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::{Body, ChatState};
@@ -114,6 +114,8 @@ pub(crate) enum Signal {
     Unswept(AddressId),
     /// A chat state.
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
+    /// Rows were imported that are perhaps to be looked at again.
+    LookForDue,
     /// Somebody asks when an account was last there.
     LastSeen(Box<AsksLastSeen>),
     /// Presence for one address.
@@ -213,6 +215,8 @@ pub(crate) enum Fetch {
     RowsAt { account: AddressId, session: SessionId, attachment: u64, positions: Vec<Position> },
     /// Rows that a side of the account still needs.
     Needed { account: AddressId, after: Position, upto: Position },
+    /// A slice of what is to leave an account's history.
+    Forget(Box<Forgetting>),
     /// The id of an address outside, made when it has none.
     Outside { address: Address },
     /// Rows of the outbox.
@@ -322,6 +326,11 @@ pub(crate) enum Fetched {
         result: Result<Vec<bool>, Error>,
     },
     Rows(FetchedRows),
+    /// It was looked at up to [`Forgetting::after`].
+    Forgotten {
+        forgetting: Box<Forgetting>,
+        slice: Result<Slice, Error>,
+    },
     /// No rows when they cannot be read.
     Needed {
         account: AddressId,
@@ -401,7 +410,7 @@ pub(crate) enum ToReader {
     },
     /// Give ids to everything an import brings, and hand it to the writer.
     Import {
-        plan: crate::import::Plan,
+        plan: crate::portable::Plan,
         reply: ReplyTo,
     },
     /// Drop the connection.

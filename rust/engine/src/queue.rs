@@ -43,6 +43,8 @@ pub(crate) enum Slot {
     SnapshotEnd,
     Quarantine,
     BlockList,
+    /// With this peer, hashed, or with everybody.
+    Forgotten(Option<u64>),
     Preferences,
     /// A query to the session, and an answer to one of its own.
     Query(u64),

@@ -5,11 +5,11 @@
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Roster};
 use crate::error::{Error, Result};
-use crate::import::{Ids, Plan};
 use crate::messages::{
     DueRow, Fetch, Fetched, FetchedRows, FoundAccount, FoundDue, FoundOrigin, FoundPeer, Job, RowAddresses,
     ToReader, ToShard, ToWrite,
 };
+use crate::portable::{Ids, Plan};
 use crate::readers::ReadConnection;
 use crate::shared::Shared;
 use crate::view;
@@ -153,6 +153,10 @@ impl ReaderStep {
                 let rows = rows.ok();
                 let complete = rows.as_ref().is_some_and(|rows| rows.len() < SWEEP_SLICE);
                 Fetched::Needed { account, upto, rows, complete }
+            }
+            Fetch::Forget(mut forgetting) => {
+                let slice = self.connection().and_then(|connection| connection.forgets(&mut forgetting));
+                Fetched::Forgotten { forgetting, slice }
             }
             Fetch::Outside { address } => {
                 let result = self.id_of(&address);

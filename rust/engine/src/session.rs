@@ -143,6 +143,11 @@ impl Session {
         }
     }
 
+    /// Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk.
+    pub fn forget(&self, peer: Option<&Address>) -> Result<()> {
+        self.done(Command::Forget { peer: peer.cloned() })
+    }
+
     /// Looks through the account's history for a text, the newest messages first, on this thread. A call looks at no more than
     /// 10,000 messages: while [`Found::searched`] is there, the next page begins there.
     pub fn search_history(&self, request: SearchRequest) -> Result<Found> {

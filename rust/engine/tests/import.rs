@@ -7,7 +7,8 @@ use rosterkit::store::Store;
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
-    Actor, Address, Command, Domain, Engine, EngineOptions, ErrorKind, ListenerError, SessionOptions, Status,
+    Actor, Address, Answer, Body, Command, Content, Domain, Engine, EngineOptions, ErrorKind, ListenerError,
+    Position, Send, SessionOptions, Status,
 };
 use std::path::{Path, PathBuf};
 use world::{World, texts};
@@ -216,4 +217,137 @@ fn an_account_that_is_made_meanwhile_is_made_by_one_of_both() {
         }
         engine.shutdown(true).unwrap();
     }
+}
+
+/// Everything of an account that an export holds, as text.
+fn whole(world: &World, address: &Address) -> Vec<String> {
+    let actor = Actor { account: address.clone(), session: None };
+    let ask = |command| format!("{:?}", world.engine.call(&actor, command).unwrap());
+    let mut all = vec![address.to_string(), ask(Command::ReadBlocked)];
+    let Answer::Roster(roster) =
+        world.engine.call(&actor, Command::ReadRoster { since: Position::ZERO }).unwrap()
+    else {
+        panic!("no roster")
+    };
+    all.extend(roster.buddies.iter().map(|buddy| {
+        let subscription = buddy.halves.subscription();
+        let pending = (buddy.halves.pending_out(), buddy.halves.pending_in());
+        format!("{} {:?} {:?} {subscription:?} {pending:?}", buddy.address, buddy.name, buddy.groups)
+    }));
+    world
+        .engine
+        .open_session(address, SessionOptions { reads_messages: true, ..Default::default() })
+        .map(|session| {
+            let messages = world::messages(&world.drain(&session));
+            all.extend(messages.into_iter().map(|message| {
+                let (sender, time, content) = (message.sender, message.time, message.content);
+                // Where an import keeps a whole stanza, an export adds to it.
+                let extensions = String::from_utf8_lossy(&content.extensions).into_owned();
+                format!("{sender} {time:?} {:?} {:?} {extensions}", content.body, message.expires)
+            }));
+        })
+        .unwrap();
+    all
+}
+
+/// The contents of an account's files and its credentials; what has no place of its own is named by its number.
+fn kept(world: &World, address: &Address) -> Vec<String> {
+    let mut store = SqliteStore::new(world.path(), SqliteOptions::small()).open().unwrap().reader;
+    let id = store.address_id(address).unwrap().unwrap();
+    let files = store.files(id).unwrap();
+    let mut kept: Vec<String> = files
+        .iter()
+        .map(|info| {
+            let file = store.file(id, &info.path).unwrap().unwrap();
+            let name = if info.path.starts_with("private/xep0227/") { "xep0227" } else { &info.path };
+            format!("{name} {:?}", String::from_utf8_lossy(&file.bytes))
+        })
+        .collect();
+    kept.extend(store.credentials(id).unwrap().iter().map(|c| format!("{} {:?}", c.mechanism, c.verifier)));
+    kept.push(format!("{:?}", store.account(address).unwrap().unwrap().record.avatar));
+    kept.sort();
+    kept
+}
+
+fn accounts(world: &World) -> Vec<Address> {
+    let domain = Domain::new("rosterkit.example").unwrap();
+    world.killed_and(|reader| reader.accounts(&domain, None, 1_000).unwrap()).1
+}
+
+// behaviour: export.round-trip
+#[test]
+fn a_real_export_comes_back_out_and_in_again() {
+    let (first, second) = (hosting("rosterkit.example"), hosting("rosterkit.example"));
+    first.engine.import_xep0227(fixture(), |_| Ok(())).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("export.xml");
+    let summary = first.engine.export_xep0227(&path).unwrap();
+    assert_eq!((summary.accounts, summary.messages), (12, 40));
+    let found = second.engine.import_xep0227(&path, |_| Ok(())).unwrap();
+    assert_eq!((found.accounts, found.messages, found.buddies), (12, 40, summary.buddies));
+    let [ours, theirs] = [&first, &second].map(|world| {
+        let all = accounts(world);
+        assert_eq!(all.len(), 12);
+        let whole: Vec<_> = all.iter().flat_map(|account| whole(world, account)).collect();
+        world.engine.shutdown(true).unwrap();
+        (whole, all.iter().flat_map(|account| kept(world, account)).collect::<Vec<_>>())
+    });
+    assert_eq!(ours.0.len(), theirs.0.len());
+    for (ours, theirs) in ours.0.iter().zip(&theirs.0).chain(ours.1.iter().zip(&theirs.1)) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(ours.1.len(), theirs.1.len());
+}
+
+// behaviour: export.round-trip, export.name
+#[test]
+fn what_other_servers_have_no_place_for_comes_back_too() {
+    let (first, second) = (hosting("rosterkit.example"), hosting("rosterkit.example"));
+    for name in ["alice", "bob"] {
+        first.engine.create_account(&user(name)).unwrap();
+    }
+    let alice = first.engine.open_session(&user("alice"), SessionOptions::default()).unwrap();
+    let reply_to = alice.send(&user("bob"), "one\r\ntwo\u{1}<&>\u{7}").unwrap().id;
+    let data = Body::Data { media_type: "image/png".into(), bytes: [0, 159, 146][..].into() };
+    let content = Content { body: data, extensions: [1, 2, 255][..].into(), reply_to: Some(reply_to) };
+    let expires = Some(rosterkit::Timestamp(1_700_000_060_000));
+    let send = Send { content, expires, ..Send::text(&user("bob"), "") };
+    alice.send_message(send).unwrap();
+    alice.add_buddy(&user("bob"), Some("B\u{7}ob"), Some(&["Fri\nends"])).unwrap();
+    let actor = Actor { account: user("alice"), session: None };
+    let write = |path: &str, bytes: &[u8]| {
+        let command = Command::WriteFile { path: path.into(), bytes: bytes.to_vec() };
+        first.engine.call(&actor, command).unwrap();
+    };
+    write("public/a.bin", &[0, 1, 2, 255]);
+    write("profile.vcf", b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Alice\r\nPHOTO;ENCODING=b:AAEC\r\nEND:VCARD\r\n");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("export.xml");
+    first.engine.export_xep0227(&path).unwrap();
+    assert_eq!(first.engine.export_xep0227(&path).unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    second.engine.import_xep0227(&path, |_| Ok(())).unwrap();
+    let bob = |world: &World| {
+        let options = SessionOptions { reads_messages: true, ..Default::default() };
+        let bob = world.engine.open_session(&user("bob"), options).unwrap();
+        let waiting = world.drain(&bob);
+        world::messages(&waiting)
+            .into_iter()
+            .map(|message| {
+                (message.id, message.sender.bare(), message.time, message.content, message.expires)
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(bob(&first), bob(&second));
+    // It ends there, too.
+    let again = hosting("rosterkit.example");
+    again.engine.import_xep0227(&path, |_| Ok(())).unwrap();
+    again.engine.advance(120_000).unwrap();
+    assert_eq!(bob(&again).len(), 1);
+    let whole = [&first, &second].map(|world| whole(world, &user("alice")).join("\n"));
+    assert_eq!(whole[0].replace('\u{7}', " ").replace("\\u{7}", " ").replace("\\n", " "), whole[1]);
+    for world in [&first, &second] {
+        world.engine.shutdown(true).unwrap();
+    }
+    assert_eq!(kept(&first, &user("alice")), kept(&second, &user("alice")));
 }

@@ -292,6 +292,11 @@ pub enum Command {
         /// Which; all of them without one.
         token: Option<String>,
     },
+    /// Answered by `Done`.
+    ForgetHistory {
+        /// With whom; with everybody without one.
+        peer: Option<String>,
+    },
     /// Answered by `Done`. For a session.
     DirectPresence {
         /// To whom.
@@ -527,6 +532,9 @@ impl TryFrom<Command> for rosterkit::Command {
             },
             Command::SetVisibility { viewer, visibility } => {
                 Engine::SetVisibility { viewer: address(&viewer)?, visibility: visibility.into() }
+            }
+            Command::ForgetHistory { peer } => {
+                Engine::Forget { peer: peer.map(|peer| address(&peer)).transpose()? }
             }
             Command::ReadLastSeen { buddy } => Engine::ReadLastSeen(address(&buddy)?),
             Command::Query { recipient, body } => {

@@ -6,7 +6,7 @@ use crate::convert::{account, count, domain, number, session, signed, timeout};
 use crate::error::RosterKitError;
 use crate::event::EventBatch;
 use crate::host::HostEvent;
-use crate::import::{ImportListener, ImportSummary, tell_progress};
+use crate::import::{ExportSummary, ImportListener, ImportSummary, tell_progress};
 use crate::link::PeerLink;
 use crate::listener::{HostListener, SessionListener};
 use crate::options::{EngineOptions, PreferenceOverrides, SessionOptions};
@@ -154,6 +154,13 @@ impl Engine {
     /// when the engine keeps everything in memory.
     pub fn backup_to(&self, path: String) -> Result<()> {
         self.call(|engine| Ok(engine.backup_to(path)?))
+    }
+
+    /// Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+    /// credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+    /// `Conflict` when there is a file of that name.
+    pub fn export_xep0227(&self, path: String) -> Result<ExportSummary> {
+        self.call(|engine| Ok(engine.export_xep0227(path)?.into()))
     }
 
     // ---- sessions -------------------------------------------------------------------------------------------

@@ -130,6 +130,13 @@ pub enum EventBody {
     BlockListChanged,
     /// What is in force for the account is another: read it again.
     PreferencesChanged,
+    /// The account's owner made its history forget what there was up to there; what a client keeps of it should go too.
+    HistoryForgotten {
+        /// With whom; none with everybody.
+        peer: Option<String>,
+        /// The position of the latest.
+        upto: i64,
+    },
     /// Another session asks this one; `answer_query` answers, within 30 s.
     QueryAsked {
         /// What the answer names.
@@ -310,6 +317,10 @@ impl From<&rosterkit::EventBody> for EventBody {
             }
             Body::BlockListChanged => EventBody::BlockListChanged,
             Body::PreferencesChanged => EventBody::PreferencesChanged,
+            Body::HistoryForgotten { peer, upto } => EventBody::HistoryForgotten {
+                peer: peer.as_ref().map(ToString::to_string),
+                upto: signed(upto.0),
+            },
             Body::Query { query, sender, body } => {
                 EventBody::QueryAsked { query: signed(*query), sender: sender.to_string(), body: body.into() }
             }

@@ -15,6 +15,25 @@ pub struct ImportSummary {
     pub messages: i64,
 }
 
+/// How much an export holds.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ExportSummary {
+    /// Accounts.
+    pub accounts: i64,
+    /// Buddies on their rosters.
+    pub buddies: i64,
+    /// Messages waiting for them.
+    pub messages: i64,
+}
+
+impl From<rosterkit::ExportSummary> for ExportSummary {
+    fn from(held: rosterkit::ExportSummary) -> Self {
+        let [accounts, buddies, messages] =
+            [held.accounts, held.buddies, held.messages].map(|count| signed(count as u64));
+        ExportSummary { accounts, buddies, messages }
+    }
+}
+
 /// Who is told how far an import has come, on the thread that called for it.
 #[uniffi::export(foreign)]
 pub trait ImportListener: Send + Sync {

@@ -30,7 +30,7 @@ pub use command::{Answer, Answered, Command, SubmittedCommand};
 pub use engine::{Engine, HostedDomain};
 pub use error::{CallbackError, RosterKitError};
 pub use event::{EndReason, Event, EventBatch, EventBody, FinalOutcome, Message, MessageBody};
-pub use import::{ImportListener, ImportSummary};
+pub use import::{ExportSummary, ImportListener, ImportSummary};
 pub use link::{LinkState, PeerLink};
 pub use listener::SessionListener;
 pub use logging::{LogLevel, LogRecord, LogSink, add_log_sink, remove_log_sink};

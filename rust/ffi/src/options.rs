@@ -110,6 +110,12 @@ pub struct PreferenceOverrides {
     /// What watchers learn of when the account was last there.
     #[uniffi(default)]
     pub last_seen: Option<LastSeenPrecision>,
+    /// How many days a message stays in the history; 0 is for ever.
+    #[uniffi(default)]
+    pub history_days: Option<i64>,
+    /// How many of the latest messages stay in the history; 0 is all of them.
+    #[uniffi(default)]
+    pub history_messages: Option<i64>,
 }
 
 /// What is in force for an account.
@@ -135,6 +141,10 @@ pub struct Preferences {
     pub utc_offset_minutes: i32,
     /// What watchers learn of when the account was last there.
     pub last_seen: LastSeenPrecision,
+    /// How many days a message stays in the history; 0 is for ever.
+    pub history_days: i64,
+    /// How many of the latest messages stay in the history; 0 is all of them.
+    pub history_messages: i64,
 }
 
 /// What an account lets those know who write to it.
@@ -245,6 +255,8 @@ impl TryFrom<PreferenceOverrides> for Overrides {
             storage_bytes: given.storage_bytes.map(|n| number("storage_bytes", n)).transpose()?,
             utc_offset_minutes: given.utc_offset_minutes.map(utc_offset).transpose()?,
             last_seen: given.last_seen.map(Into::into),
+            history_days: given.history_days.map(|n| number("history_days", n)).transpose()?,
+            history_messages: given.history_messages.map(|n| number("history_messages", n)).transpose()?,
         })
     }
 }
@@ -262,6 +274,8 @@ impl From<Overrides> for PreferenceOverrides {
             storage_bytes: overrides.storage_bytes.map(signed),
             utc_offset_minutes: overrides.utc_offset_minutes.map(i32::from),
             last_seen: overrides.last_seen.map(Into::into),
+            history_days: overrides.history_days.map(i64::from),
+            history_messages: overrides.history_messages.map(i64::from),
         }
     }
 }
@@ -279,6 +293,8 @@ impl From<rosterkit::Preferences> for Preferences {
             storage_bytes: signed(preferences.storage_bytes),
             utc_offset_minutes: preferences.utc_offset_minutes.into(),
             last_seen: preferences.last_seen.into(),
+            history_days: preferences.history_days.into(),
+            history_messages: preferences.history_messages.into(),
         }
     }
 }

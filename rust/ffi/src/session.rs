@@ -255,6 +255,14 @@ impl Session {
         self.call(|session| Ok(session.search_history(search(text, peer, before, limit)?)?.into()))
     }
 
+    /// Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+    /// side keeps its own.
+    #[uniffi::method(default(peer = None))]
+    pub fn forget_history(&self, peer: Option<String>) -> Result<()> {
+        let peer = peer.map(|peer| address(&peer)).transpose()?;
+        self.call(|session| Ok(session.forget(peer.as_ref())?))
+    }
+
     // ---- roster ---------------------------------------------------------------------------------------------
 
     /// Asks somebody to be a buddy, both ways; confirms who asked already. A name or groups left out stay as they are.

@@ -485,6 +485,8 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         storage_files,
         storage_bytes,
         last_seen,
+        history_days,
+        history_messages,
     } = overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
@@ -527,6 +529,11 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         };
         out.number(9, number);
     }
+    for (tag, number) in [(11, history_days), (12, history_messages)] {
+        if let Some(number) = number {
+            out.number(tag, u64::from(*number));
+        }
+    }
     if let Some(minutes) = utc_offset_minutes {
         out.number(10, zigzag((*minutes).into()));
     }
@@ -564,6 +571,8 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
                     _ => return Err(Malformed("a precision that this version does not know")),
                 });
             }
+            11 => overrides.history_days = Some(number as u32),
+            12 => overrides.history_messages = Some(number as u32),
             10 => overrides.utc_offset_minutes = Some(unzigzag(number) as i16),
             6 => {
                 overrides.receipts = Some(match number {

@@ -131,6 +131,7 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("block", done(session.block(&account("carol"), true)));
     call("set_presence", done(session.set_presence(SetPresence::state(State::Busy))));
     let nowhere = bob.with_instance("nowhere").unwrap();
+    call("forget", done(session.forget(Some(&account("carol")))));
     call("direct_presence", done(session.direct_presence(&bob, Some(SetPresence::state(State::Away)))));
     call("set_visibility", done(session.set_visibility(&bob, Visibility::Full)));
     call("last_seen", done(session.last_seen(&bob)));
@@ -169,6 +170,7 @@ fn call_everything(engine: &Engine, session: &Session) -> Vec<&'static str> {
     call("import_xep0227", done(engine.import_xep0227("/nowhere", |_| Ok(()))));
     let copies = tempfile::tempdir().unwrap();
     call("backup_to", done(engine.backup_to(copies.path().join("copy"))));
+    call("export_xep0227", done(engine.export_xep0227(copies.path().join("export.xml"))));
     call("open_session", done(engine.open_session(&bob, SessionOptions::default())));
     let actor = Actor { account: account("bob"), session: None };
     call("submit", done(engine.submit(vec![(actor, Command::ReadBlocked)])));

@@ -763,6 +763,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_engine_id(
     ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227(
+    ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_failure(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_engine_import_xep0227(
@@ -874,6 +876,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rosterkit_ffi_checksum_method_session_fail(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_files(
+    ): Int
+    external fun uniffi_rosterkit_ffi_checksum_method_session_forget_history(
     ): Int
     external fun uniffi_rosterkit_ffi_checksum_method_session_go_offline(
     ): Int
@@ -1006,6 +1010,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_engine_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_rosterkit_ffi_fn_method_engine_export_xep0227(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_failure(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_rosterkit_ffi_fn_method_engine_import_xep0227(`ptr`: Long,`path`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1148,6 +1154,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_files(`ptr`: Long,`prefix`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_rosterkit_ffi_fn_method_session_forget_history(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_go_offline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_rosterkit_ffi_fn_method_session_hand_back(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1386,6 +1394,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_engine_id() and 0xFFFF) != 12885) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_export_xep0227() and 0xFFFF) != 13995) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_engine_failure() and 0xFFFF) != 31156) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1552,6 +1563,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_files() and 0xFFFF) != 55472) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_forget_history() and 0xFFFF) != 23987) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_go_offline() and 0xFFFF) != 27247) {
@@ -2155,6 +2169,13 @@ public interface EngineInterface {
     fun `engineId`(): kotlin.Long
     
     /**
+     * Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+     * credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+     * `Conflict` when there is a file of that name.
+     */
+    fun `exportXep0227`(`path`: kotlin.String): ExportSummary
+    
+    /**
      * What made the engine fail: the text of a panic inside the library, after which it takes no more work.
      */
     fun `failure`(): kotlin.String?
@@ -2484,6 +2505,26 @@ open class Engine: Disposable, AutoCloseable, EngineInterface
     UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_engine_id(
         it,
         _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Writes all accounts into a new XEP-0227 file, which has its name when it is whole and synced: rosters and requests,
+     * credentials, who is blocked, files with the vCard, and the messages that wait. `backup_to` has everything else too.
+     * `Conflict` when there is a file of that name.
+     */
+    @Throws(RosterKitException::class)override fun `exportXep0227`(`path`: kotlin.String): ExportSummary {
+            return FfiConverterTypeExportSummary.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_engine_export_xep0227(
+        it,
+        
+        FfiConverterString.lower(`path`),_status)
 }
     }
     )
@@ -4610,6 +4651,12 @@ public interface SessionInterface {
     fun `files`(`prefix`: kotlin.String = ""): List<FileInfo>
     
     /**
+     * Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+     * side keeps its own.
+     */
+    fun `forgetHistory`(`peer`: kotlin.String? = null)
+    
+    /**
      * Shows nothing and sees nothing any more; messages still come.
      */
     fun `goOffline`()
@@ -5301,6 +5348,24 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Forgets what the account has with a peer, or everything, messages that wait too. Returns when it is on disk; the other
+     * side keeps its own.
+     */
+    @Throws(RosterKitException::class)override fun `forgetHistory`(`peer`: kotlin.String?)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(RosterKitException) { _status ->
+    UniffiLib.uniffi_rosterkit_ffi_fn_method_session_forget_history(
+        it,
+        
+        FfiConverterOptionalString.lower(`peer`),_status)
+}
+    }
+    
     
 
     
@@ -6889,6 +6954,61 @@ public object FfiConverterTypeEventBatch: FfiConverterRustBuffer<EventBatch> {
 
 
 /**
+ * How much an export holds.
+ */
+data class ExportSummary (
+    /**
+     * Accounts.
+     */
+    var `accounts`: kotlin.Long
+    , 
+    /**
+     * Buddies on their rosters.
+     */
+    var `buddies`: kotlin.Long
+    , 
+    /**
+     * Messages waiting for them.
+     */
+    var `messages`: kotlin.Long
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeExportSummary: FfiConverterRustBuffer<ExportSummary> {
+    override fun read(buf: ByteBuffer): ExportSummary {
+        return ExportSummary(
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ExportSummary) = (
+            FfiConverterLong.allocationSize(value.`accounts`) +
+            FfiConverterLong.allocationSize(value.`buddies`) +
+            FfiConverterLong.allocationSize(value.`messages`)
+    )
+
+    override fun write(value: ExportSummary, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`accounts`, buf)
+            FfiConverterLong.write(value.`buddies`, buf)
+            FfiConverterLong.write(value.`messages`, buf)
+    }
+}
+
+
+
+/**
  * A file, but for what is in it.
  */
 data class FileInfo (
@@ -7706,6 +7826,16 @@ data class PreferenceOverrides (
      * What watchers learn of when the account was last there.
      */
     var `lastSeen`: LastSeenPrecision? = null 
+    , 
+    /**
+     * How many days a message stays in the history; 0 is for ever.
+     */
+    var `historyDays`: kotlin.Long? = null 
+    , 
+    /**
+     * How many of the latest messages stay in the history; 0 is all of them.
+     */
+    var `historyMessages`: kotlin.Long? = null 
     
 ){
     
@@ -7732,6 +7862,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalInt.read(buf),
             FfiConverterOptionalTypeLastSeenPrecision.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
         )
     }
 
@@ -7745,7 +7877,9 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalLong.allocationSize(value.`storageFiles`) +
             FfiConverterOptionalLong.allocationSize(value.`storageBytes`) +
             FfiConverterOptionalInt.allocationSize(value.`utcOffsetMinutes`) +
-            FfiConverterOptionalTypeLastSeenPrecision.allocationSize(value.`lastSeen`)
+            FfiConverterOptionalTypeLastSeenPrecision.allocationSize(value.`lastSeen`) +
+            FfiConverterOptionalLong.allocationSize(value.`historyDays`) +
+            FfiConverterOptionalLong.allocationSize(value.`historyMessages`)
     )
 
     override fun write(value: PreferenceOverrides, buf: ByteBuffer) {
@@ -7759,6 +7893,8 @@ public object FfiConverterTypePreferenceOverrides: FfiConverterRustBuffer<Prefer
             FfiConverterOptionalLong.write(value.`storageBytes`, buf)
             FfiConverterOptionalInt.write(value.`utcOffsetMinutes`, buf)
             FfiConverterOptionalTypeLastSeenPrecision.write(value.`lastSeen`, buf)
+            FfiConverterOptionalLong.write(value.`historyDays`, buf)
+            FfiConverterOptionalLong.write(value.`historyMessages`, buf)
     }
 }
 
@@ -7817,6 +7953,16 @@ data class Preferences (
      * What watchers learn of when the account was last there.
      */
     var `lastSeen`: LastSeenPrecision
+    , 
+    /**
+     * How many days a message stays in the history; 0 is for ever.
+     */
+    var `historyDays`: kotlin.Long
+    , 
+    /**
+     * How many of the latest messages stay in the history; 0 is all of them.
+     */
+    var `historyMessages`: kotlin.Long
     
 ){
     
@@ -7843,6 +7989,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterLong.read(buf),
             FfiConverterInt.read(buf),
             FfiConverterTypeLastSeenPrecision.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
         )
     }
 
@@ -7856,7 +8004,9 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterLong.allocationSize(value.`storageFiles`) +
             FfiConverterLong.allocationSize(value.`storageBytes`) +
             FfiConverterInt.allocationSize(value.`utcOffsetMinutes`) +
-            FfiConverterTypeLastSeenPrecision.allocationSize(value.`lastSeen`)
+            FfiConverterTypeLastSeenPrecision.allocationSize(value.`lastSeen`) +
+            FfiConverterLong.allocationSize(value.`historyDays`) +
+            FfiConverterLong.allocationSize(value.`historyMessages`)
     )
 
     override fun write(value: Preferences, buf: ByteBuffer) {
@@ -7870,6 +8020,8 @@ public object FfiConverterTypePreferences: FfiConverterRustBuffer<Preferences> {
             FfiConverterLong.write(value.`storageBytes`, buf)
             FfiConverterInt.write(value.`utcOffsetMinutes`, buf)
             FfiConverterTypeLastSeenPrecision.write(value.`lastSeen`, buf)
+            FfiConverterLong.write(value.`historyDays`, buf)
+            FfiConverterLong.write(value.`historyMessages`, buf)
     }
 }
 
@@ -10127,6 +10279,21 @@ sealed class Command {
     }
     
     /**
+     * Answered by `Done`.
+     */
+    data class ForgetHistory(
+        /**
+         * With whom; with everybody without one.
+         */
+        val `peer`: kotlin.String?) : Command()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Answered by `Done`. For a session.
      */
     data class DirectPresence(
@@ -10383,22 +10550,25 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
             46 -> Command.RevokeInvitations(
                 FfiConverterOptionalString.read(buf),
                 )
-            47 -> Command.DirectPresence(
+            47 -> Command.ForgetHistory(
+                FfiConverterOptionalString.read(buf),
+                )
+            48 -> Command.DirectPresence(
                 FfiConverterString.read(buf),
                 FfiConverterOptionalTypePresenceUpdate.read(buf),
                 )
-            48 -> Command.SetVisibility(
+            49 -> Command.SetVisibility(
                 FfiConverterString.read(buf),
                 FfiConverterTypeVisibility.read(buf),
                 )
-            49 -> Command.ReadLastSeen(
+            50 -> Command.ReadLastSeen(
                 FfiConverterString.read(buf),
                 )
-            50 -> Command.Query(
+            51 -> Command.Query(
                 FfiConverterString.read(buf),
                 FfiConverterTypeMessageBody.read(buf),
                 )
-            51 -> Command.AnswerQuery(
+            52 -> Command.AnswerQuery(
                 FfiConverterLong.read(buf),
                 FfiConverterOptionalTypeMessageBody.read(buf),
                 )
@@ -10749,6 +10919,13 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 + FfiConverterOptionalString.allocationSize(value.`token`)
             )
         }
+        is Command.ForgetHistory -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalString.allocationSize(value.`peer`)
+            )
+        }
         is Command.DirectPresence -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -11042,31 +11219,36 @@ public object FfiConverterTypeCommand : FfiConverterRustBuffer<Command>{
                 FfiConverterOptionalString.write(value.`token`, buf)
                 Unit
             }
-            is Command.DirectPresence -> {
+            is Command.ForgetHistory -> {
                 buf.putInt(47)
+                FfiConverterOptionalString.write(value.`peer`, buf)
+                Unit
+            }
+            is Command.DirectPresence -> {
+                buf.putInt(48)
                 FfiConverterString.write(value.`recipient`, buf)
                 FfiConverterOptionalTypePresenceUpdate.write(value.`presence`, buf)
                 Unit
             }
             is Command.SetVisibility -> {
-                buf.putInt(48)
+                buf.putInt(49)
                 FfiConverterString.write(value.`viewer`, buf)
                 FfiConverterTypeVisibility.write(value.`visibility`, buf)
                 Unit
             }
             is Command.ReadLastSeen -> {
-                buf.putInt(49)
+                buf.putInt(50)
                 FfiConverterString.write(value.`buddy`, buf)
                 Unit
             }
             is Command.Query -> {
-                buf.putInt(50)
+                buf.putInt(51)
                 FfiConverterString.write(value.`recipient`, buf)
                 FfiConverterTypeMessageBody.write(value.`body`, buf)
                 Unit
             }
             is Command.AnswerQuery -> {
-                buf.putInt(51)
+                buf.putInt(52)
                 FfiConverterLong.write(value.`query`, buf)
                 FfiConverterOptionalTypeMessageBody.write(value.`body`, buf)
                 Unit
@@ -11543,6 +11725,25 @@ sealed class EventBody {
     
     
     /**
+     * The account's owner made its history forget what there was up to there; what a client keeps of it should go too.
+     */
+    data class HistoryForgotten(
+        /**
+         * With whom; none with everybody.
+         */
+        val `peer`: kotlin.String?, 
+        /**
+         * The position of the latest.
+         */
+        val `upto`: kotlin.Long) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Another session asks this one; `answer_query` answers, within 30 s.
      */
     data class QueryAsked(
@@ -11697,20 +11898,24 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 )
             14 -> EventBody.BlockListChanged
             15 -> EventBody.PreferencesChanged
-            16 -> EventBody.QueryAsked(
+            16 -> EventBody.HistoryForgotten(
+                FfiConverterOptionalString.read(buf),
+                FfiConverterLong.read(buf),
+                )
+            17 -> EventBody.QueryAsked(
                 FfiConverterLong.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterTypeMessageBody.read(buf),
                 )
-            17 -> EventBody.QueryAnswered(
+            18 -> EventBody.QueryAnswered(
                 FfiConverterLong.read(buf),
                 FfiConverterOptionalTypeMessageBody.read(buf),
                 )
-            18 -> EventBody.ResyncNeeded
-            19 -> EventBody.SessionEnded(
+            19 -> EventBody.ResyncNeeded
+            20 -> EventBody.SessionEnded(
                 FfiConverterTypeEndReason.read(buf),
                 )
-            20 -> EventBody.Other(
+            21 -> EventBody.Other(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -11837,6 +12042,14 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
+            )
+        }
+        is EventBody.HistoryForgotten -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalString.allocationSize(value.`peer`)
+                + FfiConverterLong.allocationSize(value.`upto`)
             )
         }
         is EventBody.QueryAsked -> {
@@ -11971,30 +12184,36 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 buf.putInt(15)
                 Unit
             }
-            is EventBody.QueryAsked -> {
+            is EventBody.HistoryForgotten -> {
                 buf.putInt(16)
+                FfiConverterOptionalString.write(value.`peer`, buf)
+                FfiConverterLong.write(value.`upto`, buf)
+                Unit
+            }
+            is EventBody.QueryAsked -> {
+                buf.putInt(17)
                 FfiConverterLong.write(value.`query`, buf)
                 FfiConverterString.write(value.`sender`, buf)
                 FfiConverterTypeMessageBody.write(value.`body`, buf)
                 Unit
             }
             is EventBody.QueryAnswered -> {
-                buf.putInt(17)
+                buf.putInt(18)
                 FfiConverterLong.write(value.`query`, buf)
                 FfiConverterOptionalTypeMessageBody.write(value.`body`, buf)
                 Unit
             }
             is EventBody.ResyncNeeded -> {
-                buf.putInt(18)
+                buf.putInt(19)
                 Unit
             }
             is EventBody.SessionEnded -> {
-                buf.putInt(19)
+                buf.putInt(20)
                 FfiConverterTypeEndReason.write(value.`reason`, buf)
                 Unit
             }
             is EventBody.Other -> {
-                buf.putInt(20)
+                buf.putInt(21)
                 FfiConverterString.write(value.`kind`, buf)
                 FfiConverterString.write(value.`json`, buf)
                 Unit

@@ -496,6 +496,7 @@ impl Shard {
             resident.preferences = preferences;
             resident.to_sweep = resident.last;
             self.tell_sessions(id, Slot::Preferences, &EventBody::PreferencesChanged);
+            self.look_at_retention(id);
         }
     }
 

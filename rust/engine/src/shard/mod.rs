@@ -9,6 +9,7 @@ mod due;
 mod explain;
 mod feed;
 mod files;
+mod forget;
 mod inbound;
 mod invitations;
 mod later;
@@ -30,6 +31,7 @@ mod sight;
 mod strangers;
 
 pub(crate) use explain::{Known, delivery};
+pub(crate) use forget::{Forgets, Forgetting, Slice};
 pub(crate) use queries::Query;
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};
 pub(crate) use rule_sets::{check_named, json, named};
@@ -148,6 +150,8 @@ enum Deadline {
     OutsideIsAway(u64),
     /// A session's query has had its time.
     Query(SessionId, u64),
+    /// What an account keeps no longer is looked for again.
+    Retention(AddressId),
     Registration(AddressId),
 }
 
@@ -327,6 +331,7 @@ impl Shard {
             Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
             }
+            Signal::LookForDue => self.look_for_due(),
             Signal::LastSeen(asks) => self.work(asks.subject.clone(), Work::LastSeen(asks)),
             Signal::Directed(directed) => self.take_directed(*directed),
             Signal::Query(query) => self.take_query(*query),
@@ -358,6 +363,7 @@ impl Shard {
             Fetched::Quarantined { account, result } => self.take_quarantined(account, result),
             Fetched::Exist { account, result } => self.take_existing(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
+            Fetched::Forgotten { forgetting, slice } => self.take_forgotten(*forgetting, slice),
             Fetched::Needed { account, upto, rows, complete } => {
                 self.take_needed(account, upto, rows, complete)
             }
@@ -388,6 +394,7 @@ impl Shard {
             Deadline::Outbox(to, from) => self.pump((to, from)),
             Deadline::OutboxExpires => self.outbox_expires(),
             Deadline::Later => self.later_due(),
+            Deadline::Retention(id) => self.look_at_retention(id),
             Deadline::Query(session, number) => self.query_expires(session, number),
             Deadline::Registration(id) => self.registration_due(id),
             Deadline::OutsideIsAway(relay) => self.outside_is_unknown(relay),
@@ -489,6 +496,7 @@ impl Shard {
             Command::DirectPresence { recipient, presence } => {
                 self.direct_presence(id, session, (recipient, presence), reply);
             }
+            Command::Forget { peer } => self.forget(id, peer, reply),
             Command::SetVisibility { .. } => self.look_up_viewer(id, command, reply),
             Command::ReadLastSeen(subject) => self.ask_last_seen(id, &subject, reply),
             Command::Query { recipient, body } => self.query(id, session, (recipient, body), reply),
@@ -620,6 +628,7 @@ impl Shard {
         if !record.registrations.is_empty() {
             self.registrations_changed(id);
         }
+        self.look_at_retention(id);
     }
 
     /// There is no such account. The first who wants to make it does; what came before that is refused.

@@ -3,8 +3,8 @@
 use crate::world::{World, account, texts};
 use crate::{overrides, page};
 use rosterkit::{
-    Amend, Amendment, Anchor, ClientId, Content, Direction, ErrorKind, HistoryRequest, Overrides, Position,
-    SearchRequest,
+    Amend, Amendment, Anchor, ClientId, Content, ConversationsRequest, Direction, ErrorKind, Event,
+    EventBody, HistoryRequest, Overrides, Position, SearchRequest, Session,
 };
 
 // behaviour: history.pages, history.by-peer, history.by-time
@@ -149,4 +149,123 @@ fn a_text_is_found_in_whatever_case_page_by_page_and_never_in_what_was_taken_bac
     for (text, limit) in [("", 10), ("x", 0), ("x", 1_001), (&"x".repeat(1_025)[..], 10)] {
         assert_eq!(search(text, None, None, limit).unwrap_err().kind, ErrorKind::InvalidArgument);
     }
+}
+
+fn said(session: &Session) -> Vec<String> {
+    let page = page(session, Anchor::End, Direction::Older, 1_000);
+    page.messages.iter().map(|message| message.content.as_text().unwrap_or_default().to_owned()).collect()
+}
+
+fn peers(session: &Session) -> Vec<String> {
+    let page = session.conversations(ConversationsRequest { before: None, limit: 100 }).unwrap();
+    page.conversations.iter().map(|one| one.peer.user().unwrap().to_owned()).collect()
+}
+
+// behaviour: history.forget
+#[test]
+fn an_account_forgets_a_peer_or_everything_and_the_other_side_keeps_its_own() {
+    for killed in [false, true] {
+        let world = World::new();
+        let [alice, bob, carol] = world.sessions(["alice", "bob", "carol"]);
+        let phone = world.device("alice", "phone");
+        alice.send(&account("bob"), "to bob").unwrap();
+        let first = bob.send(&account("alice"), "from bob").unwrap();
+        let amend = Amend {
+            recipient: account("alice"),
+            message_id: first.id,
+            amendment: Amendment::Edit(Content::text("secret of bob's")),
+            client_id: None,
+        };
+        bob.amend(amend).unwrap();
+        carol.send(&account("alice"), "from carol").unwrap();
+        world.drain(&alice);
+        bob.send(&account("alice"), "waiting").unwrap();
+        alice.forget(Some(&account("bob"))).unwrap();
+        assert_eq!((said(&alice), peers(&alice)), (vec!["from carol".to_owned()], vec!["carol".to_owned()]));
+        // Nobody gets it any more, and who keeps copies is told.
+        let told = world.drain(&alice);
+        let forgotten = |event: &Event| match &event.body {
+            EventBody::HistoryForgotten { peer, .. } => Some(peer.clone()),
+            _ => None,
+        };
+        assert_eq!(told.iter().filter_map(forgotten).collect::<Vec<_>>(), [Some(account("bob"))]);
+        assert_eq!((texts(&told), texts(&world.drain(&phone))), (vec![], vec!["from carol".to_owned()]));
+        assert_eq!(said(&bob).len(), 3);
+        // What comes from now on stays.
+        bob.send(&account("alice"), "hello again").unwrap();
+        let world = if killed { world.killed() } else { world };
+        let [alice] = world.sessions(["alice"]);
+        world.drain(&alice);
+        assert_eq!(said(&alice), ["from carol", "hello again"]);
+        alice.forget(None).unwrap();
+        let world = if killed { world.killed() } else { world.reopen() };
+        let [alice, bob] = world.sessions(["alice", "bob"]);
+        assert!(said(&alice).is_empty() && peers(&alice).is_empty() && world.drain(&alice).is_empty());
+        assert_eq!(said(&bob), ["to bob", "secret of bob's", "waiting", "hello again"]);
+    }
+}
+
+// behaviour: history.forget
+#[test]
+fn a_long_history_is_forgotten_and_client_ids_are_remembered() {
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    for n in 0..1_300 {
+        alice.send(&account("bob"), &format!("{n}")).unwrap();
+        if n % 3 == 0 {
+            bob.send(&account("alice"), &format!("{n}")).unwrap();
+        }
+    }
+    let id = ClientId::new("once").unwrap();
+    let receipt = alice.send_once(&account("bob"), "once", id.clone()).unwrap();
+    alice.forget(Some(&account("bob"))).unwrap();
+    assert!(said(&alice).is_empty());
+    assert_eq!(alice.send_once(&account("bob"), "once", id).unwrap(), receipt);
+    assert!(world.drain(&bob).len() > 1_300);
+    alice.forget(Some(&account("nobody"))).unwrap();
+}
+
+// behaviour: history.retention
+#[test]
+fn history_is_kept_so_many_days_and_so_many_messages_but_nothing_goes_that_somebody_waits_for() {
+    const DAY_MS: u64 = 86_400_000;
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    let phone = world.device("alice", "phone");
+    for n in 0..4 {
+        bob.send(&account("alice"), &format!("{n}")).unwrap();
+        world.engine.advance(DAY_MS).unwrap();
+    }
+    world.drain(&alice);
+    let keeps = |history_days, history_messages| Overrides {
+        history_days: Some(history_days),
+        history_messages: Some(history_messages),
+        ..Overrides::default()
+    };
+    overrides(&world, "alice", keeps(2, 0));
+    world.engine.advance(1).unwrap();
+    assert_eq!(said(&alice).len(), 4, "a device has not seen them");
+    assert_eq!(texts(&world.drain(&phone)).len(), 4);
+    world.engine.advance(3_602_000).unwrap();
+    assert_eq!(said(&alice), ["3"]);
+    assert_eq!(said(&bob).len(), 4);
+    // By count, also when the engine comes up.
+    overrides(&world, "alice", keeps(0, 2));
+    for n in 4..1_000 {
+        bob.send(&account("alice"), &format!("{n}")).unwrap();
+    }
+    for session in [&alice, &phone] {
+        assert_eq!(texts(&world.drain(session)).len(), 996);
+    }
+    world.engine.advance(3_602_000).unwrap();
+    assert_eq!(said(&alice), ["998", "999"]);
+    bob.send(&account("alice"), "last").unwrap();
+    for session in [&alice, &phone] {
+        world.drain(session);
+    }
+    world.engine.advance(2_000).unwrap();
+    let world = world.reopen();
+    let [alice] = world.sessions(["alice"]);
+    world.engine.advance(2_000).unwrap();
+    assert_eq!(said(&alice), ["999", "last"]);
 }

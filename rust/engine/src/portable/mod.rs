@@ -1,5 +1,6 @@
-//! Import of accounts from other servers, all or nothing.
+//! Accounts from other servers, all or nothing, and for them.
 
+mod export;
 mod tree;
 mod xep0227;
 
@@ -16,6 +17,9 @@ use rosterkit_core::write::{OWN, Write};
 use std::path::Path;
 use std::sync::Arc;
 use xep0227::{ImportedAccount, ImportedBuddy, ImportedMessage};
+
+pub use export::ExportSummary;
+pub(crate) use export::write;
 
 /// How far an import has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,7 +118,10 @@ impl Plan {
             writes.extend(account.files.into_iter().map(|f| Write::File(id, f)));
             for (number, message) in account.messages.into_iter().enumerate() {
                 let sender = id_of(&message.sender.bare(), &mut writes)?;
-                rows.push((message.time, number, row(message, sender, id, now)));
+                // It has had its time.
+                if message.expires.is_none_or(|expires| expires > now) {
+                    rows.push((message.time, number, row(message, sender, id, now)));
+                }
             }
         }
         // In the order of their times over all accounts; those of one account keep their order where times are equal.
@@ -178,11 +185,13 @@ fn row(message: ImportedMessage, sender: AddressId, recipient: AddressId, now: T
     let time = message.time.unwrap_or(now);
     let mut random = [0; 10];
     fastrand::fill(&mut random);
+    let id = message.id.unwrap_or_else(|| MessageId::new(time.0, random));
     let content = Kind::Message(message.content);
     let entry = Entry {
         instance: message.sender.instance().map(Into::into),
         client_id: message.client_id,
-        ..Entry::new(sender, recipient, MessageId::new(time.0, random), time, content)
+        expires: message.expires,
+        ..Entry::new(sender, recipient, id, time, content)
     };
     let sides = Sides::new(true, false);
     Write::append(entry, if sender == recipient { sides } else { sides.cleared(Side::Sender) })

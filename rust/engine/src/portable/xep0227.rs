@@ -2,26 +2,30 @@
 
 use super::tree::{Element, parse};
 use crate::error::{Error, ErrorKind, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rosterkit_core::address::{Address, Domain};
-use rosterkit_core::content::Content;
-use rosterkit_core::files::PROFILE;
-use rosterkit_core::id::ClientId;
+use rosterkit_core::content::{Body, Content};
+use rosterkit_core::files::{FilePath, PROFILE};
+use rosterkit_core::id::{ClientId, MessageId};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::vcard::avatar;
 use rosterkit_core::write::{Credential, File};
 use std::path::Path;
 use std::sync::Arc;
 
-const PIE: &str = "urn:xmpp:pie:0";
+pub(super) const PIE: &str = "urn:xmpp:pie:0";
 const SCRAM: &str = "urn:xmpp:pie:0#scram";
 const XINCLUDE: &str = "http://www.w3.org/2001/XInclude";
-const CLIENT: &str = "jabber:client";
-const ROSTER: &str = "jabber:iq:roster";
+pub(super) const CLIENT: &str = "jabber:client";
+pub(super) const ROSTER: &str = "jabber:iq:roster";
 const PRIVACY: &str = "jabber:iq:privacy";
-const BLOCKING: &str = "urn:xmpp:blocking";
+pub(super) const BLOCKING: &str = "urn:xmpp:blocking";
 const VCARD: &str = "vcard-temp";
-const DELAY: &str = "urn:xmpp:delay";
-const ORIGIN_ID: &str = "urn:xmpp:sid:0";
+pub(super) const DELAY: &str = "urn:xmpp:delay";
+pub(super) const ORIGIN_ID: &str = "urn:xmpp:sid:0";
+/// What only we write.
+pub(super) const EXPORT: &str = "urn:rosterkit:export:0";
 
 /// How often a file may include another.
 const MAX_INCLUDES: usize = 4;
@@ -58,6 +62,9 @@ pub(super) struct ImportedMessage {
     pub(super) time: Option<Timestamp>,
     pub(super) client_id: Option<ClientId>,
     pub(super) content: Content,
+    /// As an export of ours has them.
+    pub(super) id: Option<MessageId>,
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// Reads a file and those it includes.
@@ -136,8 +143,8 @@ fn host(element: &Element, path: &Path) -> Result<(Domain, Vec<ImportedAccount>)
     Ok((domain, accounts))
 }
 
-fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAccount> {
-    let name = element.attribute("name").ok_or_else(|| broken(path, "a user without a name"))?;
+fn account(element: &Element, domain: &Domain, document: &Path) -> Result<ImportedAccount> {
+    let name = element.attribute("name").ok_or_else(|| broken(document, "a user without a name"))?;
     let address = Address::account(&format!("{name}@{domain}"))?;
     let mut account = ImportedAccount {
         address,
@@ -152,9 +159,9 @@ fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAc
     if element.attribute("password").is_some() {
         let what =
             format!("{name} has a plain password, which is not stored: export SCRAM credentials instead");
-        return Err(broken(path, &what));
+        return Err(broken(document, &what));
     }
-    for child in included(element, path, MAX_INCLUDES)? {
+    for child in included(element, document, MAX_INCLUDES)? {
         match (child.namespace.as_str(), child.name.as_str()) {
             (SCRAM, "scram-credentials") => account.credentials.push(Credential {
                 mechanism: child.attribute("mechanism").unwrap_or_default().to_owned(),
@@ -171,7 +178,7 @@ fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAc
             }
             (PIE, "offline-messages") => {
                 for message in child.elements().filter(|e| e.is(CLIENT, "message")) {
-                    account.messages.extend(self::message(message, path)?);
+                    account.messages.extend(self::message(message, document)?);
                 }
             }
             (PRIVACY, "query") => {
@@ -182,6 +189,19 @@ fn account(element: &Element, domain: &Domain, path: &Path) -> Result<ImportedAc
                 for item in child.elements() {
                     account.blocked.push(Address::new(item.attribute("jid").unwrap_or_default())?.bare());
                 }
+            }
+            (EXPORT, "file") => {
+                let path = child.attribute("path").unwrap_or_default();
+                let path = FilePath::new(path)?;
+                let modified = child.attribute("modified").and_then(|time| time.parse().ok()).unwrap_or(0);
+                let bytes = STANDARD
+                    .decode(child.content())
+                    .map_err(|_| broken(document, &format!("{} is not in base64", path.as_str())))?;
+                if path.as_str() == PROFILE {
+                    account.avatar = Some(avatar(&bytes)?);
+                }
+                let (path, modified) = (path.as_str().to_owned(), Timestamp(modified));
+                account.files.push(File { path, bytes, modified });
             }
             _ => account.keep(&child),
         }
@@ -213,7 +233,7 @@ fn buddy(item: &Element) -> Result<ImportedBuddy> {
         groups: item
             .elements()
             .filter(|e| e.is(ROSTER, "group"))
-            .map(Element::text)
+            .map(Element::content)
             .filter(|g| !g.is_empty())
             .collect(),
         to: matches!(subscription, "to" | "both"),
@@ -224,7 +244,7 @@ fn buddy(item: &Element) -> Result<ImportedBuddy> {
 
 /// Whom the default privacy list denies everything (XEP-0016): what blocking (XEP-0191) is kept as by servers.
 fn denied(query: &Element) -> Result<Vec<Address>> {
-    let default = query.child(PRIVACY, "default").and_then(|e| e.attribute("name"));
+    let default = query.find(PRIVACY, "default").and_then(|e| e.attribute("name"));
     let list = query.elements().find(|e| e.is(PRIVACY, "list") && e.attribute("name") == default);
     let items = list.into_iter().flat_map(Element::elements);
     items
@@ -237,10 +257,10 @@ fn denied(query: &Element) -> Result<Vec<Address>> {
 
 /// A stored message. One without a body (a receipt, say) is none that a person reads.
 fn message(element: &Element, path: &Path) -> Result<Option<ImportedMessage>> {
-    let Some(body) = element.child(CLIENT, "body") else {
+    let Some(body) = element.find(CLIENT, "body") else {
         return Ok(None);
     };
-    let delay = element.child(DELAY, "delay").and_then(|e| e.attribute("stamp"));
+    let delay = element.find(DELAY, "delay").and_then(|e| e.attribute("stamp"));
     let time = match delay {
         Some(stamp) => Some(
             timestamp(stamp)
@@ -248,19 +268,48 @@ fn message(element: &Element, path: &Path) -> Result<Option<ImportedMessage>> {
         ),
         None => None,
     };
-    let origin_id = element.child(ORIGIN_ID, "origin-id").and_then(|e| e.attribute("id"));
+    let origin_id = element.find(ORIGIN_ID, "origin-id").and_then(|e| e.attribute("id"));
+    let sender = Address::new(element.attribute("from").unwrap_or_default())?;
+    // A name that is no client id deduplicates nothing; it stays in the extensions.
+    let client_id = origin_id.and_then(|id| ClientId::new(id).ok());
+    if let Some(kept) = element.find(EXPORT, "kept") {
+        let (content, id, expires) = self::kept(kept, &body.content())
+            .ok_or_else(|| broken(path, "a message that we exported is not as we wrote it"))?;
+        return Ok(Some(ImportedMessage { sender, time, client_id, content, id, expires }));
+    }
     let known = |e: &&Element| e.is(CLIENT, "body") || e.is(DELAY, "delay");
     let extensions: Arc<[u8]> = match element.elements().all(|e| known(&e)) {
         true => Arc::default(),
         false => element.to_xml().into_bytes().into(),
     };
-    Ok(Some(ImportedMessage {
-        sender: Address::new(element.attribute("from").unwrap_or_default())?,
-        time,
-        // A name that is no client id deduplicates nothing; it stays in the extensions.
-        client_id: origin_id.and_then(|id| ClientId::new(id).ok()),
-        content: Content { extensions, ..Content::text(&body.text()) },
-    }))
+    let content = Content { extensions, ..Content::text(&body.content()) };
+    Ok(Some(ImportedMessage { sender, time, client_id, content, id: None, expires: None }))
+}
+
+/// What an export of ours says of a message besides.
+fn kept(kept: &Element, text: &str) -> Option<(Content, Option<MessageId>, Option<Timestamp>)> {
+    let id_of = |name: &str| match kept.attribute(name) {
+        Some(id) => MessageId::parse(id).ok().map(Some),
+        None => Some(None),
+    };
+    let decoded = |name: &str| match kept.find(EXPORT, name) {
+        Some(element) => STANDARD.decode(element.content()).ok().map(Some),
+        None => Some(None),
+    };
+    let body = match (decoded("text")?, decoded("data")?) {
+        (Some(text), _) => Body::Text(String::from_utf8(text).ok()?.into()),
+        (_, Some(bytes)) => {
+            let media_type = kept.find(EXPORT, "data")?.attribute("type")?.into();
+            Body::Data { media_type, bytes: bytes.into() }
+        }
+        (None, None) => Body::Text(text.into()),
+    };
+    let extensions = decoded("extensions")?.unwrap_or_default().into();
+    let expires = match kept.attribute("expires") {
+        Some(expires) => Some(Timestamp(expires.parse().ok()?)),
+        None => None,
+    };
+    Some((Content { body, extensions, reply_to: id_of("reply-to")? }, id_of("id")?, expires))
 }
 
 /// XEP-0082: `2026-11-24T12:53:55.952865Z`, or with an offset such as `+02:00`.

@@ -25,6 +25,39 @@ pub(super) enum Node {
 }
 
 impl Element {
+    pub(super) fn new(namespace: &str, name: &str) -> Self {
+        Element {
+            namespace: namespace.into(),
+            name: name.into(),
+            attributes: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.attributes.push((name.into(), value.into()));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn child(mut self, child: Element) -> Self {
+        self.children.push(Node::Element(child));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn maybe(mut self, child: Option<Element>) -> Self {
+        self.children.extend(child.map(Node::Element));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.children.push(Node::Text(text.into()));
+        self
+    }
+
     pub(super) fn is(&self, namespace: &str, name: &str) -> bool {
         self.namespace == namespace && self.name == name
     }
@@ -40,11 +73,11 @@ impl Element {
         })
     }
 
-    pub(super) fn child(&self, namespace: &str, name: &str) -> Option<&Element> {
+    pub(super) fn find(&self, namespace: &str, name: &str) -> Option<&Element> {
         self.elements().find(|e| e.is(namespace, name))
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(super) fn content(&self) -> String {
         self.children
             .iter()
             .filter_map(|node| match node {
@@ -203,8 +236,8 @@ mod tests {
             "<?xml version='1.0'?><a xmlns='urn:a' x='1 &amp; 2'>t &lt;&#65;<b:c xmlns:b='urn:b'/>\n</a>";
         let tree = parse(document).unwrap();
         assert_eq!(tree.attribute("x"), Some("1 & 2"));
-        assert_eq!(tree.text(), "t <A\n");
-        assert!(tree.child("urn:b", "c").is_some());
+        assert_eq!(tree.content(), "t <A\n");
+        assert!(tree.find("urn:b", "c").is_some());
         assert_eq!(parse(&tree.to_xml()).unwrap(), tree);
     }
 
