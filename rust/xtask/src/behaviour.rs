@@ -29,18 +29,23 @@ pub(crate) fn check() -> Result<usize, String> {
     Ok(count)
 }
 
-fn table() -> Result<(String, usize), String> {
-    let page = fs::read_to_string(run::root().join(PAGE)).map_err(|e| format!("{PAGE}: {e}"))?;
-    let sentences = sentences(&page)?;
-    let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+/// Each sentence's tests, as file and name.
+pub(crate) fn tests() -> Result<BTreeMap<String, Vec<(String, String)>>, String> {
+    let mut tests: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for folder in ["rust", "tests"] {
         walk(&run::root().join(folder), &mut |path, text| {
             for (id, test) in named(text) {
                 let path = path.strip_prefix(run::root()).unwrap_or(path);
-                tests.entry(id).or_default().push(format!("`{}` {test}", path.display()));
+                tests.entry(id).or_default().push((path.display().to_string(), test));
             }
         })?;
     }
+    Ok(tests)
+}
+
+fn table() -> Result<(String, usize), String> {
+    let page = fs::read_to_string(run::root().join(PAGE)).map_err(|e| format!("{PAGE}: {e}"))?;
+    let (sentences, tests) = (sentences(&page)?, tests()?);
     let untested: Vec<&String> = sentences.iter().filter(|id| !tests.contains_key(*id)).collect();
     if !untested.is_empty() {
         return Err(format!("sentences without a test: {untested:?}"));
@@ -54,7 +59,8 @@ fn table() -> Result<(String, usize), String> {
          tests.\n\n| sentence | tests |\n| --- | --- |\n",
     );
     for id in &sentences {
-        table.push_str(&format!("| {id} | {} |\n", tests[id].join("<br>")));
+        let named: Vec<String> = tests[id].iter().map(|(path, test)| format!("`{path}` {test}")).collect();
+        table.push_str(&format!("| {id} | {} |\n", named.join("<br>")));
     }
     Ok((table, sentences.len()))
 }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod bench;
 mod bindings;
+mod broken;
 mod docs;
 mod fuzz;
 mod kotlin;
@@ -25,6 +26,7 @@ cargo xtask python                    the Python package: wheel, mypy, pytest
 cargo xtask kotlin                    the generated Kotlin on the JVM: Maven, JUnit
 cargo xtask swift                     the generated Swift: build, XCTest
 cargo xtask docs [--check]            writes docs/python-api.md, the reference of the Python package
+cargo xtask broken SEED|ID|all         breaks sentences of docs/behaviour.md, 30 drawn by a seed, and sees their tests fail
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
 cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
 cargo xtask bench engine [--json F] [NAME …]  measures the engine against raw SQLite, Python against a bare callback
@@ -40,9 +42,11 @@ fn main() -> ExitCode {
         }),
         ["test", rest @ ..] if rest.iter().all(|a| *a == "--all") => test::all(!rest.is_empty()),
         ["behaviour"] => behaviour::write(),
-        ["behaviour", "--check"] => {
-            behaviour::check().map(|count| println!("{count} sentences, each with its test"))
-        }
+        ["behaviour", "--check"] => behaviour::check().and_then(|count| {
+            println!("{count} sentences, each with its test; {} with a switch", broken::check()?);
+            Ok(())
+        }),
+        ["broken", which] => broken::run(which),
         ["bindings"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| bindings::write()),
         ["bindings", "--check"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| bindings::check()),
         ["python"] => needs::check(&[needs::RUST, needs::C]).and_then(|()| passed(python::test()?)),

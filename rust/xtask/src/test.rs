@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
 use crate::needs::{self, C, GIT, JDK, MAVEN, PYTHON, RUST};
-use crate::{behaviour, bindings, docs, fuzz, kotlin, python, run, swift};
+use crate::{behaviour, bindings, broken, docs, fuzz, kotlin, python, run, swift};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -94,6 +94,8 @@ const STEPS: &[Step] = &[
                 "logs",
                 "--test",
                 "sight",
+                "--test",
+                "admission",
             ])
         },
     },
@@ -106,7 +108,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "behaviour: each sentence has a test",
         budget: 1,
-        run: || of(behaviour::check().map(|_| ())),
+        run: || of(behaviour::check().and_then(|_| broken::check()).map(|_| ())),
     },
 ];
 

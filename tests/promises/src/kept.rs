@@ -4,10 +4,10 @@
 //! Values are numbered. After a cut the file holds a value at least as new as the last that was answered, and never one
 //! that nobody tried to set.
 
-use crate::workload::{START, address};
+use crate::workload::address;
 use rosterkit::{
-    Actor, Answer, Command, ConversationsRequest, DeviceName, Engine, InvitationToken, Op, Position,
-    Registration, RegistrationKind, RosterEdit, Status, Timestamp,
+    Actor, Answer, Command, ConversationsRequest, DeviceName, Engine, ErrorKind, InvitationToken, Op,
+    Position, Registration, RegistrationKind, RosterEdit, Status, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -41,20 +41,21 @@ fn content(number: u64) -> Vec<u8> {
 }
 
 fn token(host: usize, guest: usize) -> InvitationToken {
-    InvitationToken::from_random([(host * 16 + guest) as u8; 16])
+    let pair = (host * 1_000 + guest) as u128;
+    InvitationToken::from_random(pair.to_le_bytes())
 }
 
 fn actor(user: usize) -> Actor {
     Actor { account: address(user), session: None }
 }
 
-fn far() -> Timestamp {
-    Timestamp(START.0 + 86_400_000)
+fn tomorrow(now: Timestamp) -> Timestamp {
+    Timestamp(now.0 + 86_400_000)
 }
 
 impl Kept {
     /// What a client asks for it.
-    pub fn command(self) -> (Actor, Command) {
+    fn command(self, now: Timestamp) -> (Actor, Command) {
         match self {
             Kept::Read { user, peer, upto } => (actor(user), Command::MarkRead { peer: address(peer), upto }),
             Kept::Registered { user, number } => {
@@ -62,7 +63,7 @@ impl Kept {
                     name: DeviceName::new("desk-phone").unwrap(),
                     kind: RegistrationKind::Push,
                     contact: number.to_string().into(),
-                    expires: far(),
+                    expires: tomorrow(now),
                 };
                 (actor(user), Command::AddRegistration(registration))
             }
@@ -81,13 +82,24 @@ impl Kept {
     }
 
     /// The host's part of it, before.
-    pub fn invitation(self) -> Option<(Actor, Command)> {
+    fn invitation(self, now: Timestamp) -> Option<(Actor, Command)> {
         match self {
             Kept::Redeemed { host, guest } => {
-                Some((actor(host), Command::Invite { token: token(host, guest), expires: far() }))
+                Some((actor(host), Command::Invite { token: token(host, guest), expires: tomorrow(now) }))
             }
             _ => None,
         }
+    }
+
+    /// Has it kept. Says whether it is; not that it is not when the invitation was made before.
+    pub fn keep(self, engine: &Engine, now: Timestamp) -> rosterkit::Result<()> {
+        for (actor, command) in self.invitation(now).into_iter().chain([self.command(now)]) {
+            match engine.call(&actor, command) {
+                Err(error) if error.kind != ErrorKind::Conflict => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// What it is a value of.

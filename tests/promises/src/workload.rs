@@ -246,15 +246,10 @@ impl<'a> Run<'a> {
             },
         };
         (self.left)(Left::Tries(kept));
-        for (actor, command) in kept.invitation().into_iter().chain([kept.command()]) {
-            match self.engine.call(&actor, command) {
-                Ok(_) => {}
-                // An invitation that failed, and was made all the same.
-                Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) => return assert!(matches!(error.kind, ErrorKind::Storage { .. }), "{error}"),
-            }
+        match kept.keep(&self.engine, START) {
+            Ok(()) => (self.left)(Left::Kept(kept)),
+            Err(error) => assert!(matches!(error.kind, ErrorKind::Storage { .. }), "{error}"),
         }
-        (self.left)(Left::Kept(kept));
     }
 
     fn leave(&mut self, user: usize) {

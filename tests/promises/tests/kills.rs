@@ -6,8 +6,11 @@
 
 use rosterkit::store::Store;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit::{Answer, Engine, Position, Timestamp};
-use rosterkit_promises::audit::{USERS, ends, is_forgetful, options, send};
+use rosterkit::{Answer, Engine, EventBody, Position, SessionOptions, Timestamp};
+use rosterkit_promises::audit::{
+    REDIRECTS, USERS, address, ends, is_forgetful, kept, options, reaches, send,
+};
+use rosterkit_promises::kept::Ledger;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -26,8 +29,11 @@ struct Auditor {
     /// What was answered: id, position, word.
     answered: HashMap<u64, (String, u64, String)>,
     by_id: HashMap<String, u64>,
-    /// Events seen: where each message stands.
-    places: HashMap<String, u64>,
+    /// Events seen: where each message stands for each user, as rules send some on.
+    places: HashMap<(usize, String), u64>,
+    ledger: Ledger,
+    /// How many values beside messages were asked for.
+    kept: u64,
     told: HashMap<String, u32>,
     kills: Kills,
 }
@@ -121,17 +127,19 @@ impl Auditor {
             }
             ["E", session, id, position] => {
                 let position: u64 = position.parse().unwrap();
-                let place = *self.places.entry((*id).to_owned()).or_insert(position);
+                let session = session.parse().unwrap();
+                let user = life.sessions.get(&session).expect("a session that is known").0;
+                let place = *self.places.entry((user, (*id).to_owned())).or_insert(position);
                 assert_eq!(place, position, "{id} has two rows");
                 *self.told.entry((*id).to_owned()).or_default() += 1;
-                let session =
-                    life.sessions.get_mut(&session.parse().unwrap()).expect("a session that is known");
+                let session = life.sessions.get_mut(&session).expect("a session that is known");
                 assert!(position > session.1, "user{} is told {position} after {}", session.0, session.1);
                 session.1 = position;
             }
             ["SESSION", user, session] => {
                 life.sessions.insert(session.parse().unwrap(), (user.parse().unwrap(), 0));
             }
+            ["K", number] => self.ledger.answers(kept(number.parse().unwrap())),
             ["READY"] => {}
             other => panic!("the victim says {other:?}"),
         }
@@ -146,6 +154,11 @@ impl Auditor {
                 self.next += 1;
                 let number = self.next;
                 self.say(&mut life, number);
+                if number % 16 == 0 {
+                    self.kept += 1;
+                    self.ledger.tries(kept(self.kept));
+                    let _ = writeln!(life.child.stdin.as_mut().unwrap(), "K {}", self.kept);
+                }
             }
             match life.lines.recv_timeout(Duration::from_millis(1)) {
                 Ok(line) => self.hear(&mut life, &line),
@@ -166,7 +179,8 @@ impl Auditor {
         life.child.wait().unwrap();
         while let Ok(line) = life.lines.recv() {
             // The last line may have been cut off with the process.
-            if !line.is_empty() && (line.starts_with("SESSION") || line.split(' ').count() >= 4) {
+            let is_whole = line.starts_with("SESSION") || line.split(' ').count() >= 4;
+            if !line.is_empty() && is_whole {
                 self.hear(&mut life, &line);
             }
         }
@@ -234,6 +248,54 @@ fn durability_through_kills() {
     }
 }
 
+/// What was kept beside messages is there, and what rules sent on has arrived, once.
+fn check_what_was_kept(auditor: &Auditor, file: &Path) {
+    let store = SqliteStore::new(file, SqliteOptions::small());
+    let now = Timestamp(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64);
+    let engine = Engine::open_virtual(store, options(), 1, now).unwrap();
+    engine.advance(5_000).unwrap();
+    auditor.ledger.check(&engine);
+    let mut arrived: HashMap<(usize, String), u32> = HashMap::new();
+    for user in [0, 2] {
+        let reading = SessionOptions { reads_messages: true, ..SessionOptions::default() };
+        let session = engine.open_session(&address(user), reading).unwrap();
+        while let Some(last) = {
+            let events = session.next_events(1_000, Duration::ZERO).unwrap();
+            for event in &events {
+                if let EventBody::Message(message) = &event.body {
+                    let place = (user, message.id.to_string());
+                    assert!(
+                        auditor.places.get(&place).is_none_or(|at| *at == message.position.0),
+                        "{place:?}"
+                    );
+                    *arrived.entry(place).or_default() += 1;
+                }
+            }
+            events.last().map(|event| event.seq)
+        } {
+            session.ack(last);
+        }
+    }
+    assert!(arrived.values().all(|times| *times == 1), "something arrived twice");
+    let (mut redirected, mut forked) = (0, 0);
+    for (number, (id, ..)) in &auditor.answered {
+        let recipient = ends(*number).1;
+        let user = reaches(recipient);
+        if user != recipient {
+            let place = (user, id.clone());
+            let came = auditor.places.contains_key(&place) || arrived.contains_key(&place);
+            assert!(came, "send {number} was not sent on to user{user}");
+            *(if recipient == REDIRECTS { &mut redirected } else { &mut forked }) += 1;
+        }
+    }
+    engine.shutdown(true).unwrap();
+    let [_, registered, written, redeemed] = auditor.ledger.mix();
+    println!(
+        "{redirected} redirected, {forked} forked; {registered} registrations, {written} files, {redeemed} invitations"
+    );
+    assert!(redirected > 100 && forked > 100 && registered > 5 && written > 5 && redeemed > 5);
+}
+
 /// Every answered send is in the file, once, where it was said to be, unless both its ends forget what they have read.
 fn check_the_end(auditor: &Auditor, file: &Path) {
     let mut opened = SqliteStore::new(file, SqliteOptions::small()).open().unwrap();
@@ -250,8 +312,9 @@ fn check_the_end(auditor: &Auditor, file: &Path) {
                 assert_eq!(found, (id.clone(), word.clone()), "send {number}");
             }
             None => {
-                let forgotten =
-                    is_forgetful(recipient) && is_forgetful(sender) && auditor.told.contains_key(id);
+                // What rules redirect is its sender's only.
+                let claimed = is_forgetful(recipient) && auditor.told.contains_key(id);
+                let forgotten = is_forgetful(sender) && (claimed || recipient == REDIRECTS);
                 assert!(
                     forgotten,
                     "send {number} of user{sender} to user{recipient} is lost: {id} at {position}"
@@ -260,6 +323,7 @@ fn check_the_end(auditor: &Auditor, file: &Path) {
         }
     }
     drop(opened);
+    check_what_was_kept(auditor, file);
     let store = SqliteStore::new(file, SqliteOptions::small());
     let engine = Engine::open_virtual(store, options(), 1, Timestamp(1_900_000_000_000)).unwrap();
     let mut repeated = 0;

@@ -281,6 +281,26 @@ mod tests {
         assert_eq!((pair.status(0), pair.status(1)), (Status::None, Status::None));
         assert!(pair.buddies[0].as_ref().unwrap().listed, "the one who asked keeps the entry");
         assert!(!pair.buddies[1].as_ref().unwrap().listed);
+        pair.act(0, Op::Remove);
+        assert!(!pair.buddies[0].as_ref().unwrap().listed, "who was put there is there no more");
+    }
+
+    // behaviour: roster.rfc6121-states
+    #[test]
+    fn a_direction_that_was_ended_needs_a_new_approval() {
+        for (ends, by) in [(Op::Unsubscribe, 0), (Op::Unsubscribed, 1), (Op::Remove, 0), (Op::Remove, 1)] {
+            let mut pair = Pair::default();
+            for side in [0, 1] {
+                pair.act(side, Op::Add);
+                pair.settle();
+            }
+            pair.act(by, ends);
+            pair.settle();
+            pair.act(0, Op::Subscribe);
+            pair.settle();
+            let halves = pair.buddies[0].as_ref().unwrap().halves;
+            assert!(halves.pending_out() && !halves.to(), "{ends:?} by {by}");
+        }
     }
 
     // behaviour: roster.limit

@@ -48,6 +48,7 @@ fn other_sessions_are_told_and_one_direction_is_possible() {
     online(&bob);
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Online);
     assert_eq!(seen(&world.drain(&bob), "alice"), None, "bob sees nothing of alice");
+    assert_eq!(bob.presence_of(&account("alice")).unwrap().state, State::Offline);
 }
 
 // behaviour: roster.request-waits

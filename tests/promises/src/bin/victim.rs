@@ -10,15 +10,18 @@ use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk, Failure, FileKind, Layer};
 use rosterkit::{
     Actor, Answer, Command, Consumer, Engine, EventBody, Op, Overrides, RosterEdit, SessionOptions, Ticket,
+    Timestamp,
 };
-use rosterkit_promises::audit::{USERS, address, is_forgetful, options, reads, send};
+use rosterkit_promises::audit::{
+    ACCOUNTS, FORKS, REDIRECTS, USERS, address, is_forgetful, kept, options, reads, send,
+};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Says in the status file when a checkpoint writes to the main file.
 struct Status {
@@ -71,8 +74,13 @@ fn main() {
         std::thread::spawn(move || tell_events(&engine))
     };
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        let mut words = line.split(' ').map(|word| word.parse::<u64>().unwrap());
-        let number = words.next().unwrap();
+        if let Some(number) = line.strip_prefix("K ") {
+            let now = Timestamp(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64);
+            kept(number.parse().unwrap()).keep(&engine, now).unwrap();
+            say(&format!("K {number}"));
+            continue;
+        }
+        let number: u64 = line.parse().unwrap();
         // The lock is held so that no answer is looked for before its ticket is known.
         let mut tickets = tickets.lock().unwrap();
         let ticket = engine.submit(vec![send(number)]).unwrap()[0];
@@ -84,13 +92,20 @@ fn main() {
 }
 
 fn begin(engine: &Engine) {
-    for user in 0..USERS {
+    for user in 0..ACCOUNTS {
         // Making an account that is there already is refused, and that is all right.
         if engine.create_account(&address(user)).is_ok() && is_forgetful(user) {
             let overrides = Overrides { keep_history: Some(false), ..Overrides::default() };
             let actor = Actor { account: address(user), session: None };
             engine.call(&actor, Command::SetPreferences(overrides)).unwrap();
         }
+    }
+    for (user, does, to) in [(REDIRECTS, "redirect-to", 0), (FORKS, "fork-to", 2)] {
+        let to = address(to);
+        let rules =
+            format!(r#"{{"rules": [{{"name": "on", "priority": 5, "actions": [{{"{does}": ["{to}"]}}]}}]}}"#);
+        let actor = Actor { account: address(user), session: None };
+        engine.call(&actor, Command::SetRules(rules)).unwrap();
     }
     for user in (0..USERS).filter(|u| reads(*u)) {
         let options =
@@ -100,7 +115,7 @@ fn begin(engine: &Engine) {
         // The process ends before the session does.
         std::mem::forget(session);
     }
-    // Requests that are under way all the time.
+    // Requests that are under way all the time; invitations are redeemed between others.
     let pairs = (0..USERS).map(|user| {
         let peer = address((user + 1) % USERS);
         let op = if fastrand::bool() { Op::Add } else { Op::Remove };
