@@ -154,7 +154,7 @@ impl Auditor {
                 self.next += 1;
                 let number = self.next;
                 self.say(&mut life, number);
-                if number % 16 == 0 {
+                if number.is_multiple_of(16) {
                     self.kept += 1;
                     self.ledger.tries(kept(self.kept));
                     let _ = writeln!(life.child.stdin.as_mut().unwrap(), "K {}", self.kept);

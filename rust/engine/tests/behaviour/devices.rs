@@ -89,7 +89,7 @@ fn a_retired_device_is_forgotten() {
 
 // ---- claims -------------------------------------------------------------------------------------------------
 
-// behaviour: delivery.passed-on
+// behaviour: delivery.passed-on, delivery.assigned
 #[test]
 fn what_a_dying_session_held_goes_to_the_oldest_live_one() {
     let world = World::new();
