@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The expression behind `-` is what stands behind `+` while the sentence is broken. Each text stands once in its file; `~`
-//! instead of `-` takes statements instead of an expression.
+//! instead of `-` takes statements instead of an expression. A sentence that is kept twice over has several entries, one behind
+//! the other, which break together.
 
 use crate::behaviour;
 use crate::needs::{self, C, RUST};
@@ -38,62 +39,62 @@ struct Switch {
 pub(crate) fn run(which: &str) -> Result<(), String> {
     needs::check(&[RUST, C])?;
     let tests = behaviour::tests()?;
-    let mut switches = checked(&tests)?;
-    let (with, all) = (switches.len(), tests.len());
+    let mut ids: Vec<String> = checked(&tests)?.into_iter().map(|switch| switch.id).collect();
+    ids.dedup();
+    let (with, all) = (ids.len(), tests.len());
     match which.parse::<u64>() {
         Ok(seed) => {
             let mut state = seed;
-            while switches.len() > DRAWN {
+            while ids.len() > DRAWN {
                 // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
                 state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mut mixed = state;
                 mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
                 mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                switches.swap_remove(((mixed ^ (mixed >> 31)) % switches.len() as u64) as usize);
+                ids.swap_remove(((mixed ^ (mixed >> 31)) % ids.len() as u64) as usize);
             }
         }
-        Err(_) if which != "all" => switches.retain(|switch| switch.id == which),
+        Err(_) if which != "all" => ids.retain(|id| id == which),
         Err(_) => {}
     }
-    if switches.is_empty() {
+    if ids.is_empty() {
         return Err(format!("{which} has no switch in {SWITCHES}"));
     }
     let tree = woven()?;
     let mut unnoticed = Vec::new();
-    for switch in &switches {
-        let of_it = tests.get(&switch.id).map(Vec::as_slice).unwrap_or_default();
+    for id in &ids {
+        let of_it = tests.get(id).map(Vec::as_slice).unwrap_or_default();
         let mut noticed = None;
         for (path, test) in of_it {
-            if fails(&tree, path, test, &switch.id)? {
+            if fails(&tree, path, test, id)? {
                 noticed = Some(test);
                 break;
             }
         }
         match noticed {
-            Some(test) => println!("{}: {test} fails", switch.id),
+            Some(test) => println!("{id}: {test} fails"),
             None => {
-                println!("{}: NOT NOTICED", switch.id);
-                unnoticed.push(switch.id.clone());
+                println!("{id}: NOT NOTICED");
+                unnoticed.push(id.clone());
             }
         }
     }
-    println!("{} broken, of {with} with a switch, of {all} sentences", switches.len());
+    println!("{} broken, of {with} with a switch, of {all} sentences", ids.len());
     if unnoticed.is_empty() { Ok(()) } else { Err(format!("nobody notices {unnoticed:?}")) }
 }
 
 /// Fails on a switch of a sentence that is not there, or whose text is not.
 pub(crate) fn check() -> Result<usize, String> {
-    Ok(checked(&behaviour::tests()?)?.len())
+    let mut ids: Vec<String> = checked(&behaviour::tests()?)?.into_iter().map(|switch| switch.id).collect();
+    ids.dedup();
+    Ok(ids.len())
 }
 
 fn checked(tests: &BTreeMap<String, Vec<(String, String)>>) -> Result<Vec<Switch>, String> {
     let switches = read()?;
-    for (number, switch) in switches.iter().enumerate() {
+    for switch in &switches {
         if !tests.contains_key(&switch.id) {
             return Err(format!("{SWITCHES}: there is no sentence {}", switch.id));
-        }
-        if switches.iter().take(number).any(|other| other.id == switch.id) {
-            return Err(format!("{SWITCHES}: {} stands there twice", switch.id));
         }
         let file = run::root().join(&switch.file);
         let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;

@@ -4,7 +4,7 @@ use crate::needs::{self, C, CXX, RUST};
 use crate::run;
 
 /// What is fuzzed; the functions are in `tests/fuzz`.
-const TARGETS: &[&str] = &["peer_link", "boundary", "rules", "address", "vcard", "import"];
+const TARGETS: &[&str] = &["peer_link", "boundary", "rules", "address", "vcard", "import", "calls"];
 
 /// How long each target is looked at when nobody says otherwise: enough to notice what a change broke.
 pub(crate) const SECONDS: u32 = 12;

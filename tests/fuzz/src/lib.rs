@@ -3,6 +3,7 @@
 
 mod address;
 mod boundary;
+mod calls;
 mod import;
 mod peer_link;
 mod rules;
@@ -11,6 +12,7 @@ mod vcard;
 
 pub use address::address;
 pub use boundary::boundary;
+pub use calls::calls;
 pub use import::import;
 pub use peer_link::peer_link;
 pub use rules::rules;

@@ -1,7 +1,7 @@
 //! What the fuzzer found, and what it begins with, as an ordinary test; and as many neighbours of each as there is time for.
 #![allow(clippy::unwrap_used)]
 
-use rosterkit_fuzz::{address, boundary, boundary_seeds, import, peer_link, rules, vcard};
+use rosterkit_fuzz::{address, boundary, boundary_seeds, calls, import, peer_link, rules, vcard};
 use std::path::Path;
 
 const NEIGHBOURS: usize = 300;
@@ -57,6 +57,18 @@ fn the_boundary_takes_what_was_found() {
         assert!(boundary(bytes), "{name} is no value");
     }
     assert!(replay("boundary", boundary) >= seeds.len());
+}
+
+#[test]
+fn calls_take_what_was_found() {
+    assert!(replay("calls", calls) >= 8);
+    // Sequences out of nothing meet more of each other than neighbours do.
+    let sequences = std::env::var("ROSTERKIT_SEQUENCES").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let mut random = fastrand::Rng::with_seed(sequences);
+    for _ in 0..sequences {
+        let input: Vec<u8> = (0..random.usize(200..1_500)).map(|_| random.u8(..)).collect();
+        assert!(calls(&input));
+    }
 }
 
 #[test]
