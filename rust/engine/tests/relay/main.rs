@@ -272,6 +272,11 @@ fn a_pair_is_tried_again_with_back_off_and_nothing_overtakes() {
     let mut waited = Vec::new();
     for _ in 0..12 {
         a.settle(&first, &[Settlement::Retry]);
+        if waited.len() == 3 {
+            // What is sent meanwhile is no reason to try sooner.
+            at_a.send(&bob(), "three").unwrap();
+            assert!(a.outgoing().is_empty());
+        }
         let mut seconds = 0;
         first = loop {
             a.world.engine.advance(1_000).unwrap();
