@@ -6966,6 +6966,36 @@ class EventBody:
             return True
 
     @dataclass
+    class CONVERSATION_CHANGED:
+        """
+        For an observer: a conversation of the account's is another.
+"""
+        
+        def __init__(self, conversation:Conversation):
+            self.conversation = conversation
+            
+            """
+        As it is now.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "EventBody.CONVERSATION_CHANGED(conversation={})".format(self.conversation)
+        def __eq__(self, other):
+            if not isinstance(other, EventBody):
+                return NotImplemented
+            if not other.is_CONVERSATION_CHANGED():
+                return False
+            if self.conversation != other.conversation:
+                return False
+            return True
+
+    @dataclass
     class BLOCK_LIST_CHANGED:
         """
         Whom the account blocks is another: read it again.
@@ -7277,6 +7307,10 @@ class EventBody:
         return isinstance(self, EventBody.QUARANTINE_CHANGED)
     def is_quarantine_changed(self) -> bool:
         return isinstance(self, EventBody.QUARANTINE_CHANGED)
+    def is_CONVERSATION_CHANGED(self) -> bool:
+        return isinstance(self, EventBody.CONVERSATION_CHANGED)
+    def is_conversation_changed(self) -> bool:
+        return isinstance(self, EventBody.CONVERSATION_CHANGED)
     def is_BLOCK_LIST_CHANGED(self) -> bool:
         return isinstance(self, EventBody.BLOCK_LIST_CHANGED)
     def is_block_list_changed(self) -> bool:
@@ -7327,6 +7361,7 @@ EventBody.ROSTER_CHANGED = type("EventBody.ROSTER_CHANGED", (EventBody.ROSTER_CH
 EventBody.TYPING_CHANGED = type("EventBody.TYPING_CHANGED", (EventBody.TYPING_CHANGED, EventBody,), {})  # type: ignore
 EventBody.MESSAGE_PARKED = type("EventBody.MESSAGE_PARKED", (EventBody.MESSAGE_PARKED, EventBody,), {})  # type: ignore
 EventBody.QUARANTINE_CHANGED = type("EventBody.QUARANTINE_CHANGED", (EventBody.QUARANTINE_CHANGED, EventBody,), {})  # type: ignore
+EventBody.CONVERSATION_CHANGED = type("EventBody.CONVERSATION_CHANGED", (EventBody.CONVERSATION_CHANGED, EventBody,), {})  # type: ignore
 EventBody.BLOCK_LIST_CHANGED = type("EventBody.BLOCK_LIST_CHANGED", (EventBody.BLOCK_LIST_CHANGED, EventBody,), {})  # type: ignore
 EventBody.PREFERENCES_CHANGED = type("EventBody.PREFERENCES_CHANGED", (EventBody.PREFERENCES_CHANGED, EventBody,), {})  # type: ignore
 EventBody.HISTORY_FORGOTTEN = type("EventBody.HISTORY_FORGOTTEN", (EventBody.HISTORY_FORGOTTEN, EventBody,), {})  # type: ignore
@@ -7413,35 +7448,39 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterInt64.read(buf),
             )
         if variant == 14:
-            return EventBody.BLOCK_LIST_CHANGED(
+            return EventBody.CONVERSATION_CHANGED(
+                _UniffiFfiConverterTypeConversation.read(buf),
             )
         if variant == 15:
-            return EventBody.PREFERENCES_CHANGED(
+            return EventBody.BLOCK_LIST_CHANGED(
             )
         if variant == 16:
+            return EventBody.PREFERENCES_CHANGED(
+            )
+        if variant == 17:
             return EventBody.HISTORY_FORGOTTEN(
                 _UniffiFfiConverterOptionalString.read(buf),
                 _UniffiFfiConverterInt64.read(buf),
             )
-        if variant == 17:
+        if variant == 18:
             return EventBody.QUERY_ASKED(
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeMessageBody.read(buf),
             )
-        if variant == 18:
+        if variant == 19:
             return EventBody.QUERY_ANSWERED(
                 _UniffiFfiConverterInt64.read(buf),
                 _UniffiFfiConverterOptionalTypeMessageBody.read(buf),
             )
-        if variant == 19:
+        if variant == 20:
             return EventBody.RESYNC_NEEDED(
             )
-        if variant == 20:
+        if variant == 21:
             return EventBody.SESSION_ENDED(
                 _UniffiFfiConverterTypeEndReason.read(buf),
             )
-        if variant == 21:
+        if variant == 22:
             return EventBody.OTHER(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -7505,6 +7544,9 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
             return
         if value.is_QUARANTINE_CHANGED():
             _UniffiFfiConverterInt64.check_lower(value.messages)
+            return
+        if value.is_CONVERSATION_CHANGED():
+            _UniffiFfiConverterTypeConversation.check_lower(value.conversation)
             return
         if value.is_BLOCK_LIST_CHANGED():
             return
@@ -7592,30 +7634,33 @@ class _UniffiFfiConverterTypeEventBody(_UniffiConverterRustBuffer):
         if value.is_QUARANTINE_CHANGED():
             buf.write_i32(13)
             _UniffiFfiConverterInt64.write(value.messages, buf)
-        if value.is_BLOCK_LIST_CHANGED():
+        if value.is_CONVERSATION_CHANGED():
             buf.write_i32(14)
-        if value.is_PREFERENCES_CHANGED():
+            _UniffiFfiConverterTypeConversation.write(value.conversation, buf)
+        if value.is_BLOCK_LIST_CHANGED():
             buf.write_i32(15)
-        if value.is_HISTORY_FORGOTTEN():
+        if value.is_PREFERENCES_CHANGED():
             buf.write_i32(16)
+        if value.is_HISTORY_FORGOTTEN():
+            buf.write_i32(17)
             _UniffiFfiConverterOptionalString.write(value.peer, buf)
             _UniffiFfiConverterInt64.write(value.upto, buf)
         if value.is_QUERY_ASKED():
-            buf.write_i32(17)
+            buf.write_i32(18)
             _UniffiFfiConverterInt64.write(value.query, buf)
             _UniffiFfiConverterString.write(value.sender, buf)
             _UniffiFfiConverterTypeMessageBody.write(value.body, buf)
         if value.is_QUERY_ANSWERED():
-            buf.write_i32(18)
+            buf.write_i32(19)
             _UniffiFfiConverterInt64.write(value.query, buf)
             _UniffiFfiConverterOptionalTypeMessageBody.write(value.body, buf)
         if value.is_RESYNC_NEEDED():
-            buf.write_i32(19)
-        if value.is_SESSION_ENDED():
             buf.write_i32(20)
+        if value.is_SESSION_ENDED():
+            buf.write_i32(21)
             _UniffiFfiConverterTypeEndReason.write(value.reason, buf)
         if value.is_OTHER():
-            buf.write_i32(21)
+            buf.write_i32(22)
             _UniffiFfiConverterString.write(value.kind, buf)
             _UniffiFfiConverterString.write(value.json, buf)
 
@@ -8745,18 +8790,19 @@ class SessionOptions:
     """
     How a session is opened.
 """
-    def __init__(self, *, device:typing.Optional[str] = None, instance:typing.Optional[str] = None, lease_ms:typing.Optional[int] = None, reads_messages:bool = True, read_through_engine:bool = False):
+    def __init__(self, *, device:typing.Optional[str] = None, instance:typing.Optional[str] = None, lease_ms:typing.Optional[int] = None, reads_messages:bool = True, read_through_engine:bool = False, observes:bool = False):
         self.device = device
         self.instance = instance
         self.lease_ms = lease_ms
         self.reads_messages = reads_messages
         self.read_through_engine = read_through_engine
+        self.observes = observes
         
         
 
     
     def __str__(self):
-        return "SessionOptions(device={}, instance={}, lease_ms={}, reads_messages={}, read_through_engine={})".format(self.device, self.instance, self.lease_ms, self.reads_messages, self.read_through_engine)
+        return "SessionOptions(device={}, instance={}, lease_ms={}, reads_messages={}, read_through_engine={}, observes={})".format(self.device, self.instance, self.lease_ms, self.reads_messages, self.read_through_engine, self.observes)
     def __eq__(self, other):
         if self.device != other.device:
             return False
@@ -8767,6 +8813,8 @@ class SessionOptions:
         if self.reads_messages != other.reads_messages:
             return False
         if self.read_through_engine != other.read_through_engine:
+            return False
+        if self.observes != other.observes:
             return False
         return True
 
@@ -8779,6 +8827,7 @@ class _UniffiFfiConverterTypeSessionOptions(_UniffiConverterRustBuffer):
             lease_ms=_UniffiFfiConverterOptionalInt64.read(buf),
             reads_messages=_UniffiFfiConverterBoolean.read(buf),
             read_through_engine=_UniffiFfiConverterBoolean.read(buf),
+            observes=_UniffiFfiConverterBoolean.read(buf),
         )
 
     @staticmethod
@@ -8788,6 +8837,7 @@ class _UniffiFfiConverterTypeSessionOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.check_lower(value.lease_ms)
         _UniffiFfiConverterBoolean.check_lower(value.reads_messages)
         _UniffiFfiConverterBoolean.check_lower(value.read_through_engine)
+        _UniffiFfiConverterBoolean.check_lower(value.observes)
 
     @staticmethod
     def write(value, buf):
@@ -8796,6 +8846,7 @@ class _UniffiFfiConverterTypeSessionOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalInt64.write(value.lease_ms, buf)
         _UniffiFfiConverterBoolean.write(value.reads_messages, buf)
         _UniffiFfiConverterBoolean.write(value.read_through_engine, buf)
+        _UniffiFfiConverterBoolean.write(value.observes, buf)
 
 
 

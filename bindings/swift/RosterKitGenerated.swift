@@ -6599,6 +6599,12 @@ public struct SessionOptions: Equatable, Hashable {
      * Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
      */
     public var readThroughEngine: Bool
+    /**
+     * It is an observer of the account's state: it gets the roster, the presence of all buddies and the latest 1,000
+     * conversations, `SnapshotEnded`, then what of it is another, of each only the newest; and no messages. It does not count as
+     * somebody who is there, and an account has any number of them.
+     */
+    public var observes: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -6617,12 +6623,18 @@ public struct SessionOptions: Equatable, Hashable {
          */readsMessages: Bool = true, 
         /**
          * Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
-         */readThroughEngine: Bool = false) {
+         */readThroughEngine: Bool = false, 
+        /**
+         * It is an observer of the account's state: it gets the roster, the presence of all buddies and the latest 1,000
+         * conversations, `SnapshotEnded`, then what of it is another, of each only the newest; and no messages. It does not count as
+         * somebody who is there, and an account has any number of them.
+         */observes: Bool = false) {
         self.device = device
         self.instance = instance
         self.leaseMs = leaseMs
         self.readsMessages = readsMessages
         self.readThroughEngine = readThroughEngine
+        self.observes = observes
     }
 
     
@@ -6645,7 +6657,8 @@ public struct FfiConverterTypeSessionOptions: FfiConverterRustBuffer {
                 instance: FfiConverterOptionString.read(from: &buf), 
                 leaseMs: FfiConverterOptionInt64.read(from: &buf), 
                 readsMessages: FfiConverterBool.read(from: &buf), 
-                readThroughEngine: FfiConverterBool.read(from: &buf)
+                readThroughEngine: FfiConverterBool.read(from: &buf), 
+                observes: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -6655,6 +6668,7 @@ public struct FfiConverterTypeSessionOptions: FfiConverterRustBuffer {
         FfiConverterOptionInt64.write(value.leaseMs, into: &buf)
         FfiConverterBool.write(value.readsMessages, into: &buf)
         FfiConverterBool.write(value.readThroughEngine, into: &buf)
+        FfiConverterBool.write(value.observes, into: &buf)
     }
 }
 
@@ -8830,6 +8844,14 @@ public enum EventBody: Equatable, Hashable {
          */messages: Int64
     )
     /**
+     * For an observer: a conversation of the account's is another.
+     */
+    case conversationChanged(
+        /**
+         * As it is now.
+         */conversation: Conversation
+    )
+    /**
      * Whom the account blocks is another: read it again.
      */
     case blockListChanged
@@ -8955,25 +8977,28 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
         case 13: return .quarantineChanged(messages: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 14: return .blockListChanged
-        
-        case 15: return .preferencesChanged
-        
-        case 16: return .historyForgotten(peer: try FfiConverterOptionString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
+        case 14: return .conversationChanged(conversation: try FfiConverterTypeConversation.read(from: &buf)
         )
         
-        case 17: return .queryAsked(query: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
+        case 15: return .blockListChanged
+        
+        case 16: return .preferencesChanged
+        
+        case 17: return .historyForgotten(peer: try FfiConverterOptionString.read(from: &buf), upto: try FfiConverterInt64.read(from: &buf)
         )
         
-        case 18: return .queryAnswered(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
+        case 18: return .queryAsked(query: try FfiConverterInt64.read(from: &buf), sender: try FfiConverterString.read(from: &buf), body: try FfiConverterTypeMessageBody.read(from: &buf)
         )
         
-        case 19: return .resyncNeeded
-        
-        case 20: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        case 19: return .queryAnswered(query: try FfiConverterInt64.read(from: &buf), body: try FfiConverterOptionTypeMessageBody.read(from: &buf)
         )
         
-        case 21: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
+        case 20: return .resyncNeeded
+        
+        case 21: return .sessionEnded(reason: try FfiConverterTypeEndReason.read(from: &buf)
+        )
+        
+        case 22: return .other(kind: try FfiConverterString.read(from: &buf), json: try FfiConverterString.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -9066,44 +9091,49 @@ public struct FfiConverterTypeEventBody: FfiConverterRustBuffer {
             FfiConverterInt64.write(messages, into: &buf)
             
         
-        case .blockListChanged:
+        case let .conversationChanged(conversation):
             writeInt(&buf, Int32(14))
+            FfiConverterTypeConversation.write(conversation, into: &buf)
+            
         
-        
-        case .preferencesChanged:
+        case .blockListChanged:
             writeInt(&buf, Int32(15))
         
         
-        case let .historyForgotten(peer,upto):
+        case .preferencesChanged:
             writeInt(&buf, Int32(16))
+        
+        
+        case let .historyForgotten(peer,upto):
+            writeInt(&buf, Int32(17))
             FfiConverterOptionString.write(peer, into: &buf)
             FfiConverterInt64.write(upto, into: &buf)
             
         
         case let .queryAsked(query,sender,body):
-            writeInt(&buf, Int32(17))
+            writeInt(&buf, Int32(18))
             FfiConverterInt64.write(query, into: &buf)
             FfiConverterString.write(sender, into: &buf)
             FfiConverterTypeMessageBody.write(body, into: &buf)
             
         
         case let .queryAnswered(query,body):
-            writeInt(&buf, Int32(18))
+            writeInt(&buf, Int32(19))
             FfiConverterInt64.write(query, into: &buf)
             FfiConverterOptionTypeMessageBody.write(body, into: &buf)
             
         
         case .resyncNeeded:
-            writeInt(&buf, Int32(19))
+            writeInt(&buf, Int32(20))
         
         
         case let .sessionEnded(reason):
-            writeInt(&buf, Int32(20))
+            writeInt(&buf, Int32(21))
             FfiConverterTypeEndReason.write(reason, into: &buf)
             
         
         case let .other(kind,json):
-            writeInt(&buf, Int32(21))
+            writeInt(&buf, Int32(22))
             FfiConverterString.write(kind, into: &buf)
             FfiConverterString.write(json, into: &buf)
             

@@ -112,3 +112,20 @@ def test_in_a_loop() -> None:
                 await bob.answer_query(1)
 
     asyncio.run(main())
+
+
+def test_an_observer_is_told_the_state(world: rosterkit.Engine) -> None:
+    alice, bob = friends(world)
+    observer = world.open_session(ALICE, observes=True)
+    bob.send(ALICE, "hello")
+    bob.set_presence("away")
+    events = told(observer)
+    assert rosterkit.SnapshotEnded in [type(event) for event in events]
+    [roster] = [e for e in events if isinstance(e, rosterkit.RosterChanged)]
+    assert roster.buddy.address == BOB
+    newest = {e.subject: e.presence.state for e in events if isinstance(e, rosterkit.PresenceChanged)}
+    assert newest[BOB] == "away"
+    conversation = [e for e in events if isinstance(e, rosterkit.ConversationChanged)][-1].conversation
+    assert (conversation.peer, conversation.latest.text, conversation.unread) == (BOB, "hello", 1)
+    assert not [e for e in events if isinstance(e, rosterkit.MessageReceived)]
+    assert [e.message.text for e in told(alice) if isinstance(e, rosterkit.MessageReceived)] == ["hello"]

@@ -125,13 +125,20 @@ def outcome(given: Any) -> model.FinalOutcome:
 
 
 def conversations(given: Any) -> model.ConversationsPage:
-    all_of_them = (
-        model.Conversation(
-            c.peer, c.position, message(c.latest), c.unread, c.marks.read, c.marks.delivered, c.marks.displayed
-        )
-        for c in given.conversations
+    return model.ConversationsPage(tuple(conversation(c) for c in given.conversations), given.complete)
+
+
+def conversation(given: Any) -> model.Conversation:
+    marks = given.marks
+    return model.Conversation(
+        given.peer,
+        given.position,
+        message(given.latest),
+        given.unread,
+        marks.read,
+        marks.delivered,
+        marks.displayed,
     )
-    return model.ConversationsPage(tuple(all_of_them), given.complete)
 
 
 def _amended(seq: int, given: Any) -> model.MessageAmended:
@@ -281,6 +288,7 @@ _EVENTS: dict[str, Callable[[int, Any], model.Event]] = {
     "TYPING_CHANGED": lambda seq, b: model.TypingChanged(seq, b.sender, model.ChatState[b.state.name]),
     "MESSAGE_PARKED": lambda seq, b: model.MessageParked(seq, b.message_id),
     "QUARANTINE_CHANGED": lambda seq, b: model.QuarantineChanged(seq, b.messages),
+    "CONVERSATION_CHANGED": lambda seq, b: model.ConversationChanged(seq, conversation(b.conversation)),
     "BLOCK_LIST_CHANGED": lambda seq, b: model.BlockListChanged(seq),
     "PREFERENCES_CHANGED": lambda seq, b: model.PreferencesChanged(seq),
     "HISTORY_FORGOTTEN": lambda seq, b: model.HistoryForgotten(seq, b.peer, b.upto),

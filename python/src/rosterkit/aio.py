@@ -112,9 +112,10 @@ class Engine(Owner):
         instance: Optional[str] = None,
         lease: Optional[float] = None,
         reads_messages: bool = True,
+        observes: bool = False,
     ) -> Session:
         """Opens a session of an account. It ends when nothing refers to it any more."""
-        options = session_options(device, instance, lease, reads_messages, read_by_engine=True)
+        options = session_options(device, instance, lease, reads_messages, True, observes)
         self._opening += 1
         try:
             handle = await self._in_thread(self._handle.open_session, address, options, None)

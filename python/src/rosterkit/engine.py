@@ -159,13 +159,17 @@ class Engine(Owner):
         lease: Optional[float] = None,
         reads_messages: bool = True,
         read_by_engine: bool = False,
+        observes: bool = False,
     ) -> Session:
         """Opens a session of an account. It ends when nothing refers to it any more.
 
         With a listener it is called back, else read by its `events`, `next_events` or `run`; with `read_by_engine` by the
         engine's `next_batches`, together with others. With a `lease` (in seconds) it ends when `touch` does not renew it.
+
+        One that `observes` gets the roster, the presence of all buddies and the conversations, then what of it is another,
+        of each only the newest, and no messages; nobody is there because it is.
         """
-        options = session_options(device, instance, lease, reads_messages, read_by_engine)
+        options = session_options(device, instance, lease, reads_messages, read_by_engine, observes)
         adapter = None if listener is None else Adapter(listener)
         handle = self._call(self._handle.open_session, address, options, adapter)
         return Session(handle, address, self._is_virtual)

@@ -556,6 +556,13 @@ class QuarantineChanged(Event):
 
 
 @dataclass(frozen=True)
+class ConversationChanged(Event):
+    """For an observer: a conversation of the account's is another."""
+
+    conversation: Conversation
+
+
+@dataclass(frozen=True)
 class BlockListChanged(Event):
     """Whom the account blocks is another: `Session.blocked` reads it."""
 

@@ -509,6 +509,7 @@ def session_options(
     lease: Optional[float],
     reads_messages: bool,
     read_by_engine: bool,
+    observes: bool = False,
 ) -> Any:
     """The library's options of a session."""
     return native.SessionOptions(
@@ -517,4 +518,5 @@ def session_options(
         lease_ms=_convert.millis(lease),
         reads_messages=reads_messages,
         read_through_engine=read_by_engine,
+        observes=observes,
     )

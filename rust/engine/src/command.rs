@@ -332,6 +332,11 @@ pub struct SessionOptions {
     pub lease_ms: Option<u64>,
     /// Whether it is to get messages.
     pub reads_messages: bool,
+    /// Whether it is an observer of the account's state: it gets the roster, the presence of all buddies and the latest 1,000
+    /// conversations as a snapshot, then [`SnapshotEnd`](crate::EventBody::SnapshotEnd), then what of it is another, of each only
+    /// the newest; without being online, or counting as somebody who is there. The `seq` of an event is the version of what it
+    /// has told up to there. An account has any number of them. After a disk that failed the snapshot comes again by itself.
+    pub observes: bool,
     /// Who reads its queue.
     pub consumer: Consumer,
 }

@@ -1,5 +1,6 @@
 //! What a session is told.
 
+use crate::command::Conversation;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::{Body, ChatState, Content};
 use rosterkit_core::id::{MessageId, Position};
@@ -88,6 +89,8 @@ pub enum EventBody {
         /// As shown.
         status: Status,
     },
+    /// For an [observer](crate::SessionOptions::observes): a conversation of the account's is another.
+    ConversationChanged(Arc<Conversation>),
     /// So many messages of strangers wait in [`quarantine`](crate::AcceptedSenders::Quarantine).
     QuarantineChanged {
         /// How many.
@@ -145,6 +148,7 @@ impl EventBody {
     pub(crate) fn size(&self) -> usize {
         match self {
             EventBody::Message(message) => message.content.size(),
+            EventBody::ConversationChanged(conversation) => conversation.latest.content.size(),
             EventBody::BuddyRequest { note, .. } => note.len(),
             EventBody::Presence { presence, .. } => {
                 presence.note.as_ref().map_or(0, |note| note.len()) + presence.extensions.len()

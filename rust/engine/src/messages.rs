@@ -1,7 +1,7 @@
 //! What the steps of the engine say to each other.
 
 use crate::answers::ReplyTo;
-use crate::command::{Command, ConversationsRequest, SearchRequest};
+use crate::command::{Command, Conversation, ConversationsRequest, SearchRequest};
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::queue::Acks;
@@ -114,6 +114,8 @@ pub(crate) enum Signal {
     Unswept(AddressId),
     /// A chat state.
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
+    /// An account's conversation with a peer is another.
+    Conversation { account: AddressId, peer: AddressId },
     /// Rows were imported that are perhaps to be looked at again.
     LookForDue,
     /// Somebody asks when an account was last there.
@@ -215,6 +217,10 @@ pub(crate) enum Fetch {
     RowsAt { account: AddressId, session: SessionId, attachment: u64, positions: Vec<Position> },
     /// Rows that a side of the account still needs.
     Needed { account: AddressId, after: Position, upto: Position },
+    /// The conversations of an account, for an observer.
+    Observed { account: AddressId, session: SessionId, request: ConversationsRequest },
+    /// One of them, for all observers.
+    Conversation { account: AddressId, peer: AddressId },
     /// A slice of what is to leave an account's history.
     Forget(Box<Forgetting>),
     /// The id of an address outside, made when it has none.
@@ -326,6 +332,16 @@ pub(crate) enum Fetched {
         result: Result<Vec<bool>, Error>,
     },
     Rows(FetchedRows),
+    Observed {
+        session: SessionId,
+        result: Result<Vec<(AddressId, Conversation)>, Error>,
+    },
+    /// `None` when there is none.
+    Conversation {
+        account: AddressId,
+        peer: AddressId,
+        result: Box<Result<Option<Conversation>, Error>>,
+    },
     /// It was looked at up to [`Forgetting::after`].
     Forgotten {
         forgetting: Box<Forgetting>,

@@ -43,6 +43,7 @@ pub(crate) enum Slot {
     SnapshotEnd,
     Quarantine,
     BlockList,
+    Conversation(AddressId),
     /// With this peer, hashed, or with everybody.
     Forgotten(Option<u64>),
     Preferences,
@@ -78,6 +79,8 @@ pub(crate) struct SessionQueue {
     readable: Condvar,
     /// Bumped at each attachment; also guards against acks of an older one.
     attachment: AtomicU64,
+    /// How much state waits before it is left out: what an observer is told of is bounded by what there is.
+    max_slots: usize,
 }
 
 #[derive(Default)]
@@ -166,7 +169,13 @@ impl SessionQueue {
             inner: Mutex::new(Inner { next_seq: 1, ..Inner::default() }),
             readable: Condvar::new(),
             attachment: AtomicU64::new(1),
+            max_slots: MAX_SLOTS,
         }
+    }
+
+    /// One of an observer's.
+    pub(crate) fn observing(session: SessionId) -> Self {
+        SessionQueue { max_slots: usize::MAX, ..SessionQueue::new(session) }
     }
 
     /// Puts a row at the end. The shard keeps to [`room`](Self::room).
@@ -183,7 +192,7 @@ impl SessionQueue {
     pub(crate) fn put_slot(&self, slot: Slot, body: EventBody, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
         let slots = &mut inner.held().slots;
-        if slots.len() >= MAX_SLOTS && !slots.contains(&slot) {
+        if slots.len() >= self.max_slots && !slots.contains(&slot) {
             *slots = Slots::default();
             slots.put(Slot::Resync, EventBody::Resync);
         } else {

@@ -154,6 +154,16 @@ impl ReaderStep {
                 let complete = rows.as_ref().is_some_and(|rows| rows.len() < SWEEP_SLICE);
                 Fetched::Needed { account, upto, rows, complete }
             }
+            Fetch::Observed { account, session, request } => {
+                let read = |connection: &mut ReadConnection| connection.conversations_of(account, request);
+                let result = self.connection().and_then(read).map(|(conversations, _)| conversations);
+                Fetched::Observed { session, result }
+            }
+            Fetch::Conversation { account, peer } => {
+                let read = |connection: &mut ReadConnection| connection.conversation(account, peer, None);
+                let result = Box::new(self.connection().and_then(read));
+                Fetched::Conversation { account, peer, result }
+            }
             Fetch::Forget(mut forgetting) => {
                 let slice = self.connection().and_then(|connection| connection.forgets(&mut forgetting));
                 Fetched::Forgotten { forgetting, slice }

@@ -146,30 +146,50 @@ impl ReadConnection {
         account: AddressId,
         request: ConversationsRequest,
     ) -> Result<Conversations> {
+        let (conversations, complete) = self.conversations_of(account, request)?;
+        let conversations = conversations.into_iter().map(|(_, conversation)| conversation).collect();
+        Ok(Conversations { conversations, complete })
+    }
+
+    /// The same, with the peers' ids; and whether there are no more.
+    pub(crate) fn conversations_of(
+        &mut self,
+        account: AddressId,
+        request: ConversationsRequest,
+    ) -> Result<(Vec<(AddressId, Conversation)>, bool)> {
         let ConversationsRequest { before, limit } = request;
         check_page(limit)?;
         let mut conversations = Vec::new();
         for (peer, position) in self.store.latest_of_peers(account, before.unwrap_or(Position::MAX))? {
-            let query = HistoryQuery {
-                account,
-                peer: Some(peer),
-                anchor: Anchor::End,
-                direction: Direction::Older,
-                limit: 1,
-            };
-            // With some there was more than messages: requests, receipts.
-            let Some(latest) = self.history(query, None)?.messages.pop() else {
+            let Some(conversation) = self.conversation(account, peer, Some(position))? else {
                 continue;
             };
             if conversations.len() == limit {
-                return Ok(Conversations { conversations, complete: false });
+                return Ok((conversations, false));
             }
-            let marks = self.store.marks(account, peer)?;
-            let unread = self.unread(account, peer, marks.read, position)?;
-            let peer = if latest.copy { latest.recipient.bare() } else { latest.sender.bare() };
-            conversations.push(Conversation { peer, position, latest, unread, marks });
+            conversations.push((peer, conversation));
         }
-        Ok(Conversations { conversations, complete: true })
+        Ok((conversations, true))
+    }
+
+    /// What went between an account and a peer, in short; `position` is its place, that of the latest message when it is not
+    /// known. `None` when no message did: with some there were only requests, or receipts.
+    pub(crate) fn conversation(
+        &mut self,
+        account: AddressId,
+        peer: AddressId,
+        position: Option<Position>,
+    ) -> Result<Option<Conversation>> {
+        let (anchor, direction) = (Anchor::End, Direction::Older);
+        let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: 1 };
+        let Some(latest) = self.history(query, None)?.messages.pop() else {
+            return Ok(None);
+        };
+        let position = position.unwrap_or(latest.position);
+        let marks = self.store.marks(account, peer)?;
+        let unread = self.unread(account, peer, marks.read, position)?;
+        let peer = if latest.copy { latest.recipient.bare() } else { latest.sender.bare() };
+        Ok(Some(Conversation { peer, position, latest, unread, marks }))
     }
 
     /// How many messages of a peer's are above the account's mark.

@@ -1,6 +1,6 @@
 //! What a session is told.
 
-use crate::conversation::{Amended, MessageChange, ReceiptState};
+use crate::conversation::{Amended, Conversation, MessageChange, ReceiptState};
 use crate::convert::signed;
 use crate::roster::{Buddy, Presence};
 use crate::session::ChatState;
@@ -125,6 +125,11 @@ pub enum EventBody {
     QuarantineChanged {
         /// How many.
         messages: i64,
+    },
+    /// For an observer: a conversation of the account's is another.
+    ConversationChanged {
+        /// As it is now.
+        conversation: Conversation,
     },
     /// Whom the account blocks is another: read it again.
     BlockListChanged,
@@ -314,6 +319,9 @@ impl From<&rosterkit::EventBody> for EventBody {
             Body::Parked { message_id } => EventBody::MessageParked { message_id: message_id.to_string() },
             Body::QuarantineChanged { messages } => {
                 EventBody::QuarantineChanged { messages: signed(*messages as u64) }
+            }
+            Body::ConversationChanged(conversation) => {
+                EventBody::ConversationChanged { conversation: (&**conversation).into() }
             }
             Body::BlockListChanged => EventBody::BlockListChanged,
             Body::PreferencesChanged => EventBody::PreferencesChanged,

@@ -178,6 +178,11 @@ pub struct SessionOptions {
     /// Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
     #[uniffi(default = false)]
     pub read_through_engine: bool,
+    /// It is an observer of the account's state: it gets the roster, the presence of all buddies and the latest 1,000
+    /// conversations, `SnapshotEnded`, then what of it is another, of each only the newest; and no messages. It does not count as
+    /// somebody who is there, and an account has any number of them.
+    #[uniffi(default = false)]
+    pub observes: bool,
 }
 
 impl TryFrom<EngineOptions> for rosterkit::EngineOptions {
@@ -308,6 +313,7 @@ impl TryFrom<SessionOptions> for rosterkit::SessionOptions {
             instance: given.instance,
             lease_ms: given.lease_ms.map(|ms| number("lease_ms", ms)).transpose()?,
             reads_messages: given.reads_messages,
+            observes: given.observes,
             consumer: if given.read_through_engine { Consumer::Engine } else { Consumer::Pull },
         })
     }

@@ -131,6 +131,7 @@ impl World {
                     instance: bytes.flag().then(|| "here".to_owned()),
                     lease_ms: bytes.flag().then_some(60_000),
                     reads_messages: bytes.flag(),
+                    observes: bytes.of(4) == 3,
                     ..SessionOptions::default()
                 };
                 self.sessions.extend(accept(self.engine.open_session(&user(bytes.of(5)), options)));

@@ -71,6 +71,7 @@ pub fn boundary_seeds() -> Vec<(&'static str, Vec<u8>)> {
                     lease_ms: Some(60_000),
                     reads_messages: true,
                     read_through_engine: true,
+                    observes: true,
                 },
             ),
         ),

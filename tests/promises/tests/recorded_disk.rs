@@ -3,7 +3,9 @@
 
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::vfs::{Disk, Failure};
-use rosterkit::{Durability, Engine, EngineOptions, MessageId, Position, Receipt};
+use rosterkit::{
+    Durability, Engine, EngineOptions, Event, EventBody, MessageId, Position, Receipt, SessionOptions,
+};
 use rosterkit_promises::kept::Ledger;
 use rosterkit_promises::mortal::{Fate, Mortal};
 use rosterkit_promises::recorder::{Cut, Entry, Image, Recorder};
@@ -265,6 +267,36 @@ fn durability_what_was_told_is_written_when_the_disk_has_room_again() {
     let engine = open(2);
     assert_eq!(drain(&engine, 1).messages, [(receipt.position, receipt.id)]);
     assert_eq!(sent.repeat(&engine).unwrap(), receipt);
+}
+
+// behaviour: observers.again
+#[test]
+fn an_observer_is_told_everything_again_after_a_failed_commit() {
+    for fate in [Fate::Lost, Fate::WrittenUnknown] {
+        let store = Mortal::new(MemoryStore::new());
+        let engine = Engine::open_virtual(store.clone(), options(), 1, START).unwrap();
+        (0..2).for_each(|user| engine.create_account(&address(user)).unwrap());
+        let observes = SessionOptions { observes: true, ..SessionOptions::default() };
+        let observer = engine.open_session(&address(1), observes).unwrap();
+        let conversations = || {
+            let events = observer.next_events(1_000, std::time::Duration::ZERO).unwrap();
+            observer.ack(events.last().map_or(0, |event| event.seq));
+            let of = |event: &Event| match &event.body {
+                EventBody::ConversationChanged(one) => one.latest.content.as_text().map(str::to_owned),
+                EventBody::SnapshotEnd => Some("whole".to_owned()),
+                other => panic!("an observer is told {other:?}"),
+            };
+            events.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        Sent { number: 1, sender: 0, recipient: 1 }.repeat(&engine).unwrap();
+        let told = conversations();
+        assert_eq!(told, ["whole", "message 1 of user0"]);
+        store.decide(fate);
+        assert!(Sent { number: 2, sender: 0, recipient: 1 }.repeat(&engine).is_err());
+        engine.advance(30_000).unwrap();
+        let number = if fate == Fate::Lost { 1 } else { 2 };
+        assert_eq!(conversations(), [format!("message {number} of user0"), "whole".to_owned()]);
+    }
 }
 
 #[test]

@@ -8601,6 +8601,13 @@ data class SessionOptions (
      * Its queue is read by the engine's `next_batches`, not by its own `next_events`. Not with a listener.
      */
     var `readThroughEngine`: kotlin.Boolean = false 
+    , 
+    /**
+     * It is an observer of the account's state: it gets the roster, the presence of all buddies and the latest 1,000
+     * conversations, `SnapshotEnded`, then what of it is another, of each only the newest; and no messages. It does not count as
+     * somebody who is there, and an account has any number of them.
+     */
+    var `observes`: kotlin.Boolean = false 
     
 ){
     
@@ -8622,6 +8629,7 @@ public object FfiConverterTypeSessionOptions: FfiConverterRustBuffer<SessionOpti
             FfiConverterOptionalLong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -8630,7 +8638,8 @@ public object FfiConverterTypeSessionOptions: FfiConverterRustBuffer<SessionOpti
             FfiConverterOptionalString.allocationSize(value.`instance`) +
             FfiConverterOptionalLong.allocationSize(value.`leaseMs`) +
             FfiConverterBoolean.allocationSize(value.`readsMessages`) +
-            FfiConverterBoolean.allocationSize(value.`readThroughEngine`)
+            FfiConverterBoolean.allocationSize(value.`readThroughEngine`) +
+            FfiConverterBoolean.allocationSize(value.`observes`)
     )
 
     override fun write(value: SessionOptions, buf: ByteBuffer) {
@@ -8639,6 +8648,7 @@ public object FfiConverterTypeSessionOptions: FfiConverterRustBuffer<SessionOpti
             FfiConverterOptionalLong.write(value.`leaseMs`, buf)
             FfiConverterBoolean.write(value.`readsMessages`, buf)
             FfiConverterBoolean.write(value.`readThroughEngine`, buf)
+            FfiConverterBoolean.write(value.`observes`, buf)
     }
 }
 
@@ -11713,6 +11723,21 @@ sealed class EventBody {
     }
     
     /**
+     * For an observer: a conversation of the account's is another.
+     */
+    data class ConversationChanged(
+        /**
+         * As it is now.
+         */
+        val `conversation`: rosterkit.generated.Conversation) : EventBody()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Whom the account blocks is another: read it again.
      */
     object BlockListChanged : EventBody()
@@ -11896,26 +11921,29 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
             13 -> EventBody.QuarantineChanged(
                 FfiConverterLong.read(buf),
                 )
-            14 -> EventBody.BlockListChanged
-            15 -> EventBody.PreferencesChanged
-            16 -> EventBody.HistoryForgotten(
+            14 -> EventBody.ConversationChanged(
+                FfiConverterTypeConversation.read(buf),
+                )
+            15 -> EventBody.BlockListChanged
+            16 -> EventBody.PreferencesChanged
+            17 -> EventBody.HistoryForgotten(
                 FfiConverterOptionalString.read(buf),
                 FfiConverterLong.read(buf),
                 )
-            17 -> EventBody.QueryAsked(
+            18 -> EventBody.QueryAsked(
                 FfiConverterLong.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterTypeMessageBody.read(buf),
                 )
-            18 -> EventBody.QueryAnswered(
+            19 -> EventBody.QueryAnswered(
                 FfiConverterLong.read(buf),
                 FfiConverterOptionalTypeMessageBody.read(buf),
                 )
-            19 -> EventBody.ResyncNeeded
-            20 -> EventBody.SessionEnded(
+            20 -> EventBody.ResyncNeeded
+            21 -> EventBody.SessionEnded(
                 FfiConverterTypeEndReason.read(buf),
                 )
-            21 -> EventBody.Other(
+            22 -> EventBody.Other(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -12030,6 +12058,13 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
             (
                 4UL
                 + FfiConverterLong.allocationSize(value.`messages`)
+            )
+        }
+        is EventBody.ConversationChanged -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeConversation.allocationSize(value.`conversation`)
             )
         }
         is EventBody.BlockListChanged -> {
@@ -12176,44 +12211,49 @@ public object FfiConverterTypeEventBody : FfiConverterRustBuffer<EventBody>{
                 FfiConverterLong.write(value.`messages`, buf)
                 Unit
             }
-            is EventBody.BlockListChanged -> {
+            is EventBody.ConversationChanged -> {
                 buf.putInt(14)
+                FfiConverterTypeConversation.write(value.`conversation`, buf)
                 Unit
             }
-            is EventBody.PreferencesChanged -> {
+            is EventBody.BlockListChanged -> {
                 buf.putInt(15)
                 Unit
             }
-            is EventBody.HistoryForgotten -> {
+            is EventBody.PreferencesChanged -> {
                 buf.putInt(16)
+                Unit
+            }
+            is EventBody.HistoryForgotten -> {
+                buf.putInt(17)
                 FfiConverterOptionalString.write(value.`peer`, buf)
                 FfiConverterLong.write(value.`upto`, buf)
                 Unit
             }
             is EventBody.QueryAsked -> {
-                buf.putInt(17)
+                buf.putInt(18)
                 FfiConverterLong.write(value.`query`, buf)
                 FfiConverterString.write(value.`sender`, buf)
                 FfiConverterTypeMessageBody.write(value.`body`, buf)
                 Unit
             }
             is EventBody.QueryAnswered -> {
-                buf.putInt(18)
+                buf.putInt(19)
                 FfiConverterLong.write(value.`query`, buf)
                 FfiConverterOptionalTypeMessageBody.write(value.`body`, buf)
                 Unit
             }
             is EventBody.ResyncNeeded -> {
-                buf.putInt(19)
+                buf.putInt(20)
                 Unit
             }
             is EventBody.SessionEnded -> {
-                buf.putInt(20)
+                buf.putInt(21)
                 FfiConverterTypeEndReason.write(value.`reason`, buf)
                 Unit
             }
             is EventBody.Other -> {
-                buf.putInt(21)
+                buf.putInt(22)
                 FfiConverterString.write(value.`kind`, buf)
                 FfiConverterString.write(value.`json`, buf)
                 Unit

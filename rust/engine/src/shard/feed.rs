@@ -170,6 +170,7 @@ impl Shard {
 
     /// A row was installed: live sessions get it; those fed from the log will find it there.
     pub(super) fn offer_to_sessions(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
+        self.observe_row(id, row);
         let session_at =
             |shard: &Self, at| shard.residents.get(&id).and_then(|r| r.sessions.get(at).copied());
         let mut next = 0;

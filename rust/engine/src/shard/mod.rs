@@ -15,6 +15,7 @@ mod invitations;
 mod later;
 mod lazy;
 mod marks;
+mod observing;
 mod outbox;
 mod outside;
 mod presence;
@@ -111,6 +112,8 @@ pub(crate) struct Shard {
     dirty: Vec<AddressId>,
     /// What rules decided beside, of messages on their way to the disk, by sender and number.
     ruled: FxHashMap<(AddressId, u64), Consequences>,
+    /// Conversations that are being read for observers, and whether they changed meanwhile.
+    observed: FxHashMap<(AddressId, AddressId), bool>,
     /// What rules sent on to accounts here, on its way to the disk.
     sent_on: FxHashMap<u64, Box<Deliver>>,
     /// Marks that were told and are not on disk, of an account and its peer.
@@ -201,6 +204,7 @@ impl Shard {
             outbox: Outbox::default(),
             later: Later::new(),
             sent_on: FxHashMap::default(),
+            observed: FxHashMap::default(),
             outside_ids: FxHashMap::default(),
             outside: FxHashMap::default(),
             away: FxHashMap::default(),
@@ -286,9 +290,13 @@ impl Shard {
             ToShard::Settled(delivery, settlement) => self.settled(delivery, settlement),
             ToShard::Notice(notice) => self.take_notice(notice),
             ToShard::ResyncAll => {
-                for attached in self.sessions.values() {
+                let (observers, others): (Vec<_>, Vec<_>) =
+                    self.sessions.iter().partition(|(_, attached)| attached.observes);
+                for (_, attached) in others {
                     attached.queue.put_slot(Slot::Resync, EventBody::Resync, &self.out.readable);
                 }
+                let observers: Vec<_> = observers.into_iter().map(|(s, a)| (a.account, *s)).collect();
+                observers.into_iter().for_each(|(id, session)| self.begin_observing(id, session));
             }
             ToShard::Relay(change) => self.relay_changed(change),
             ToShard::Acknowledged(session, acks) => self.acknowledged(session, acks),
@@ -332,6 +340,7 @@ impl Shard {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
             }
             Signal::LookForDue => self.look_for_due(),
+            Signal::Conversation { account, peer } => self.conversation_changed(account, peer),
             Signal::LastSeen(asks) => self.work(asks.subject.clone(), Work::LastSeen(asks)),
             Signal::Directed(directed) => self.take_directed(*directed),
             Signal::Query(query) => self.take_query(*query),
@@ -363,6 +372,8 @@ impl Shard {
             Fetched::Quarantined { account, result } => self.take_quarantined(account, result),
             Fetched::Exist { account, result } => self.take_existing(account, result),
             Fetched::Rows(rows) => self.take_rows(rows),
+            Fetched::Observed { session, result } => self.take_observed(session, result),
+            Fetched::Conversation { account, peer, result } => self.take_conversation(account, peer, *result),
             Fetched::Forgotten { forgetting, slice } => self.take_forgotten(*forgetting, slice),
             Fetched::Needed { account, upto, rows, complete } => {
                 self.take_needed(account, upto, rows, complete)
@@ -729,6 +740,7 @@ impl Shard {
         self.marks.clear();
         self.ruled.clear();
         self.sent_on.clear();
+        self.observed.clear();
         self.idle.clear();
         self.out.writer.clear();
         self.out.reader.clear();

@@ -219,7 +219,7 @@ impl Shard {
     }
 
     fn is_online(&self, session: &SessionId) -> bool {
-        self.sessions.get(session).is_some_and(|attached| attached.contribution().is_some())
+        self.sessions.get(session).is_some_and(|attached| attached.sees_presence())
     }
 
     /// A relay lost its connection. What its buddies showed holds for a while.

@@ -82,7 +82,7 @@ impl Shard {
         self.priority_changed(id, session);
         self.presence_changed(id);
         reply.answer(Ok(Answer::Done));
-        if comes_online {
+        if comes_online && !self.sessions.get(&session).is_some_and(|attached| attached.observes) {
             self.begin_snapshot(id, session);
         }
     }
@@ -104,8 +104,10 @@ impl Shard {
             }
             layers.iter().for_each(|layer| attached.presence.clear(*layer));
             if attached.contribution().is_none() {
-                attached.snapshot = None;
-                attached.queue.forget_presence(&self.out.readable);
+                if !attached.observes {
+                    attached.snapshot = None;
+                    attached.queue.forget_presence(&self.out.readable);
+                }
                 self.take_back_directed(id, session);
                 self.leave_queries(session);
             }
@@ -252,7 +254,7 @@ impl Shard {
                 continue;
             };
             for attached in resident.sessions.iter().filter_map(|s| self.sessions.get(s)) {
-                if attached.contribution().is_some() {
+                if attached.sees_presence() {
                     let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
                     attached.queue.put_slot(Slot::Presence(subject), body, &self.out.readable);
                 }
@@ -281,8 +283,9 @@ impl Shard {
             }
         };
         let seen: Vec<(AddressId, Address)> =
-            buddies.into_iter().filter(|b| b.halves.to()).map(|b| (b.peer, b.address)).collect();
+            buddies.iter().filter(|b| b.halves.to()).map(|b| (b.peer, b.address.clone())).collect();
         self.probe(id, Some(session), seen);
+        self.observe_roster(id, session, &buddies);
     }
 
     /// Asks for the presence of these accounts, for one session or for all of them.
@@ -305,7 +308,8 @@ impl Shard {
         }
         // Of what is outside there is what was last heard; the answer of a relay follows as a change.
         if let Some(attached) = session.and_then(|s| self.sessions.get_mut(&s)) {
-            attached.snapshot = Some(by_shard.len() as u32 + 1);
+            // An observer's conversations are a part too.
+            attached.snapshot = Some(by_shard.len() as u32 + 1 + u32::from(attached.observes));
         }
         for (shard, subjects) in by_shard {
             let probe = Signal::Probe { watcher, session, subjects };
@@ -369,21 +373,15 @@ impl Shard {
             let Some(attached) = self.sessions.get_mut(&one) else {
                 continue;
             };
-            if attached.contribution().is_none() {
+            if !attached.sees_presence() {
                 continue;
             }
             for (subject, address, presence) in &presences {
                 let body = EventBody::Presence { subject: address.clone(), presence: presence.clone() };
                 attached.queue.put_slot(Slot::Presence(*subject), body, &self.out.readable);
             }
-            if session.is_some()
-                && let Some(left) = &mut attached.snapshot
-            {
-                *left -= 1;
-                if *left == 0 {
-                    attached.snapshot = None;
-                    attached.queue.put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, &self.out.readable);
-                }
+            if session.is_some() {
+                attached.snapshot_part(&self.out.readable);
             }
         }
     }

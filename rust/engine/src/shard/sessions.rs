@@ -6,8 +6,8 @@ use super::{Deadline, Shard};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, Consumer, SessionOptions};
 use crate::error::Error;
-use crate::event::EndReason;
-use crate::queue::SessionQueue;
+use crate::event::{EndReason, EventBody};
+use crate::queue::{SessionQueue, Slot, Wake};
 use crate::session::Session;
 use crate::shard::feed::Feed;
 use crate::sync::atomic::Ordering;
@@ -34,6 +34,8 @@ pub(super) struct Attached {
     pub(super) queue: Arc<SessionQueue>,
     /// It said that it reads messages.
     pub(super) reads_messages: bool,
+    /// It is told the account's state.
+    pub(super) observes: bool,
     pub(super) feed: Feed,
     /// Rows in the queue or in the consumer's hands.
     pub(super) outstanding: u32,
@@ -55,6 +57,22 @@ impl Attached {
     /// What it shows, when it is online.
     pub(super) fn contribution(&self) -> Option<&Contribution> {
         self.presence.shown()
+    }
+
+    /// Whether it is told what buddies show.
+    pub(super) fn sees_presence(&self) -> bool {
+        self.observes || self.contribution().is_some()
+    }
+
+    /// One more part of its snapshot is there.
+    pub(super) fn snapshot_part(&mut self, wake: &dyn Wake) {
+        if let Some(left) = &mut self.snapshot {
+            *left -= 1;
+            if *left == 0 {
+                self.snapshot = None;
+                self.queue.put_slot(Slot::SnapshotEnd, EventBody::SnapshotEnd, wake);
+            }
+        }
     }
 
     /// As the fork sees it.
@@ -152,7 +170,10 @@ impl Shard {
             return reply.answer(Err(self.shared.ended()));
         }
         let session = self.shared.new_session_id(id);
-        let queue = Arc::new(SessionQueue::new(session));
+        let queue = Arc::new(match options.observes {
+            true => SessionQueue::observing(session),
+            false => SessionQueue::new(session),
+        });
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
@@ -173,7 +194,9 @@ impl Shard {
         let Some(address) = self.residents.get(&id).map(|r| r.record.address.clone()) else {
             return;
         };
-        let feed = if options.reads_messages { Feed::Live } else { Feed::None };
+        // An observer takes no messages.
+        let reads_messages = options.reads_messages && !options.observes;
+        let feed = if reads_messages { Feed::Live } else { Feed::None };
         self.sessions.insert(
             session,
             Box::new(Attached {
@@ -182,7 +205,8 @@ impl Shard {
                 device,
                 instance: Arc::clone(&instance),
                 queue: Arc::clone(&queue),
-                reads_messages: options.reads_messages,
+                reads_messages,
+                observes: options.observes,
                 feed,
                 outstanding: 0,
                 presence: Layers::default(),
@@ -198,6 +222,7 @@ impl Shard {
         let handle = Session::new(Arc::clone(&self.shared), queue, id, address, instance);
         reply.answer(Ok(Answer::Session(handle)));
         self.start_feed(session);
+        self.begin_observing(id, session);
         if self.residents.get(&id).is_some_and(|resident| resident.quarantined.is_some()) {
             self.tell_quarantine(id, Some(session));
         }
@@ -241,11 +266,14 @@ impl Shard {
             attached.feed = Feed::Live;
         }
         let queue = Arc::clone(&attached.queue);
-        let online = attached.contribution().is_some();
-        queue.put_slot(crate::queue::Slot::Resync, crate::event::EventBody::Resync, &self.out.readable);
+        let sees_presence = attached.sees_presence();
+        // To an observer everything is told again.
+        if !attached.observes {
+            queue.put_slot(Slot::Resync, EventBody::Resync, &self.out.readable);
+        }
         self.start_feed(session);
         self.presence_changed(id);
-        if online {
+        if sees_presence {
             self.begin_snapshot(id, session);
         }
     }

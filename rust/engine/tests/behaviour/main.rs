@@ -11,6 +11,7 @@ mod files;
 mod history;
 mod invitations;
 mod listeners;
+mod observing;
 mod presence;
 mod queries;
 mod receipts;
