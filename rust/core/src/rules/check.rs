@@ -209,7 +209,7 @@ fn searched(condition: &Condition) -> usize {
 fn reachable(set: &RuleSet) -> Result<(), RuleError> {
     for (place, rule) in set.rules.iter().enumerate() {
         let (high, low) = set.at(rule.stage);
-        let before = high.iter().chain(low).map(|before| usize::from(*before));
+        let before = high.iter().chain(low).map(|before| usize::from(before.rule));
         for before in before.take_while(|before| *before != place) {
             let other = &set.rules[before];
             let ends = other.conditions.is_empty() && other.actions.last().is_some_and(Action::is_last);

@@ -4,7 +4,7 @@ use super::action::{Action, Targets};
 use super::condition::Condition;
 use super::facts::{Facts, Found, Subjects};
 use super::rule::{Rule, Stage};
-use super::set::{Level, RuleSet};
+use super::set::{Level, Place, RuleSet};
 use serde::Serialize;
 
 /// A signal that rules have sent on so often is not sent on again.
@@ -29,7 +29,7 @@ impl<'a> Levels<'a> {
     /// The active rules of a stage, level by level, in the order in which they are applied ("Applying Signal Rules"):
     /// the server's and the domain's above 5, all of the account's, the domain's and the server's up to 5. The server's
     /// `immediate` rules all come first.
-    fn order(&self, stage: Stage) -> [(Level, &'a [Rule], &'a [u16]); 6] {
+    fn order(&self, stage: Stage) -> [(Level, &'a [Rule], &'a [Place]); 6] {
         let at = |set: Option<&'a RuleSet>| match set {
             Some(set) => (set.rules(), set.at(stage)),
             None => Default::default(),
@@ -56,7 +56,8 @@ impl<'a> Levels<'a> {
         };
         let sets = || [self.server, self.domain, self.account].into_iter().flatten();
         let delayed = sets().flat_map(RuleSet::delays).map(|seconds| Stage::AfterDelay { seconds });
-        let unanswered = sets().any(|set| set.at(Stage::NoAnswer) != (&[], &[])).then_some(Stage::NoAnswer);
+        let unanswered =
+            sets().any(|set| !matches!(set.at(Stage::NoAnswer), ([], []))).then_some(Stage::NoAnswer);
         let coming = delayed.chain(unanswered).filter(|coming| moment(coming) > moment(&stage));
         coming.min_by_key(moment).map(|stage| Due { stage, after_ms: moment(&stage).0 })
     }
@@ -148,6 +149,9 @@ pub fn evaluate<'a>(levels: &Levels<'a>, stage: Stage, facts: &Facts<'_>) -> Ver
 
 /// Who watches. The one of [`evaluate`] sees nothing and costs nothing.
 pub(super) trait Watch<'a> {
+    /// Whether it is to see what each rule's conditions found, also where it is plain that the rule does not match.
+    const SEES: bool = true;
+
     fn rule(&mut self, _by: By<'a>) {}
     fn condition(&mut self, _condition: &'a Condition, _found: &Found<'_>, _held: bool) {}
     fn held(&mut self) {}
@@ -155,7 +159,9 @@ pub(super) trait Watch<'a> {
     fn end(&mut self, _by: By<'a>, _all: bool) {}
 }
 
-impl Watch<'_> for () {}
+impl Watch<'_> for () {
+    const SEES: bool = false;
+}
 
 /// What follows an action.
 enum Then {
@@ -166,17 +172,21 @@ enum Then {
     AllEnds,
 }
 
-pub(super) fn run<'a>(
+pub(super) fn run<'a, W: Watch<'a>>(
     levels: &Levels<'a>,
     stage: Stage,
     facts: &Facts<'_>,
-    watch: &mut impl Watch<'a>,
+    watch: &mut W,
 ) -> Verdict<'a> {
     let subjects = Subjects::new(facts);
     let mut verdict =
         Verdict { outcome: Outcome::Continue, decided_by: None, effects: Vec::new(), next: None };
     for (level, rules, places) in levels.order(stage) {
-        for place in places.iter().map(|place| usize::from(*place)) {
+        for Place { rule, gate } in places {
+            if !W::SEES && gate.is_shut(&subjects) {
+                continue;
+            }
+            let place = usize::from(*rule);
             let rule = &rules[place];
             if rule.stage != stage {
                 // Its delay is another one.

@@ -19,7 +19,7 @@ pub fn fold(text: &str) -> Cow<'_, str> {
 
 /// Which pairs of neighbouring bytes a text has, or may have: a bit for each, by a hash. A text that lacks a pair of a
 /// picture does not match it, which is seen without searching.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Pairs([u64; 4]);
 
 impl Pairs {

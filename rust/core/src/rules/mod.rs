@@ -58,6 +58,7 @@ mod explain;
 mod facts;
 mod fold;
 mod form;
+mod gate;
 mod local;
 mod operator;
 mod picture;

@@ -39,6 +39,11 @@ impl Picture {
         &self.text
     }
 
+    /// The pairs of neighbouring bytes that a text must have.
+    pub(super) const fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+
     /// The one text that it matches, folded, when it has no asterisk.
     pub(super) fn exact(&self) -> Option<&str> {
         match &self.shape {

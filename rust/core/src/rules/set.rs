@@ -1,6 +1,7 @@
 //! The rules of one level, checked.
 
 use super::check::check;
+use super::gate::Gate;
 use super::rule::{Priority, Rule, Stage};
 use crate::address::{Address, Domain};
 use crate::refusal::Refusal;
@@ -93,9 +94,16 @@ pub struct RuleSet {
 /// The active rules of a stage, by their places: highest priority first, then as they stand.
 #[derive(Clone, Debug, Default)]
 struct InOrder {
-    places: Vec<u16>,
+    places: Vec<Place>,
     /// How many of them are above 5.
     high: usize,
+}
+
+/// Where a rule stands, and what says at once that it does not match.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) rule: u16,
+    pub(super) gate: Gate,
 }
 
 /// A set of rules: those of the server, of a domain or of an account.
@@ -163,7 +171,7 @@ impl RuleSet {
     }
 
     /// The places of the active rules of this stage, in order: those above 5, and the others.
-    pub(super) fn at(&self, stage: Stage) -> (&[u16], &[u16]) {
+    pub(super) fn at(&self, stage: Stage) -> (&[Place], &[Place]) {
         let InOrder { places, high } = &self.stages[slot(stage)];
         places.split_at_checked(*high).unwrap_or_default()
     }
@@ -171,7 +179,7 @@ impl RuleSet {
     /// Every delay after which a rule is to be looked at, in seconds.
     pub(super) fn delays(&self) -> impl Iterator<Item = u32> {
         let places = &self.stages[slot(Stage::AfterDelay { seconds: 0 })].places;
-        places.iter().filter_map(|place| match self.rules[usize::from(*place)].stage {
+        places.iter().filter_map(|place| match self.rules[usize::from(place.rule)].stage {
             Stage::AfterDelay { seconds } => Some(seconds),
             _ => None,
         })
@@ -184,15 +192,15 @@ impl RuleSet {
             return Err(RuleError::new("rules", what));
         }
         let mut stages: [InOrder; 4] = Default::default();
-        for (place, rule) in (0u16..).zip(&rules) {
+        for (number, rule) in (0u16..).zip(&rules) {
             if rule.priority != Priority::INACTIVE {
                 let stage = &mut stages[slot(rule.stage)];
-                stage.places.push(place);
+                stage.places.push(Place { rule: number, gate: Gate::of(rule) });
                 stage.high += usize::from(rule.priority.is_above_five());
             }
         }
         for stage in &mut stages {
-            stage.places.sort_by_key(|place| std::cmp::Reverse(rules[usize::from(*place)].priority));
+            stage.places.sort_by_key(|place| std::cmp::Reverse(rules[usize::from(place.rule)].priority));
         }
         Ok(RuleSet { rules, stages })
     }
