@@ -4,6 +4,7 @@
 //! memory are read off the shard, and only their own signals wait.
 
 pub(crate) mod change;
+mod commands;
 mod deleted;
 mod due;
 mod explain;
@@ -21,6 +22,7 @@ mod outside;
 mod presence;
 mod queries;
 mod registrations;
+mod residence;
 mod resident;
 mod roster;
 mod rule_sets;
@@ -41,13 +43,12 @@ pub(crate) use sending_on::forwarding;
 pub(crate) use sight::{AsksLastSeen, Directed};
 pub(crate) use strangers::Held;
 
-use crate::answers::{ReplyTo, Untaken};
-use crate::command::{Answer, Command};
+use crate::answers::Untaken;
 use crate::error::Error;
 use crate::event::{EndReason, EventBody};
 use crate::mailbox::Taken;
 use crate::messages::{
-    Countdown, Deliver, Domains, Done, Fetch, Fetched, FoundAccount, Job, Signal, ToReader, ToShard, ToWrite,
+    Countdown, Deliver, Domains, Done, Fetch, Fetched, Job, Signal, ToReader, ToShard, ToWrite,
 };
 use crate::options::Durability;
 use crate::queue::{Acks, Slot, Wake};
@@ -56,19 +57,14 @@ use crate::relay::queue::RelayQueue;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, lock};
-use later::{DISK_FAILED_MS, Later};
+use later::Later;
 use outbox::{OutsideId, ToOutside};
 use outside::OutsideBuddies;
 use rosterkit_core::address::Address;
-use rosterkit_core::delivery::limits::TokenBucket;
 use rosterkit_core::delivery::marks::Marks;
-use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, panic_if_planted};
-use rosterkit_core::presence::{Presence, PresenceLayer};
-use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::{Now, Tick};
-use rosterkit_store::Loaded;
 use rustc_hash::FxHashMap;
 use sessions::Attached;
 use std::collections::{BTreeMap, VecDeque};
@@ -412,353 +408,6 @@ impl Shard {
         }
     }
 
-    // ---- accounts come and go -------------------------------------------------------------------------------
-
-    /// Does the work now, or when its account is in memory and its gate is open.
-    fn work(&mut self, account: Address, work: Work) {
-        match self.accounts.get_mut(&account) {
-            Some(Residency::Here(id)) => {
-                let id = *id;
-                self.work_on(id, work);
-            }
-            Some(Residency::Loading(waiting)) => waiting.0.push_back(work),
-            None => {
-                let mint = makes_account(&work);
-                self.accounts
-                    .insert(account.clone(), Residency::Loading(Box::new(Waiting(VecDeque::from([work])))));
-                self.fetch(Fetch::Account { address: account, mint });
-            }
-        }
-    }
-
-    fn work_on(&mut self, id: AddressId, work: Work) {
-        let Some(resident) = self.residents.get_mut(&id) else {
-            return;
-        };
-        if matches!(resident.gate, Gate::Open) && resident.nobody_waits() {
-            self.perform(id, work);
-            self.maybe_idle(id);
-        } else {
-            resident.waiting.get_or_insert_default().0.push_back(work);
-        }
-    }
-
-    /// Takes up what waited, until something closes the gate again.
-    fn open_gate(&mut self, id: AddressId) {
-        if let Some(resident) = self.residents.get_mut(&id) {
-            resident.gate = Gate::Open;
-        }
-        while let Some(resident) = self.residents.get_mut(&id)
-            && matches!(resident.gate, Gate::Open)
-        {
-            let Some(work) = resident.waiting.as_mut().and_then(|waiting| waiting.0.pop_front()) else {
-                resident.waiting = None;
-                break;
-            };
-            self.perform(id, work);
-        }
-        self.maybe_idle(id);
-    }
-
-    fn perform(&mut self, id: AddressId, work: Work) {
-        match work {
-            Work::Command { session, command, reply } => self.command(id, session, *command, reply),
-            Work::Send { session, send, reply } => self.send(id, session, send, false, reply),
-            Work::Deliver(deliver) => self.deliver(id, *deliver),
-            Work::Look => {}
-            Work::Due(found) => self.due(id, *found),
-            Work::Remember { ref peer, .. } => {
-                let peer = peer.clone();
-                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
-            }
-            Work::Pending(pending) => self.fetch_peer_of_pending(id, pending),
-            Work::Parcel { parcel, reply } => self.look_at_parcel(id, parcel, reply),
-            Work::Outcome(settling) => self.take_outcome(id, settling),
-            Work::Superseded { pending, known } => {
-                let peer = pending.recipient.bare();
-                let work = Work::Superseded { pending, known };
-                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
-            }
-            Work::Reattach(session) => self.reattach(id, session),
-            Work::LastSeen(asks) => self.answer_last_seen(id, *asks),
-        }
-    }
-
-    fn command(&mut self, id: AddressId, session: Option<SessionId>, command: Command, reply: ReplyTo) {
-        if session.is_some_and(|s| !self.sessions.contains_key(&s)) {
-            return reply.answer(Err(Error::session_closed()));
-        }
-        match command {
-            Command::CreateAccount => {
-                reply.answer(Err(Refusal::Conflict("the account exists".into()).into()))
-            }
-            Command::DeleteAccount => self.delete_account(id, reply),
-            Command::OpenSession(options) => self.open_session(id, options, reply),
-            Command::Send(send) => self.send(id, session, Box::new(send.into()), false, reply),
-            Command::Amend(amend) => self.amend(id, session, amend, reply),
-            Command::MarkRead { ref peer, .. } => {
-                let peer = peer.bare();
-                let work = Work::Command { session, command: Box::new(command), reply };
-                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
-            }
-            Command::Typing { recipient, state } => self.send_typing(id, &recipient, state, reply),
-            Command::SetPresence(presence) => self.set_presence(id, session, presence, reply),
-            Command::ClearPresence(layer) => self.clear_presence(id, session, &[layer], reply),
-            Command::DirectPresence { recipient, presence } => {
-                self.direct_presence(id, session, (recipient, presence), reply);
-            }
-            Command::Forget { peer } => self.forget(id, peer, reply),
-            Command::SetVisibility { .. } => self.look_up_viewer(id, command, reply),
-            Command::ReadLastSeen(subject) => self.ask_last_seen(id, &subject, reply),
-            Command::Query { recipient, body } => self.query(id, session, (recipient, body), reply),
-            Command::AnswerQuery { query, body } => self.answer_query(session, (query, body), reply),
-            Command::GoOffline => {
-                self.clear_presence(id, session, &[PresenceLayer::Manual, PresenceLayer::Automatic], reply);
-            }
-            Command::SetActivity(activity) => self.set_activity(session, activity, reply),
-            Command::Roster(edit) => self.edit_roster(id, session, edit, reply),
-            Command::ReadRoster { since } => {
-                let version = self.residents.get(&id).map_or(Position::ZERO, |r| r.record.roster_version);
-                self.fetch(Fetch::Roster { account: id, since, version, reply });
-            }
-            Command::ReadPresence(address) => self.read_presence(id, &address, reply),
-            Command::ReadHistory(request) => self.read_history(id, request, reply),
-            Command::SearchHistory(request) => self.fetch(Fetch::Search { account: id, request, reply }),
-            Command::ReadConversations(request) => {
-                self.fetch(Fetch::Conversations { account: id, request, reply });
-            }
-            Command::Block { address, blocked } => self.block(id, address, blocked, reply),
-            Command::SetPreferences(overrides) => self.set_preferences(id, overrides, reply),
-            Command::SetRules(json) => self.set_rules(id, json, reply),
-            Command::ReadRules => self.read_rules(id, reply),
-            Command::ExplainDelivery(position) => self.explain_delivery(id, position, reply),
-            Command::ExplainRules { sender: ref peer, .. }
-            | Command::ExplainPresence { viewer: ref peer }
-            | Command::ExplainAdmission { sender: ref peer } => {
-                let peer = peer.bare();
-                let work = Work::Command { session, command: Box::new(command), reply };
-                self.fetch_first(id, work, Fetch::Peer { account: id, peer, id: None });
-            }
-            Command::AddRegistration(registration) => self.add_registration(id, registration, reply),
-            Command::RemoveRegistration(name) => self.remove_registration(id, &name, reply),
-            Command::ReadRegistrations => self.read_registrations(id, reply),
-            Command::Claim(positions) => self.claim(id, positions, reply),
-            Command::ListFiles { prefix } => self.list_files(id, prefix, reply),
-            Command::ReadFile { owner, path } => self.read_file(id, owner, &path, reply),
-            Command::WriteFile { .. } | Command::RemoveFile { .. } => self.change_file(id, command, reply),
-            Command::ReadQuarantined { after, limit } => self.read_quarantined(id, after, limit, reply),
-            Command::AdmitSender(_) | Command::RefuseSender { .. } => {
-                self.look_at_stranger(id, command, reply);
-            }
-            Command::Invite { token, expires } => self.invite(id, token, expires, reply),
-            Command::RevokeInvitations(token) => self.revoke_invitations(id, token.as_ref(), reply),
-            Command::RetireDevice(name) => self.retire_device(id, &name, reply),
-            Command::ReadBlocked | Command::ReadPreferences | Command::ReadDevices => {
-                let Some(resident) = self.residents.get(&id) else {
-                    return;
-                };
-                reply.answer(Ok(match command {
-                    Command::ReadBlocked => {
-                        Answer::Blocked(resident.record.blocked.keys().cloned().collect())
-                    }
-                    Command::ReadPreferences => Answer::Preferences(resident.preferences),
-                    _ => Answer::Devices(resident.record.devices.iter().map(|d| d.name.clone()).collect()),
-                }));
-            }
-        }
-    }
-
-    fn take_account(&mut self, address: &Address, result: Result<FoundAccount, Error>) {
-        let Some(Residency::Loading(waiting)) = self.accounts.remove(address) else {
-            return;
-        };
-        match result {
-            Ok(FoundAccount::Here(loaded)) => {
-                let id = loaded.record.id;
-                self.reside(*loaded, waiting);
-                self.continue_gate(id);
-            }
-            Ok(FoundAccount::Absent(id)) => self.absent(address, id, waiting),
-            Err(error) => {
-                for work in waiting.0 {
-                    self.cannot(work, &error);
-                }
-            }
-        }
-    }
-
-    fn reside(&mut self, loaded: Loaded, waiting: Box<Waiting>) {
-        let Loaded { record, progress, unclaimed: rows, quarantined, last, rules } = loaded;
-        let mut unclaimed = Unclaimed::default();
-        for row in rows {
-            unclaimed.insert(row.position, row.sender, row.size);
-        }
-        let quarantined = (!quarantined.is_empty()).then(|| {
-            let mut held = Box::<Unclaimed>::default();
-            for row in quarantined {
-                held.insert(row.position, row.sender, row.size);
-            }
-            held
-        });
-        let limits = &self.shared.options.limits;
-        let mut resident = Resident {
-            preferences: self.preferences_of(&record),
-            progress,
-            rules,
-            unclaimed,
-            quarantined,
-            held_back: None,
-            last,
-            ring: Ring::Unread,
-            in_flight: Vec::new(),
-            arriving: 0,
-            gate: Gate::Open,
-            waiting: Some(waiting),
-            sessions: Vec::new(),
-            shown: Presence::offline(),
-            swept: Position::ZERO,
-            to_sweep: last,
-            sweeping: false,
-            dirty: false,
-            being_saved: 0,
-            unsaved: 0,
-            in_idle_queue: false,
-            used_again: false,
-            sends: TokenBucket::full(&limits.sends, self.now.tick),
-            requests: TokenBucket::full(&limits.requests, self.now.tick),
-            record,
-        };
-        // What was written of an account that only sends may lie behind.
-        resident.advance_claims();
-        self.accounts.insert(resident.record.address.clone(), Residency::Here(resident.id()));
-        let (id, record) = (resident.id(), Arc::clone(&resident.record));
-        self.residents.insert(id, Box::new(resident));
-        if !record.blocked.is_empty() || record.roster.reaches_outside() {
-            self.look_up_sight(id, None);
-        }
-        if !record.registrations.is_empty() {
-            self.registrations_changed(id);
-        }
-        self.look_at_retention(id);
-    }
-
-    /// There is no such account. The first who wants to make it does; what came before that is refused.
-    fn absent(&mut self, address: &Address, id: Option<AddressId>, mut waiting: Box<Waiting>) {
-        while let Some(work) = waiting.0.pop_front() {
-            match (work, id) {
-                (Work::Command { command, reply, .. }, Some(id))
-                    if matches!(*command, Command::CreateAccount) =>
-                {
-                    return self.create_account(id, address.clone(), reply, waiting);
-                }
-                (work, None) if makes_account(&work) => {
-                    waiting.0.push_front(work);
-                    self.accounts.insert(address.clone(), Residency::Loading(waiting));
-                    return self.fetch(Fetch::Account { address: address.clone(), mint: true });
-                }
-                (Work::Pending(pending) | Work::Superseded { pending, .. }, _) => {
-                    self.settle_nowhere(&pending);
-                }
-                (Work::Outcome(settling), _) => self.settle_untold(settling),
-                (Work::Parcel { parcel, reply }, _) => {
-                    inbound::refuse_parcel(&parcel, &format!("there is no account {address}"), reply);
-                }
-                (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
-                (Work::Due(found), _) => self.due_done(found.position, found.what),
-                (Work::Remember { .. } | Work::Look, _) => {}
-                // Who is not there is seen by nobody.
-                (Work::LastSeen(asks), _) => asks.reply.answer(Ok(Answer::LastSeen(None))),
-                (work, _) => {
-                    let error = Refusal::NotFound(format!("there is no account {address}")).into();
-                    self.cannot(work, &error);
-                }
-            }
-        }
-    }
-
-    /// Answers work that cannot be done. A pending signal stays pending, and is sent again.
-    fn cannot(&mut self, work: Work, error: &Error) {
-        match work {
-            Work::Command { reply, .. } | Work::Send { reply, .. } => reply.answer(Err(error.clone())),
-            // It is looked for again.
-            Work::Due(_) => self.due_at(self.now.wall),
-            Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
-            Work::Pending(pending) => {
-                let slot = pending.recipient.slot();
-                self.signal_later(DISK_FAILED_MS, slot, Signal::Pending(pending));
-            }
-            Work::Superseded { pending, known } => {
-                let slot = pending.origin_address.slot();
-                self.signal_later(DISK_FAILED_MS, slot, Signal::Superseded { pending, known });
-            }
-            Work::Remember { .. } | Work::Look => {}
-            Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
-            Work::LastSeen(asks) => asks.reply.answer(Err(error.clone())),
-            Work::Outcome(settling) => self.outcome_failed(settling, error),
-            Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
-        }
-    }
-
-    // ---- the disk failed ------------------------------------------------------------------------------------
-
-    /// Drops what is resident. Whoever waits is told that nobody knows.
-    fn reset(&mut self, generation: u64) {
-        self.open = false;
-        self.generation = generation;
-        for (_, state) in self.accounts.drain() {
-            if let Residency::Loading(waiting) = state {
-                for work in waiting.0 {
-                    answer_unknown(work);
-                }
-            }
-        }
-        for (_, resident) in self.residents.drain() {
-            for flight in resident.in_flight {
-                for reply in flight.replies {
-                    reply.answer(Err(Error::outcome_unknown()));
-                }
-            }
-            match resident.gate {
-                Gate::Open => {}
-                Gate::Fetching(work) => answer_unknown(*work),
-                Gate::Changing(changing) => changing.answer_unknown(),
-                // The change is on disk; what it makes others see follows when the account is read again.
-                Gate::LookingUpSight(Some(reply)) => reply.answer(Ok(Answer::Done)),
-                Gate::LookingUpSight(None) => {}
-            }
-            for work in resident.waiting.into_iter().flat_map(|waiting| waiting.0) {
-                answer_unknown(work);
-            }
-        }
-        self.blocked_watchers.clear();
-        self.outside.clear();
-        self.outside_ids.clear();
-        self.outbox = Outbox::default();
-        self.later.clear();
-        self.deleted.clear();
-        self.dirty.clear();
-        self.marks.clear();
-        self.ruled.clear();
-        self.sent_on.clear();
-        self.observed.clear();
-        self.idle.clear();
-        self.out.writer.clear();
-        self.out.reader.clear();
-        for messages in &mut self.out.shards {
-            messages.clear();
-        }
-    }
-
-    /// The store is open: attach every session as if it were new.
-    fn resume(&mut self, generation: u64, installed: Position, domains: Domains) {
-        self.open = true;
-        self.generation = generation;
-        self.mark = installed;
-        self.domains = domains;
-        self.attach_all_again();
-        self.look_for_due();
-    }
-
     fn install_domains(&mut self, table: Domains) {
         self.domains = table;
         let ids: Vec<AddressId> = self.residents.keys().copied().collect();
@@ -840,17 +489,4 @@ impl Drop for Shard {
             attached.queue.end(EndReason::Shutdown, &*self.shared);
         }
     }
-}
-
-fn makes_account(work: &Work) -> bool {
-    matches!(work, Work::Command { command, .. } if matches!(**command, Command::CreateAccount))
-}
-
-fn answer_unknown(work: Work) {
-    let reply = match work {
-        Work::Command { reply, .. } | Work::Send { reply, .. } | Work::Parcel { reply, .. } => reply,
-        Work::LastSeen(asks) => asks.reply,
-        _ => return,
-    };
-    reply.answer(Err(Error::outcome_unknown()));
 }
