@@ -91,7 +91,7 @@ impl Kept {
         }
     }
 
-    /// Has it kept. Says whether it is; not that it is not when the invitation was made before.
+    /// Has it kept. That its invitation is there already, from a try that failed, is all right.
     pub fn keep(self, engine: &Engine, now: Timestamp) -> rosterkit::Result<()> {
         for (actor, command) in self.invitation(now).into_iter().chain([self.command(now)]) {
             match engine.call(&actor, command) {

@@ -50,7 +50,9 @@ impl Shard {
             return;
         };
         let comes_online = attached.contribution().is_none();
-        if let Some(resident) = self.residents.get_mut(&id) {
+        let by_a_person = presence.layer == PresenceLayer::Manual;
+        // Where they were to be seen before counts, and where they are now.
+        if let Some(resident) = self.residents.get_mut(&id).filter(|_| by_a_person) {
             resident.acted(attached, self.now.wall);
         }
         self.next_token += 1;
@@ -67,9 +69,7 @@ impl Shard {
             extensions: presence.extensions.into(),
         };
         attached.presence.set(presence.layer, contribution);
-        if let Some(resident) =
-            self.residents.get_mut(&id).filter(|_| presence.layer == PresenceLayer::Manual)
-        {
+        if let Some(resident) = self.residents.get_mut(&id).filter(|_| by_a_person) {
             resident.acted(attached, self.now.wall);
         }
         if comes_online {
@@ -99,7 +99,8 @@ impl Shard {
             return reply.answer(Err(needs_session()));
         };
         if let Some(attached) = self.sessions.get_mut(&session) {
-            if let Some(resident) = self.residents.get_mut(&id) {
+            let by_a_person = layers.contains(&PresenceLayer::Manual);
+            if let Some(resident) = self.residents.get_mut(&id).filter(|_| by_a_person) {
                 resident.acted(attached, self.now.wall);
             }
             layers.iter().for_each(|layer| attached.presence.clear(*layer));

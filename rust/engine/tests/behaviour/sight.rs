@@ -141,7 +141,7 @@ fn a_buddy_was_last_there_when_a_person_last_acted_where_it_could_be_seen() {
     assert_eq!(last_seen(), None);
 }
 
-// behaviour: last-seen.lease
+// behaviour: last-seen.lease, last-seen.acts
 #[test]
 fn a_lease_that_ran_out_says_nothing_of_when_somebody_was_there() {
     let world = World::new();
@@ -152,7 +152,12 @@ fn a_lease_that_ran_out_says_nothing_of_when_somebody_was_there() {
     bob.close();
     world.engine.advance(10_000).unwrap();
     leased.set_presence(SetPresence::state(State::Online)).unwrap();
-    world.engine.advance(50_000).unwrap();
+    world.engine.advance(25_000).unwrap();
+    // Nor does what a program does meanwhile.
+    let idle = SetPresence { layer: PresenceLayer::Automatic, ..SetPresence::state(State::Away) };
+    leased.set_presence(idle).unwrap();
+    leased.clear_presence(PresenceLayer::Automatic).unwrap();
+    world.engine.advance(25_000).unwrap();
     leased.touch();
     world.engine.advance(100_000).unwrap();
     assert_eq!(alice.last_seen(&account("bob")).unwrap(), at(10_000));
