@@ -5,9 +5,9 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
     Actor, Address, Amend, Amendment, Body, ChatState, ClientId, Command, Consumer, Content, Contents,
-    DeviceName, Domain, Engine, EngineOptions, Event, Listener, ListenerError, Notice, Op, Parcel, Presence,
-    Registration, RegistrationKind, RelayedMessage, RosterEdit, SearchRequest, Send, Serves, Session,
-    SessionId, SessionOptions, SetPresence, Settlement, State, Timestamp,
+    DeviceName, Domain, Engine, EngineOptions, Event, EventBody, InvitationToken, Listener, ListenerError,
+    Notice, Op, Parcel, Presence, Registration, RegistrationKind, RelayedMessage, RosterEdit, SearchRequest,
+    Send, Serves, Session, SessionId, SessionOptions, SetPresence, Settlement, State, Timestamp, Visibility,
 };
 use rosterkit_promises::mortal::{Fate, Mortal};
 use std::fmt::{Debug, Write as _};
@@ -164,10 +164,44 @@ fn write_everywhere(engine: &Engine, alice: &Session, bob: &Session) {
     let _ = alice.send(&account("carol"), &signed("wake up"));
     let sought = SearchRequest { text: signed(""), peer: Some(account("bob")), before: None, limit: 10 };
     let _ = alice.search_history(sought);
+    whoever_sees(engine, alice, bob);
     let _ = alice.block(&Address::new(&format!("{SIGN}.example")).unwrap(), true);
     let _ = Address::new(&format!("{SIGN}@@{SIGN}"));
     drain(alice);
     drain(bob);
+}
+
+/// What goes between sessions, and what is forgotten.
+fn whoever_sees(engine: &Engine, alice: &Session, bob: &Session) {
+    let presence = || SetPresence {
+        note: Some(signed("note")),
+        extensions: signed("only for clients").into(),
+        ..SetPresence::state(State::Away)
+    };
+    for to in [account("bob"), Address::account(&format!("{SIGN}@example.net")).unwrap()] {
+        let _ = alice.direct_presence(&to, Some(presence()));
+        let _ = alice.set_visibility(&to, Visibility::StateOnly);
+        let _ = alice.last_seen(&to);
+        let _ = alice.query(&to.with_instance(SIGN).unwrap(), Body::Text(signed("who?").into()));
+        let _ = alice.redeem_invitation(&to, InvitationToken::new(&format!("{SIGN}.{SIGN}.{SIGN}")).unwrap());
+    }
+    let _ = alice.set_presence(presence());
+    let _ = bob.set_presence(presence());
+    let _ = alice.query(&bob.address(), Body::Text(signed("who are you?").into()));
+    for event in bob.next_events(1_000, Duration::ZERO).unwrap_or_default() {
+        if let EventBody::Query { query, .. } = event.body {
+            let _ = bob.answer_query(query, Some(Body::Text(signed("me").into())));
+        }
+    }
+    let observes = SessionOptions { observes: true, ..SessionOptions::default() };
+    let observer = engine.open_session(&account("alice"), observes).unwrap();
+    drain(&observer);
+    let _ = bob.forget(Some(&account("alice")));
+    let _ = bob.forget(Some(&Address::account(&format!("{SIGN}@{SIGN}.example")).unwrap()));
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let _ = engine.export_xep0227(directory.path().join(signed("export")));
+    }
 }
 
 fn relays(engine: &Engine, alice: &Session) {
