@@ -1,7 +1,9 @@
 //! What the engine promises, said as naively as it can be: no shards, no queues with room, no residency, no positions
 //! to compare, every set written out. It shares only the words of `rosterkit-core` with the engine.
 
-use rosterkit::{AcceptedSenders, Address, DeviceName, ErrorKind, MessageId, Op, Position, SessionId, State};
+use rosterkit::{
+    AcceptedSenders, Address, DeviceName, ErrorKind, MessageId, Op, Position, SessionId, State, Visibility,
+};
 use rosterkit::{Status, Word};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,6 +32,8 @@ pub struct Account {
     pub accepted_senders: AcceptedSenders,
     pub admitted: BTreeSet<Who>,
     pub blocked: BTreeSet<Address>,
+    /// Who does not see everything.
+    pub viewers: BTreeMap<Who, Visibility>,
     pub roster: BTreeMap<Who, View>,
     /// The rows each device has done with.
     pub devices: BTreeMap<DeviceName, BTreeSet<usize>>,
@@ -128,6 +132,15 @@ impl View {
         self.their_wish && !self.my_grant
     }
 
+    fn requested(self) -> bool {
+        self.my_wish && !self.their_grant
+    }
+
+    /// Whether there is anything between the two that a person could see.
+    pub fn is_something(self) -> bool {
+        self.listed || self.status() != Status::None
+    }
+
     pub fn status(self) -> Status {
         match self {
             _ if self.to() || self.from() => Status::Confirmed,
@@ -224,7 +237,8 @@ impl Reference {
             return Err(ErrorKind::NotFound);
         }
         let visible = takers.iter().any(|s| s.shows.as_ref().is_none_or(|shown| !shown.invisible));
-        Ok(if visible && (same || view.from()) { Word::Delivered } else { Word::Stored })
+        let sees = same || view.from() && self.visibility(recipient, sender) != Visibility::Hidden;
+        Ok(if visible && sees { Word::Delivered } else { Word::Stored })
     }
 
     /// Whether what this sender sends waits aside.
@@ -509,7 +523,23 @@ impl Reference {
     /// What one account sees of another.
     pub fn sees(&self, viewer: Who, subject: Who) -> (State, Option<String>) {
         let may = viewer == subject || self.view(subject, viewer).from() && !self.blocks(subject, viewer);
-        if may { self.aggregate(subject) } else { (State::Offline, None) }
+        let visibility = if may { self.visibility(subject, viewer) } else { Visibility::Hidden };
+        let (state, note) = self.aggregate(subject);
+        match visibility {
+            Visibility::Full => (state, note),
+            Visibility::StateOnly => (state, None),
+            Visibility::Hidden => (State::Offline, None),
+        }
+    }
+
+    fn visibility(&self, subject: Who, viewer: Who) -> Visibility {
+        self.accounts[subject].viewers.get(&viewer).copied().unwrap_or_default()
+    }
+
+    pub fn set_visibility(&mut self, owner: Who, viewer: &Address, to: Visibility) -> Result<(), ErrorKind> {
+        let viewer = self.who(viewer).filter(|viewer| self.view(owner, *viewer).is_something());
+        self.accounts[owner].viewers.insert(viewer.ok_or(ErrorKind::NotFound)?, to);
+        Ok(())
     }
 
     // ---- roster ---------------------------------------------------------------------------------------------
@@ -532,10 +562,46 @@ impl Reference {
         let told = mine != before;
         mine.listed = op != Op::Remove && (before.listed || op != Op::Unsubscribed);
         if told || mine != before {
-            self.accounts[owner].roster.insert(peer, mine);
+            self.put(owner, peer, mine);
         }
         if told {
             self.receive(owner, peer, op);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, owner: Who, peer: Who, view: View) {
+        self.accounts[owner].roster.insert(peer, view);
+        if !view.is_something() {
+            self.accounts[owner].viewers.remove(&peer);
+        }
+    }
+
+    /// The guest brings an invitation of the host's.
+    pub fn redeem(&mut self, guest: Who, host: Who) -> Result<(), ErrorKind> {
+        if guest == host {
+            return Err(ErrorKind::InvalidArgument);
+        }
+        let before = self.view(guest, host);
+        let mut mine = before;
+        mine.act(Op::Add);
+        let told = mine != before || mine.requested();
+        mine.listed = true;
+        self.put(guest, host, mine);
+        if !told || self.blocks(host, guest) {
+            return Ok(());
+        }
+        let mut theirs = self.view(host, guest).mirrored();
+        theirs.act(Op::Add);
+        let mut after = theirs.mirrored();
+        let is_let_in = after.asking();
+        if is_let_in {
+            after.act(Op::Add);
+            after.listed = true;
+        }
+        self.put(host, guest, after);
+        if is_let_in {
+            self.receive(host, guest, Op::Add);
         }
         Ok(())
     }
@@ -549,7 +615,7 @@ impl Reference {
         let mut theirs = before.mirrored();
         theirs.act(op);
         let after = theirs.mirrored();
-        self.accounts[peer].roster.insert(owner, after);
+        self.put(peer, owner, after);
         if after.asking() && !before.asking() {
             self.accept(Row {
                 position: None,

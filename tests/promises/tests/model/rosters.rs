@@ -2,10 +2,12 @@
 
 use crate::run::{Drive, Run, Step};
 use rosterkit::{
-    Actor, Address, Answer, Command, ErrorKind, Op, Position, RosterEdit, SessionId, SetPresence, State,
+    Actor, Address, Answer, Command, ErrorKind, InvitationToken, Op, Position, RosterEdit, SessionId,
+    SetPresence, State, Timestamp, Visibility,
 };
 use rosterkit_promises::mortal::Fate;
 use rosterkit_promises::reference::Shown;
+use std::time::SystemTime;
 
 impl Run {
     pub(crate) fn edit(&mut self, fate: Fate) -> Step {
@@ -92,6 +94,53 @@ impl Run {
         let _ = if blocked { list.insert(whom) } else { list.remove(&whom) };
         self.settle();
         Ok(())
+    }
+
+    pub(crate) fn set_visibility(&mut self) -> Step {
+        let Some((who, account)) = self.any_account() else { return Ok(()) };
+        let viewer = self.any_user();
+        let all = [Visibility::Full, Visibility::StateOnly, Visibility::Hidden];
+        let visibility = all[self.random.usize(..3)];
+        let actor = Actor { account: account.clone(), session: None };
+        let command = Command::SetVisibility { viewer: viewer.clone(), visibility };
+        let got = self.engine().call(&actor, command).map(drop).map_err(|e| e.kind);
+        self.say(format!("{account} {viewer} {visibility:?}"));
+        let expected = self.model.set_visibility(who, &viewer, visibility);
+        if got != expected {
+            return Err(format!("visibility was answered {got:?} instead of {expected:?}"));
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// An invitation is made and brought, and whatever is left of it taken back.
+    pub(crate) fn redeem(&mut self) -> Step {
+        let (Some((host, host_address)), Some((guest, guest_address))) =
+            (self.any_account(), self.any_account())
+        else {
+            return Ok(());
+        };
+        let token = InvitationToken::from_random([self.random.u8(..); 16]);
+        let ask = |run: &Self, account: &Address, command| {
+            let actor = Actor { account: account.clone(), session: None };
+            run.engine().call(&actor, command).map(drop).map_err(|e| e.kind)
+        };
+        let now = match self.drive {
+            Drive::Threads => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64,
+            Drive::Virtual => 1_700_000_000_000,
+        };
+        let expires = Timestamp(now + 300 * 86_400_000);
+        ask(self, &host_address, Command::Invite { token: token.clone(), expires })
+            .map_err(|e| format!("inviting: {e:?}"))?;
+        let edit = RosterEdit { token: Some(token), ..RosterEdit::new(&host_address, Op::Add) };
+        let got = ask(self, &guest_address, Command::Roster(edit));
+        self.say(format!("{guest_address} brings an invitation of {host_address}: {got:?}"));
+        let expected = self.model.redeem(guest, host);
+        if got != expected {
+            return Err(format!("redeeming was answered {got:?} instead of {expected:?}"));
+        }
+        self.compare_rosters()?;
+        ask(self, &host_address, Command::RevokeInvitations(None)).map_err(|e| format!("revoking: {e:?}"))
     }
 
     pub(crate) fn set_presence(&mut self) -> Step {

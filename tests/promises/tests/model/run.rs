@@ -155,7 +155,7 @@ impl Run {
     /// Does something, and compares.
     pub(crate) fn command(&mut self) -> Step {
         type Do = fn(&mut Run) -> Step;
-        let everywhere: [(u32, &'static str, Do); 21] = [
+        let everywhere: [(u32, &'static str, Do); 23] = [
             (14, "send", |run| run.send(Fate::Written)),
             (3, "send a repeat", Run::repeat),
             (5, "send several at once", Run::send_at_once),
@@ -170,6 +170,8 @@ impl Run {
             (3, "fail", Run::fail),
             (12, "edit roster", |run| run.edit(Fate::Written)),
             (3, "block", Run::block),
+            (3, "visibility", Run::set_visibility),
+            (3, "invitation", Run::redeem),
             (4, "decide on a stranger", Run::decide_on_stranger),
             (3, "set preferences", Run::set_preferences),
             (9, "set presence", Run::set_presence),

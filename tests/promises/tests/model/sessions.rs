@@ -35,6 +35,7 @@ impl Run {
             offline_storage,
             accepted_senders,
             admitted: Default::default(),
+            viewers: Default::default(),
             blocked: Default::default(),
             roster: Default::default(),
             devices: Default::default(),
