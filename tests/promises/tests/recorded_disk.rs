@@ -4,7 +4,8 @@
 use rosterkit::store::memory::MemoryStore;
 use rosterkit::store::vfs::{Disk, Failure};
 use rosterkit::{
-    Durability, Engine, EngineOptions, Event, EventBody, MessageId, Position, Receipt, SessionOptions,
+    Durability, Engine, EngineOptions, Event, EventBody, MessageId, Position, Receipt, Session,
+    SessionOptions, SetPresence, State,
 };
 use rosterkit_promises::kept::Ledger;
 use rosterkit_promises::mortal::{Fate, Mortal};
@@ -14,6 +15,8 @@ use rosterkit_promises::workload::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
 
 const STEPS: usize = 60;
 
@@ -279,7 +282,7 @@ fn an_observer_is_told_everything_again_after_a_failed_commit() {
         let observes = SessionOptions { observes: true, ..SessionOptions::default() };
         let observer = engine.open_session(&address(1), observes).unwrap();
         let conversations = || {
-            let events = observer.next_events(1_000, std::time::Duration::ZERO).unwrap();
+            let events = observer.next_events(1_000, Duration::ZERO).unwrap();
             observer.ack(events.last().map_or(0, |event| event.seq));
             let of = |event: &Event| match &event.body {
                 EventBody::ConversationChanged(one) => one.latest.content.as_text().map(str::to_owned),
@@ -297,6 +300,73 @@ fn an_observer_is_told_everything_again_after_a_failed_commit() {
         let number = if fate == Fate::Lost { 1 } else { 2 };
         assert_eq!(conversations(), [format!("message {number} of user0"), "whole".to_owned()]);
     }
+}
+
+/// What a session that observes and one that comes online are told of a file that is there already, when one call
+/// fails; and which did.
+fn told_of_a_snapshot(directory: &Path, fail: Option<u64>) -> (Vec<String>, u64, Option<String>) {
+    let recorder = match fail {
+        Some(at) => Recorder::<()>::failing(at, Failure::Io),
+        None => Recorder::new(false),
+    };
+    let disk = || Disk::through(recorder.clone());
+    let engine = open(directory, disk()).or_else(|_| open(directory, disk())).unwrap();
+    let attach = |observes| {
+        let options = || SessionOptions { observes, ..SessionOptions::default() };
+        (0..20).find_map(|_| {
+            let session = engine.open_session(&address(1), options());
+            engine.advance(1_000).unwrap();
+            session.ok()
+        })
+    };
+    let sessions = [attach(true).unwrap(), attach(false).unwrap()];
+    while sessions[1].set_presence(SetPresence::state(State::Online)).is_err() {
+        engine.advance(1_000).unwrap();
+    }
+    engine.advance(30_000).unwrap();
+    let of = |event: &Event| match &event.body {
+        EventBody::ConversationChanged(one) => Some(format!("conversation with {}", one.peer)),
+        EventBody::RosterChanged { buddy, .. } => Some(format!("buddy {}", buddy.address)),
+        EventBody::Presence { subject, .. } => Some(format!("presence of {subject}")),
+        EventBody::SnapshotEnd => Some("whole".to_owned()),
+        _ => None,
+    };
+    let told = |session: &Session| {
+        session.next_events(1_000, Duration::ZERO).unwrap().iter().filter_map(of).collect::<BTreeSet<_>>()
+    };
+    let told =
+        sessions.iter().enumerate().flat_map(|(i, s)| told(s).into_iter().map(move |t| format!("{i}: {t}")));
+    let told = told.collect();
+    let (calls, failed) = recorder.calls();
+    engine.shutdown(true).unwrap();
+    (told, calls, failed)
+}
+
+// behaviour: engine.tried-again
+#[test]
+fn a_snapshot_is_whole_whichever_file_call_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), Disk::plain()).unwrap();
+    (0..3).for_each(|user| engine.create_account(&address(user)).unwrap());
+    for (one, other) in [(1, 0), (0, 1), (1, 2), (2, 1)] {
+        let session = engine.open_session(&address(one), SessionOptions::default()).unwrap();
+        session.add_buddy(&address(other), None, None).unwrap();
+        engine.advance(100).unwrap();
+    }
+    Sent { number: 1, sender: 0, recipient: 1 }.repeat(&engine).unwrap();
+    engine.shutdown(true).unwrap();
+
+    let (whole, calls, _) = told_of_a_snapshot(directory.path(), None);
+    let parts = |session| whole.iter().filter(|told| told.starts_with(session)).count();
+    assert_eq!((parts("0"), parts("1")), (7, 4), "{whole:?}");
+    let mut failures = 0;
+    for at in 1..=calls {
+        let (told, _, failed) = told_of_a_snapshot(directory.path(), Some(at));
+        failures += usize::from(failed.is_some());
+        assert_eq!(told, whole, "call {at} failed: {failed:?}");
+    }
+    println!("{failures} calls, each failed once");
+    assert!(failures > 20);
 }
 
 #[test]
@@ -340,7 +410,7 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
         .map(|(user, session)| {
             let mut told: BTreeSet<MessageId> =
                 run.in_hand.get(&user).into_iter().flatten().copied().collect();
-            while let Ok(events) = session.next_events(100, std::time::Duration::ZERO)
+            while let Ok(events) = session.next_events(100, Duration::ZERO)
                 && let Some(last) = events.last()
             {
                 session.ack(last.seq);

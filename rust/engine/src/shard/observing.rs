@@ -2,6 +2,7 @@
 //! it: they take no messages and show nothing.
 
 use super::Shard;
+use super::later::DISK_FAILED_MS;
 use crate::command::{Conversation, ConversationsRequest};
 use crate::error::Result;
 use crate::event::EventBody;
@@ -48,14 +49,16 @@ impl Shard {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
-        match result {
-            Ok(conversations) => {
-                for (peer, conversation) in conversations {
-                    let body = EventBody::ConversationChanged(Arc::new(conversation));
-                    attached.queue.put_slot(Slot::Conversation(peer), body, &self.out.readable);
-                }
+        let conversations = match result {
+            Ok(conversations) => conversations,
+            Err(error) => {
+                let id = attached.account;
+                return self.snapshot_failed(id, session, &error);
             }
-            Err(error) => tracing::warn!(%error, "conversations cannot be read for an observer"),
+        };
+        for (peer, conversation) in conversations {
+            let body = EventBody::ConversationChanged(Arc::new(conversation));
+            attached.queue.put_slot(Slot::Conversation(peer), body, &self.out.readable);
         }
         attached.snapshot_part(&self.out.readable);
     }
@@ -112,7 +115,11 @@ impl Shard {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a conversation cannot be read for an observer"),
+            Err(error) => {
+                tracing::warn!(%error, "a conversation cannot be read for an observer");
+                let conversation = Signal::Conversation { account: id, peer };
+                return self.signal_later(DISK_FAILED_MS, id.slot(), conversation);
+            }
         }
         if again {
             self.conversation_changed(id, peer);

@@ -3,11 +3,12 @@
 //! Who is not in memory is offline. A change of the aggregate goes to the shards of those who may see it, and from
 //! there into one slot for each session and subject.
 
+use super::later::DISK_FAILED_MS;
 use super::sessions::needs_session;
 use super::{Deadline, Gate, Shard};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, SetPresence};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::EventBody;
 use crate::messages::{BuddiesFor, Fetch, Signal};
 use crate::queue::Slot;
@@ -272,16 +273,24 @@ impl Shard {
 
     /// A session came online: it gets the presence of every buddy, and an end mark.
     pub(super) fn begin_snapshot(&mut self, id: AddressId, session: SessionId) {
-        self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Snapshot(session) });
+        if self.sessions.get(&session).is_some_and(|attached| attached.sees_presence()) {
+            self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Snapshot(session) });
+        }
+    }
+
+    /// What it is made of could not be read: it has no end mark, and begins again.
+    pub(super) fn snapshot_failed(&mut self, id: AddressId, session: SessionId, error: &Error) {
+        tracing::warn!(%error, "a snapshot cannot be read");
+        if let Some(attached) = self.sessions.get_mut(&session) {
+            attached.snapshot = None;
+        }
+        self.signal_later(DISK_FAILED_MS, id.slot(), Signal::Snapshot { account: id, session });
     }
 
     pub(super) fn take_snapshot(&mut self, id: AddressId, session: SessionId, result: Result<Vec<Buddy>>) {
         let buddies = match result {
             Ok(buddies) => buddies,
-            Err(error) => {
-                tracing::warn!(%error, "a roster cannot be read for a snapshot");
-                return;
-            }
+            Err(error) => return self.snapshot_failed(id, session, &error),
         };
         let seen: Vec<(AddressId, Address)> =
             buddies.iter().filter(|b| b.halves.to()).map(|b| (b.peer, b.address.clone())).collect();
