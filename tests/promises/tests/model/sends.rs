@@ -1,6 +1,6 @@
 //! Sends: one, a repeat, many, several under way together.
 
-use crate::run::{Live, Past, Run, Step, address};
+use crate::run::{Drive, Live, Past, Run, Step, address};
 use rosterkit::{
     Actor, Address, Answer, ClientId, Command, Content, ErrorKind, Position, Receipt, Send, SessionId,
     SessionOptions,
@@ -170,9 +170,10 @@ impl Run {
             ));
         }
         // A session that comes while they are under way gets each of them once, however it falls. Only where nobody
-        // else takes them is it sure who has them in hand; and of one that had to wait for a change it is not sure of which
-        // of its own account's sends it gets a copy.
-        let waits = places.len() < commands.len();
+        // else takes them is it sure who has them in hand; and of one that had to wait for a change, or on threads for a
+        // processor, it is not sure of which of its own account's sends it gets a copy: those that were written before
+        // it came are not owed to it.
+        let waits = self.drive == Drive::Threads || places.len() < commands.len();
         let newcomer = sends.last().map(|(to, _)| to.clone()).filter(|to| {
             let who = self.model.who(to);
             self.model.sessions.values().all(|s| Some(s.who) != who) && !(waits && who == Some(sender))
