@@ -94,6 +94,11 @@ pub(crate) enum After {
         reply: ReplyTo,
     },
     /// A stranger was admitted, or refused.
+    /// What was on its way to an account before it decides on a stranger is installed.
+    QuarantineFilled {
+        command: Box<Command>,
+        reply: ReplyTo,
+    },
     StrangerDecided(Box<OnStranger>),
     RulesSet {
         rules: Option<Arc<RuleSet>>,
@@ -127,6 +132,7 @@ impl Changing {
             | After::FileChanged { reply }
             | After::DeviceAdded { reply, .. }
             | After::DeviceRetired { reply, .. }
+            | After::QuarantineFilled { reply, .. }
             | After::MessagesTaken { reply, .. } => Some(reply),
             After::StrangerDecided(decided) => Some(decided.reply),
             After::RosterReceived { taken, .. } => taken.map(|(_, reply)| reply),
@@ -246,6 +252,7 @@ impl Shard {
                 }
                 reply.answer(Ok(Answer::Received(settlements)));
             }
+            After::QuarantineFilled { command, reply } => self.look_at_held(id, command, reply),
             After::StrangerDecided(decided) => self.stranger_decided(id, *decided, rows),
             After::Blocked { reply, viewer } => {
                 match viewer {

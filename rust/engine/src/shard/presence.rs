@@ -194,7 +194,8 @@ impl Shard {
         self.tell_outside(id, &address, &before, &now);
     }
 
-    /// Tells watchers whose accounts are in one shard.
+    /// Tells watchers whose accounts are in one shard. Those of this shard are told at once, here as in a probe: if one
+    /// way there were longer than the other, what was true before could come after what is.
     fn tell_watchers(
         &mut self,
         shard: usize,
@@ -237,10 +238,7 @@ impl Shard {
         let visibility = if may_see { resident.record.visibility(watcher) } else { Visibility::Hidden };
         let presence = visibility.of(&resident.shown);
         let address = resident.record.address.clone();
-        self.signal(
-            watcher.slot(),
-            Signal::Presence { subject: id, address, presence, watchers: vec![watcher] },
-        );
+        self.tell_watchers(self.shared.shard_of(watcher), (id, &address), &presence, vec![watcher]);
     }
 
     /// Somebody's presence, for accounts of this shard.
@@ -342,6 +340,9 @@ impl Shard {
                 (subject, address, presence)
             })
             .collect();
+        if self.shared.shard_of(watcher) == self.index {
+            return self.take_probed(watcher, session, presences);
+        }
         self.signal(watcher.slot(), Signal::Probed { watcher, session, presences });
     }
 

@@ -133,7 +133,7 @@ impl Shard {
         }
     }
 
-    /// Reads what a stranger has in quarantine, to decide on it.
+    /// A decision on a stranger is on all that they sent: what is on its way to the disk comes into quarantine first.
     pub(super) fn look_at_stranger(&mut self, id: AddressId, command: Command, reply: ReplyTo) {
         let (Command::AdmitSender(sender) | Command::RefuseSender { sender, .. }) = &command else {
             return;
@@ -142,11 +142,20 @@ impl Shard {
             let what = format!("{sender} is no user@domain");
             return reply.answer(Err(Refusal::InvalidArgument(what).into()));
         }
+        let after = After::QuarantineFilled { command: Box::new(command), reply };
+        self.change(id, Changing { record: None, after }, Vec::new());
+    }
+
+    /// Reads what a stranger has in quarantine.
+    pub(super) fn look_at_held(&mut self, id: AddressId, command: Box<Command>, reply: ReplyTo) {
+        let (Command::AdmitSender(sender) | Command::RefuseSender { sender, .. }) = &*command else {
+            return reply.answer(Err(Error::internal("quarantine was filled for nothing")));
+        };
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
         let (sender, positions) = (sender.bare(), resident.quarantined_positions().collect());
-        let work = Work::Command { session: None, command: Box::new(command), reply };
+        let work = Work::Command { session: None, command, reply };
         self.fetch_first(id, work, Fetch::Quarantined { account: id, sender, positions });
     }
 

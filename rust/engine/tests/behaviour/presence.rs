@@ -3,8 +3,8 @@
 use crate::world::{World, account, kinds, texts};
 use crate::{online, page, seen};
 use rosterkit::{
-    Activity, Address, Anchor, ChatState, Direction, Domain, EndReason, ErrorKind, Event, EventBody,
-    PresenceLayer, Serves, Session, SessionOptions, SetPresence, State, Status, Word,
+    Activity, Actor, Address, Anchor, ChatState, Command, Direction, Domain, EndReason, ErrorKind, Event,
+    EventBody, PresenceLayer, Serves, Session, SessionOptions, SetPresence, State, Status, Word,
 };
 
 // ---- presence -----------------------------------------------------------------------------------------------
@@ -198,6 +198,23 @@ fn a_blocked_buddy_is_shown_offline_until_the_block_is_lifted() {
     assert_eq!(bob.send(&account("alice"), "x").unwrap_err().kind, ErrorKind::Forbidden);
     alice.block(&account("bob"), false).unwrap();
     assert_eq!(seen(&world.drain(&bob), "alice").unwrap().state, State::Busy);
+}
+
+// behaviour: presence.blocked-sees-offline
+#[test]
+fn what_was_true_before_is_not_told_after_what_is() {
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    world.befriend(&alice, &bob);
+    alice.block(&account("bob"), true).unwrap();
+    world.drain(&bob);
+    // She is gone while what she showed is on its way to him.
+    let actor = Actor { account: account("alice"), session: Some(alice.id()) };
+    let lifts = Command::Block { address: account("bob"), blocked: false };
+    let goes = Command::ClearPresence(PresenceLayer::Manual);
+    world.engine.submit(vec![(actor.clone(), lifts), (actor, goes)]).unwrap();
+    world.engine.advance(1_000).unwrap();
+    assert_eq!(seen(&world.drain(&bob), "alice").unwrap().state, State::Offline);
 }
 
 // behaviour: presence.unknown-outside

@@ -253,3 +253,31 @@ fn what_waits_goes_with_the_account_and_its_sender_keeps_hers() {
     assert_eq!((held(&alice), told(&world.drain(&alice))), (Vec::new(), None));
     assert_eq!(history(&eve), ["psst"]);
 }
+
+// behaviour: quarantine.admit
+#[test]
+fn what_is_on_its_way_when_its_sender_is_admitted_waits_no_more() {
+    let world = World::new();
+    let [alice, eve] = careful(&world);
+    let mut sent = Vec::new();
+    let mut got = Vec::new();
+    for round in 0..20 {
+        alice.refuse_sender(&account("eve"), false).unwrap();
+        let commands = (0..6).map(|number| {
+            let text = format!("{round} {number}");
+            sent.push(text.clone());
+            let content = Content::text(&text);
+            let send = Send { recipient: account("alice"), content, client_id: None, expires: None };
+            (Actor { account: account("eve"), session: None }, Command::Send(send))
+        });
+        let mut commands: Vec<(Actor, Command)> = commands.collect();
+        let admit = Command::AdmitSender(account("eve"));
+        commands.insert(round % 7, (Actor { account: account("alice"), session: None }, admit));
+        world.engine.submit(commands).unwrap();
+        world.engine.advance(1_000).unwrap();
+        assert!(held(&alice).is_empty(), "round {round}: {:?} waits", held(&alice));
+        got.extend(texts(&world.drain(&alice)));
+    }
+    assert_eq!(got, sent);
+    drop(eve);
+}

@@ -20,7 +20,7 @@ impl Run {
         self.compare_presence()?;
         self.ask_for_presence()?;
         self.compare_history()?;
-        self.compare_quarantines()?;
+        self.eventually(Run::compare_quarantines)?;
         self.compare_conversations()
     }
 

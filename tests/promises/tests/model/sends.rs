@@ -205,6 +205,7 @@ impl Run {
             }
         }
         // The newcomer is taken to be there before the first: what it is owed is the same.
+        let mut came = None;
         if let (Some(to), Some(ticket)) = (newcomer, tickets.last()) {
             let Ok(Answer::Session(session)) = &answers[ticket] else {
                 return Err(format!("opening was answered {:?}", answers[ticket]));
@@ -214,7 +215,9 @@ impl Run {
             self.say(format!("{to} came: session {}", session.id().0));
             self.live
                 .insert(session.id(), Live { session: session.clone(), host: None, seen: BTreeMap::new() });
+            came = Some(session.id()).filter(|_| self.drive == Drive::Threads);
         }
-        self.absorb(rows.into_iter().map(|(_, row)| row).collect())
+        self.absorb(rows.into_iter().map(|(_, row)| row).collect())?;
+        came.map_or(Ok(()), |id| self.take_in_hand(id))
     }
 }

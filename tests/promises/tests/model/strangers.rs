@@ -8,7 +8,7 @@ impl Run {
     /// Admits somebody, or refuses them, whether something of theirs is held or not.
     pub(crate) fn decide_on_stranger(&mut self) -> Step {
         let Some((who, account)) = self.any_account() else { return Ok(()) };
-        self.compare_quarantine(who, &account)?;
+        self.eventually(|run| run.compare_quarantine(who, &account))?;
         let sender = self.any_user();
         // Without history what was admitted may be gone before anybody could look where it stands.
         if self.random.bool() && self.model.accounts[who].keep_history {
@@ -71,7 +71,7 @@ impl Run {
     }
 
     /// What is held is what the model holds.
-    fn compare_quarantine(&mut self, who: Who, account: &Address) -> Step {
+    fn compare_quarantine(&self, who: Who, account: &Address) -> Step {
         let actor = Actor { account: account.clone(), session: None };
         let command = Command::ReadQuarantined { after: Position::ZERO, limit: 1_000 };
         let answer = self.engine().call(&actor, command);
