@@ -213,6 +213,13 @@ impl SessionQueue {
         self.announce(inner, wake);
     }
 
+    /// The consumer need not be told this any more. In its hands it stays.
+    pub(crate) fn forget(&self, slot: Slot) {
+        if let Some(held) = &mut lock(&self.inner).held {
+            held.slots.retain(|one| *one != slot);
+        }
+    }
+
     /// Nothing follows what is in the queue but the reason.
     pub(crate) fn end(&self, reason: EndReason, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);

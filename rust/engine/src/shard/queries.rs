@@ -128,6 +128,7 @@ impl Shard {
         queries.to_answer.insert(number, asker);
         let body = EventBody::Query { query: number, sender: query.sender_address, body: query.body };
         attached.queue.put_slot(Slot::Query(number), body, &self.out.readable);
+        self.schedule(self.now.tick.after(ANSWER_MS), Deadline::Query(to, number));
     }
 
     /// The session that is asked, when it is there for who asks.
@@ -197,7 +198,13 @@ impl Shard {
         }
     }
 
+    /// The number is of a query that the session asked, or was asked: it has one space for both.
     pub(super) fn query_expires(&mut self, session: SessionId, number: u64) {
         self.take_answer(session, number, None);
+        if let Some(attached) = self.sessions.get_mut(&session)
+            && attached.queries.as_mut().is_some_and(|queries| queries.to_answer.remove(&number).is_some())
+        {
+            attached.queue.forget(Slot::Query(number));
+        }
     }
 }

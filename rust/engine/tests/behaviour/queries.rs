@@ -1,10 +1,10 @@
 //! Queries: a question of one session to another.
 
-use crate::online;
 use crate::world::{World, account};
+use crate::{online, page};
 use rosterkit::{
-    Body, ChatState, Command, ErrorKind, Event, EventBody, Session, SessionOptions, SetPresence, State,
-    Visibility,
+    Anchor, Body, Command, Direction, ErrorKind, Event, EventBody, Session, SessionOptions, SetPresence,
+    State, Visibility,
 };
 
 const WHO: &str = "who are you?";
@@ -64,9 +64,15 @@ fn a_session_asks_another_and_gets_its_answer() {
     assert_eq!(answers(&world.drain(&alice)), [(query, Some(data))]);
     // Once.
     assert_eq!(bob.answer_query(number, None).unwrap_err().kind, ErrorKind::NotFound);
-    // None of it is a message.
     world.engine.advance(60_000).unwrap();
     assert!(answers(&world.drain(&alice)).is_empty());
+    // None of it is a message, and none of it is there afterwards.
+    let stored = |session: &Session| page(session, Anchor::End, Direction::Older, 10).messages.len();
+    assert_eq!((stored(&alice), stored(&bob)), (0, 0));
+    let world = world.killed();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    assert_eq!((stored(&alice), stored(&bob)), (0, 0));
+    assert!(asked(&world.drain(&bob)).is_empty());
 }
 
 // behaviour: queries.nobody
@@ -108,7 +114,7 @@ fn who_does_not_answer_in_time_or_goes_has_not_answered() {
     assert!(answers(&world.drain(&alice)).is_empty());
     world.engine.advance(1).unwrap();
     assert_eq!(answers(&world.drain(&alice)), [(query, None)]);
-    bob.answer_query(late, Some(text("me"))).unwrap();
+    assert_eq!(bob.answer_query(late, Some(text("me"))).unwrap_err().kind, ErrorKind::NotFound);
     assert!(answers(&world.drain(&alice)).is_empty());
     for close in [false, true] {
         let query = alice.query(&bob.address(), text(WHO)).unwrap();
@@ -147,9 +153,16 @@ fn queries_go_to_sessions_and_are_bounded() {
     bob.answer_query(number, None).unwrap();
     assert_eq!(answers(&world.drain(&alice)), [(first, None)]);
     alice.query(&bob.address(), text(WHO)).unwrap();
+    // What was not answered in time is in nobody's way, nor told to who looks late.
+    let queries = || (0..64).map(|_| alice.query(&bob.address(), text(WHO)).unwrap()).count();
+    for _ in 0..3 {
+        world.engine.advance(30_000).unwrap();
+        assert_eq!((answers(&world.drain(&alice)).len(), queries()), (64, 64));
+    }
+    assert!(answers(&world.drain(&alice)).is_empty());
+    assert_eq!(asked(&world.drain(&bob)).len(), 64);
     // It is a session's.
     let actor = rosterkit::Actor { account: account("alice"), session: None };
     let command = Command::Query { recipient: bob.address(), body: text(WHO) };
     assert!(world.engine.call(&actor, command).is_err());
-    alice.typing(&account("bob"), ChatState::Paused).unwrap();
 }

@@ -110,7 +110,7 @@ fn a_buddy_was_last_there_when_a_person_last_acted_where_it_could_be_seen() {
     bob.close();
     let gone = last_seen();
     assert_eq!(gone, at(60_000));
-    // Neither an invisible session, nor a program's word, nor messages are a person's act.
+    // Neither an invisible session nor a program's word is a person's act.
     world.engine.advance(60_000).unwrap();
     let [bob] = world.sessions(["bob"]);
     bob.set_presence(SetPresence { invisible: true, ..SetPresence::state(State::Online) }).unwrap();
@@ -153,10 +153,11 @@ fn a_lease_that_ran_out_says_nothing_of_when_somebody_was_there() {
     world.engine.advance(10_000).unwrap();
     leased.set_presence(SetPresence::state(State::Online)).unwrap();
     world.engine.advance(25_000).unwrap();
-    // Nor does what a program does meanwhile.
+    // Nor does what a program does meanwhile, nor a message.
     let idle = SetPresence { layer: PresenceLayer::Automatic, ..SetPresence::state(State::Away) };
     leased.set_presence(idle).unwrap();
     leased.clear_presence(PresenceLayer::Automatic).unwrap();
+    leased.send(&account("alice"), "later").unwrap();
     world.engine.advance(25_000).unwrap();
     leased.touch();
     world.engine.advance(100_000).unwrap();
