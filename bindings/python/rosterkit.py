@@ -648,7 +648,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence() != 43966:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence() != 60415:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -14013,7 +14013,8 @@ class SessionProtocol(typing.Protocol):
     def direct_presence(self, recipient: str,presence: typing.Optional[PresenceUpdate]) -> None:
         """
         Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-        takes that back. At most 256 addresses a session.
+        takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+        `InvalidArgument`.
 """
         raise NotImplementedError
     def edit_message(self, recipient: str,message_id: str,text: str,client_id: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Receipt:
@@ -14553,7 +14554,8 @@ class Session(SessionProtocol):
     def direct_presence(self, recipient: str,presence: typing.Optional[PresenceUpdate]) -> None:
         """
         Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-        takes that back. At most 256 addresses a session.
+        takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+        `InvalidArgument`.
 """
         
         _UniffiFfiConverterString.check_lower(recipient)

@@ -2229,7 +2229,8 @@ public protocol SessionProtocol: AnyObject, Sendable {
     
     /**
      * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-     * takes that back. At most 256 addresses a session.
+     * takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+     * `InvalidArgument`.
      */
     func directPresence(recipient: String, presence: PresenceUpdate?) throws 
     
@@ -2708,7 +2709,8 @@ open func devices()throws  -> [String]  {
     
     /**
      * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-     * takes that back. At most 256 addresses a session.
+     * takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+     * `InvalidArgument`.
      */
 open func directPresence(recipient: String, presence: PresenceUpdate?)throws   {try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
         uniffiCallStatus in
@@ -12627,7 +12629,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_devices() != 10576) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_direct_presence() != 43966) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_direct_presence() != 60415) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_edit_message() != 5535) {

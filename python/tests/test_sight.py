@@ -57,6 +57,8 @@ def test_presence_for_one(world: rosterkit.Engine) -> None:
     alice.direct_presence(CAROL, "chat", note="for you")
     [event] = [e for e in told(carol) if isinstance(e, rosterkit.PresenceChanged) and e.subject == ALICE]
     assert (event.presence.state, event.presence.note) == ("chat", "for you")
+    with pytest.raises(rosterkit.InvalidArgument):
+        alice.direct_presence(CAROL, None, note="gone")
     alice.direct_presence(CAROL, None)
     [event] = [e for e in told(carol) if isinstance(e, rosterkit.PresenceChanged)]
     assert event.presence.state == "offline"

@@ -241,6 +241,8 @@ def directed(
 ) -> Any:
     """Presence for one address; without a state it is taken back."""
     if state is None:
+        if note is not None or extensions:
+            raise InvalidArgument("what is taken back has no note and no extensions")
         return None
     return presence_update(state, note, 0, None, False, model.PresenceLayer.MANUAL, extensions)
 

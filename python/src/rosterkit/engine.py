@@ -143,7 +143,7 @@ class Engine(Owner):
 
     def export_xep0227(self, path: Union[str, os.PathLike[str]]) -> model.ExportSummary:
         """Writes all accounts into a new XEP-0227 file: rosters and requests, credentials, who is blocked, files with the
-        vCard, and the messages that wait. `backup_to` has everything else too."""
+        vCard, and the messages that wait, without what is in quarantine. `backup_to` has everything else too."""
         held = self._call(self._handle.export_xep0227, os.fspath(path))
         return model.ExportSummary(held.accounts, held.buddies, held.messages)
 
@@ -166,8 +166,8 @@ class Engine(Owner):
         With a listener it is called back, else read by its `events`, `next_events` or `run`; with `read_by_engine` by the
         engine's `next_batches`, together with others. With a `lease` (in seconds) it ends when `touch` does not renew it.
 
-        One that `observes` gets the roster, the presence of all buddies and the conversations, then what of it is another,
-        of each only the newest, and no messages; nobody is there because it is.
+        One that `observes` gets the roster, the presence of all buddies and the latest 1,000 conversations, then what of
+        it is another, of each only the newest, and no messages; nobody is there because it is.
         """
         options = session_options(device, instance, lease, reads_messages, read_by_engine, observes)
         adapter = None if listener is None else Adapter(listener)

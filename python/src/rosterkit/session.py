@@ -239,7 +239,7 @@ class Session(Owner):
         extensions: bytes = b"",
     ) -> None:
         """Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is
-        offline; without a state that is taken back."""
+        offline; without a state that is taken back. At most 256 addresses a session."""
         self._call(self._handle.direct_presence, recipient, _convert.directed(state, note, extensions))
 
     def set_visibility(self, viewer: str, visibility: Union[model.Visibility, str]) -> None:

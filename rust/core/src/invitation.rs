@@ -1,7 +1,8 @@
 //! Invitations: whoever brings the token becomes a buddy at once, on both sides.
 //!
-//! The pattern is XEP-0379 (pre-authenticated roster subscription). The account keeps a token's hash, so that who reads its
-//! file, or a backup of it, can redeem nothing.
+//! The pattern is XEP-0379 (pre-authenticated roster subscription). The account that invites keeps a token's
+//! hash, so that who reads its file, or a backup of it, can redeem nothing; the one that brings the token keeps it until the
+//! other side has it.
 
 use crate::refusal::Refusal;
 use crate::time::Timestamp;

@@ -67,7 +67,8 @@ pub enum Command {
     DirectPresence {
         /// To whom.
         recipient: Address,
-        /// What; `None` takes it back. Priority, end time and layer say nothing here.
+        /// A state, with note and extensions; `None` takes it back. With a priority, an end time, a layer of its own or
+        /// `invisible` it is `InvalidArgument`.
         presence: Option<SetPresence>,
     },
     /// Sets how much somebody sees of the account's presence who is subscribed to it. Answer: `Done`.

@@ -381,7 +381,8 @@ impl Session {
     }
 
     /// Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-    /// takes that back. At most 256 addresses a session.
+    /// takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+    /// `InvalidArgument`.
     pub fn direct_presence(&self, recipient: String, presence: Option<PresenceUpdate>) -> Result<()> {
         let presence = presence.map(TryInto::try_into).transpose()?;
         self.call(|session| Ok(session.direct_presence(&address(&recipient)?, presence)?))

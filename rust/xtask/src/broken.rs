@@ -14,9 +14,9 @@
 //! the other, which break together.
 
 use crate::behaviour;
-use crate::needs::{self, C, RUST};
+use crate::needs::{self, C, GIT, RUST};
 use crate::run;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,7 +37,7 @@ struct Switch {
 
 /// Breaks the sentences that are drawn by this seed, or the one of this name, or all that have a switch.
 pub(crate) fn run(which: &str) -> Result<(), String> {
-    needs::check(&[RUST, C])?;
+    needs::check(&[RUST, C, GIT])?;
     let tests = behaviour::tests()?;
     let mut ids: Vec<String> = checked(&tests)?.into_iter().map(|switch| switch.id).collect();
     ids.dedup();
@@ -176,7 +176,26 @@ fn woven() -> Result<PathBuf, String> {
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         fs::write(&to, bytes).map_err(|error| format!("{}: {error}", to.display()))?;
     }
+    remove_what_is_gone(&tree, &files)?;
     Ok(tree)
+}
+
+/// What was in the checkout when the copy was made last, and is not now: a module of the old name would stand beside the new.
+fn remove_what_is_gone(tree: &Path, files: &str) -> Result<(), String> {
+    let kept: BTreeSet<PathBuf> =
+        files.lines().filter(|file| run::root().join(file).exists()).map(|file| tree.join(file)).collect();
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {
+            let path = entry.map_err(|error| format!("{}: {error}", folder.display()))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !kept.contains(&path) {
+                fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 const ASKED: &str = "

@@ -1,5 +1,6 @@
 //! Every combination of whom an account takes messages from, how it stands with a sender, where the sender is, what they
-//! send, and whether anybody is there: through a whole engine. What is refused runs no rule and leaves nothing.
+//! send, and whether anybody is there: through a whole engine. What is refused runs no rule and leaves nothing. From outside
+//! there are strangers and who is blocked, and messages and their amendments.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use rosterkit::store::memory::MemoryStore;
@@ -334,6 +335,17 @@ fn every_combination_of_policy_relation_sender_kind_and_presence() {
                     let learned =
                         drain(&eve).iter().any(|event| matches!(event.body, EventBody::Displayed { .. }));
                     assert_eq!(learned, expected == Verdict::Admitted, "{case}");
+
+                    // Nor is presence shown to who takes no messages of the sender.
+                    let busy = SetPresence::state(State::Busy);
+                    eve.direct_presence(&world.alice, Some(busy)).unwrap();
+                    world.engine.advance(10).unwrap();
+                    let told = world.there.as_ref().map(drain).unwrap_or_default();
+                    let shown = told.iter().any(|event| {
+                        matches!(&event.body, EventBody::Presence { subject, presence }
+                            if subject == sender && presence.state == State::Busy)
+                    });
+                    assert_eq!(shown, expected == Verdict::Admitted && there != There::Nobody, "{case}");
 
                     // A request passes the block list only.
                     if matches!(relation, Relation::Stranger | Relation::Blocked | Relation::DomainBlocked) {

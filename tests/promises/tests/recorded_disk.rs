@@ -342,7 +342,7 @@ fn told_of_a_snapshot(directory: &Path, fail: Option<u64>) -> (Vec<String>, u64,
     (told, calls, failed)
 }
 
-// behaviour: engine.tried-again
+// behaviour: presence.snapshot-again, observers.again
 #[test]
 fn a_snapshot_is_whole_whichever_file_call_fails() {
     let directory = tempfile::tempdir().unwrap();

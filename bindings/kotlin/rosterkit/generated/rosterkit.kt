@@ -1541,7 +1541,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_devices() and 0xFFFF) != 10576) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence() and 0xFFFF) != 43966) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_direct_presence() and 0xFFFF) != 60415) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_edit_message() and 0xFFFF) != 5535) {
@@ -4607,7 +4607,8 @@ public interface SessionInterface {
     
     /**
      * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-     * takes that back. At most 256 addresses a session.
+     * takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+     * `InvalidArgument`.
      */
     fun `directPresence`(`recipient`: kotlin.String, `presence`: PresenceUpdate?)
     
@@ -5202,7 +5203,8 @@ open class Session: Disposable, AutoCloseable, SessionInterface
     
     /**
      * Shows this session's presence to an address of its own, whoever sees it otherwise, until the session is offline; or
-     * takes that back. At most 256 addresses a session.
+     * takes that back. At most 256 addresses a session. With a priority, an end time, a layer of its own or `invisible` it is
+     * `InvalidArgument`.
      */
     @Throws(RosterKitException::class)override fun `directPresence`(`recipient`: kotlin.String, `presence`: PresenceUpdate?)
         = 

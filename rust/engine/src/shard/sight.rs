@@ -15,7 +15,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::admission::{Admission, Class, Sender, admit};
 use rosterkit_core::id::{AddressId, SessionId};
 use rosterkit_core::planted::{Bug, planted};
-use rosterkit_core::presence::{LastSeen, LastSeenPrecision, Presence, State, Visibility};
+use rosterkit_core::presence::{LastSeen, LastSeenPrecision, Presence, PresenceLayer, State, Visibility};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::roster::Relation;
 use rosterkit_core::time::Timestamp;
@@ -39,6 +39,16 @@ pub(crate) struct Directed {
     pub(crate) sender_address: Address,
     pub(crate) recipient: Address,
     pub(crate) presence: Option<Presence>,
+}
+
+/// What goes with the whole of a session says nothing of one address.
+fn check_directed(presence: &SetPresence) -> Result<(), Refusal> {
+    let SetPresence { priority, until, invisible, layer, .. } = presence;
+    if (*priority, *until, *invisible, *layer) != (0, None, false, PresenceLayer::Manual) {
+        let what = "presence for one address has no priority, end time or layer, and is not invisible";
+        return Err(Refusal::InvalidArgument(what.into()));
+    }
+    check(presence)
 }
 
 impl Resident {
@@ -176,7 +186,7 @@ impl Shard {
             let what = format!("{recipient} is no user@domain");
             return reply.answer(Err(Refusal::InvalidArgument(what).into()));
         }
-        if let Some(Err(refusal)) = presence.as_ref().map(check) {
+        if let Some(Err(refusal)) = presence.as_ref().map(check_directed) {
             return reply.answer(Err(refusal.into()));
         }
         let (Some(resident), Some(attached)) = (self.residents.get(&id), self.sessions.get_mut(&session))

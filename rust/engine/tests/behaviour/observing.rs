@@ -55,7 +55,7 @@ fn name(user: &str) -> String {
 fn an_observer_is_told_what_is_and_then_the_newest_of_what_changes() {
     let world = World::new();
     let [alice, bob, carol] = world.sessions(["alice", "bob", "carol"]);
-    world.befriend(&bob, &carol);
+    world.befriend(&alice, &carol);
     alice.add_buddy(&account("bob"), None, None).unwrap();
     bob.send(&account("alice"), "one").unwrap();
     alice.close();
@@ -65,7 +65,9 @@ fn an_observer_is_told_what_is_and_then_the_newest_of_what_changes() {
     assert!(matches!(snapshot.last().unwrap().body, EventBody::SnapshotEnd), "{snapshot:?}");
     let (mut known, mut late) = (Known::default(), Known::default());
     known.learn(&snapshot);
-    assert_eq!(known.roster, BTreeMap::from([(name("bob"), Status::Requested)]));
+    let roster = [(name("bob"), Status::Requested), (name("carol"), Status::Confirmed)];
+    assert_eq!(known.roster, BTreeMap::from(roster));
+    assert_eq!(known.presence[&name("carol")], State::Online);
     assert_eq!(known.conversations, BTreeMap::from([(name("bob"), ("one".into(), 1))]));
     // Nobody is there for it: it is not seen, and takes nothing.
     assert_eq!(bob.send(&account("alice"), "two").unwrap().outcome, Word::Stored);
@@ -95,7 +97,6 @@ fn an_observer_is_told_what_is_and_then_the_newest_of_what_changes() {
     assert_eq!(known.conversations[&name("bob")], ("499".into(), 0));
     assert_eq!(known, late);
     assert_eq!(late.presence[&name("bob")], State::Chat);
-    drop(carol);
 }
 
 // behaviour: observers.large

@@ -154,7 +154,7 @@ fn queries_go_to_sessions_and_are_bounded() {
     assert_eq!(answers(&world.drain(&alice)), [(first, None)]);
     alice.query(&bob.address(), text(WHO)).unwrap();
     // What was not answered in time is in nobody's way, nor told to who looks late.
-    let queries = || (0..64).map(|_| alice.query(&bob.address(), text(WHO)).unwrap()).count();
+    let queries = || (0..64).filter(|_| alice.query(&bob.address(), text(WHO)).is_ok()).count();
     for _ in 0..3 {
         world.engine.advance(30_000).unwrap();
         assert_eq!((answers(&world.drain(&alice)).len(), queries()), (64, 64));

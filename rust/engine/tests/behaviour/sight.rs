@@ -171,7 +171,6 @@ fn for_who_is_blocked_or_sees_nothing_an_account_has_not_come_back() {
         let [there, away] = [true, false].map(|hidden| {
             let world = World::new();
             let [alice, bob] = friends(&world);
-            let carol = world.sessions(["carol"]);
             exactly(&world, "bob");
             world.engine.advance(5_000).unwrap();
             match (hidden, hides) {
@@ -189,7 +188,6 @@ fn for_who_is_blocked_or_sees_nothing_an_account_has_not_come_back() {
                 }
                 trace.push(format!("{:?}", alice.last_seen(&account("bob"))));
             }
-            drop(carol);
             trace
         });
         assert_eq!(there, away, "{hides}");
@@ -265,4 +263,15 @@ fn a_buddy_to_whom_presence_was_directed_sees_what_they_see_anyway_when_it_is_ta
     assert!(matches!(over.kind, ErrorKind::LimitExceeded { .. }));
     let offline = alice.direct_presence(&account("bob"), Some(SetPresence::state(State::Offline)));
     assert_eq!(offline.unwrap_err().kind, ErrorKind::InvalidArgument);
+    // What goes with the whole session is not said to one address.
+    let whole = [
+        SetPresence { priority: 1, ..busy("psst") },
+        SetPresence { until: Some(Timestamp(START_MS + 1_000)), ..busy("psst") },
+        SetPresence { invisible: true, ..busy("psst") },
+        SetPresence { layer: PresenceLayer::Automatic, ..busy("psst") },
+    ];
+    for presence in whole {
+        let refused = alice.direct_presence(&account("user1"), Some(presence)).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::InvalidArgument);
+    }
 }
