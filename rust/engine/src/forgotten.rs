@@ -82,13 +82,13 @@ impl ReadConnection {
 }
 
 fn sides(row: &Arc<Row>, account: AddressId) -> Vec<(Position, Side)> {
-    let needed = row.entry.sides_of(account).filter(|side| row.sides.needed_by(*side));
-    let sides = needed.map(|side| (row.position, side));
-    if is_history(row) { sides.collect() } else { Vec::new() }
+    let goes = |side: &Side| row.sides.needed_by(*side) && is_history(row, *side);
+    row.entry.sides_of(account).filter(goes).map(|side| (row.position, side)).collect()
 }
 
-/// What somebody asks and what became of a message is told until it is acknowledged, and what waits in quarantine is not the
-/// account's yet.
-fn is_history(row: &Row) -> bool {
-    matches!(row.entry.kind, Kind::Message(_) | Kind::Amendment { .. }) && !row.sides.is_quarantined()
+/// What somebody asks and what became of a message is told until it is acknowledged, and what waits in quarantine is not its
+/// recipient's yet. Its sender has it as everything else that they sent, or they could tell by it where it is.
+fn is_history(row: &Row, side: Side) -> bool {
+    matches!(row.entry.kind, Kind::Message(_) | Kind::Amendment { .. })
+        && (side == Side::Sender || !row.sides.is_quarantined())
 }

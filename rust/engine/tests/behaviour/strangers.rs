@@ -280,3 +280,17 @@ fn what_is_on_its_way_when_its_sender_is_admitted_waits_no_more() {
     }
     assert_eq!(got, sent);
 }
+
+// behaviour: history.forget, quarantine.unseen
+#[test]
+fn a_sender_forgets_what_waits_in_quarantine_as_everything_else() {
+    let world = World::new();
+    let [alice, eve] = careful(&world);
+    eve.send(&account("alice"), "psst").unwrap();
+    eve.forget(Some(&account("alice"))).unwrap();
+    assert!(history(&eve).is_empty(), "by what stays Eve sees that it waits: {:?}", history(&eve));
+    assert_eq!(held(&alice), ["psst"]);
+    alice.admit_sender(&account("eve")).unwrap();
+    assert_eq!((texts(&world.drain(&alice)), history(&alice)), (vec!["psst".into()], vec!["psst".into()]));
+    assert!(history(&eve).is_empty());
+}
