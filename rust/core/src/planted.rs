@@ -41,6 +41,22 @@ pub enum Bug {
     ToldByRecipient,
     /// The index counts as written when a pass begins.
     IndexMarkTooEarly,
+    /// A send is answered when it is taken, not when it is on disk.
+    AnswerBeforeCommit,
+    /// How far a device is is not written.
+    LostCursor,
+    /// A commit does not wait for the disk.
+    SkippedSync,
+    /// What a session is handed counts as claimed.
+    ClaimBeforeAcknowledgement,
+    /// An index pass leaves entries out.
+    IndexSliceLost,
+    /// A session without a sign of life goes on.
+    LeaseNeverEnds,
+    /// What was decided before a store was opened again is written after it.
+    StaleGenerationAccepted,
+    /// What is recovered from the write-ahead log may be in the page cache only.
+    LogNotWrittenAgain,
     /// A shard panics when it gets a command.
     PanicInShard,
     /// The writer panics when it has something to commit.
@@ -62,6 +78,28 @@ impl Bug {
         Bug::LeakedQuarantine,
         Bug::LeakedQuery,
         Bug::LeakedLastSeen,
+    ];
+
+    /// Those that the simulation finds.
+    pub const SIMULATED: [Bug; 18] = [
+        Bug::AnswerBeforeCommit,
+        Bug::LostCursor,
+        Bug::LeakedPresence,
+        Bug::SkippedSync,
+        Bug::PendingNotSentAgain,
+        Bug::ClaimBeforeAcknowledgement,
+        Bug::IndexSliceLost,
+        Bug::PositionGivenAgain,
+        Bug::LeaseNeverEnds,
+        Bug::StaleGenerationAccepted,
+        Bug::LogNotWrittenAgain,
+        Bug::IndexMarkTooEarly,
+        Bug::DoubleDelivery,
+        Bug::LostAcknowledgement,
+        Bug::Reorder,
+        Bug::ForkAtDecision,
+        Bug::ToldByRecipient,
+        Bug::LeakedRefusal,
     ];
 
     /// Those by which somebody gets what they should not, or does not get what they should.

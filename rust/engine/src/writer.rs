@@ -159,7 +159,7 @@ impl WriterStep {
                 | Job::Other { .. }
                 | Job::Lazy { .. }
                 | Job::Reopen
-                    if of != generation => {}
+                    if of != generation && !planted(Bug::StaleGenerationAccepted) => {}
                 Job::Append { writes, addresses, flight } => self.take_row(writes, addresses, flight),
                 Job::Change { account, mut writes } => {
                     let position = self.place(&mut writes);
@@ -198,7 +198,9 @@ impl WriterStep {
         // What leaves the system must not be more than the file will remember of it.
         let queued = matches!(writes.first(), Some(Write::Append(row)) if row.entry.is_queued());
         // What does more than add a row is no row that could wait in memory.
-        let relaxed = self.shared.options.durability == Durability::Relaxed && !queued && writes.len() == 1;
+        let relaxed =
+            self.shared.options.durability == Durability::Relaxed || planted(Bug::AnswerBeforeCommit);
+        let relaxed = relaxed && !queued && writes.len() == 1;
         // A position that was not reserved on disk must not be shown before its commit, not even here.
         let reserved = self.open.as_ref().is_some_and(|open| self.next < open.reserved());
         self.place(&mut writes);

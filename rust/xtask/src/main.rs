@@ -12,6 +12,7 @@ mod mutants;
 mod needs;
 mod python;
 mod run;
+mod sim;
 mod swift;
 mod test;
 
@@ -29,6 +30,7 @@ cargo xtask docs [--check]            writes docs/python-api.md, the reference o
 cargo xtask broken SEED|ID|all         breaks sentences of docs/behaviour.md, 30 drawn by a seed, and sees their tests fail
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
 cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
+cargo xtask sim [--seeds N] [--minutes M] [--json FILE]  runs worlds by seed, on disks and links that fail; --bugs finds planted bugs
 cargo xtask bench engine [--json F] [NAME …]  measures the engine against raw SQLite, Python against a bare callback
 cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
 
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         ["mutants"] => mutants::run(),
         ["fuzz"] => fuzz::run(fuzz::SECONDS),
         ["fuzz", seconds] => seconds.parse().map_err(|_| HELP.to_owned()).and_then(fuzz::run),
+        ["sim", rest @ ..] => sim::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["fixture", "xep0227", rest @ ..] if rest.iter().all(|a| *a == "--check") => {
             needs::check(&[needs::PYTHON]).and_then(|()| {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every step, and a table of what ran and what did not.
 
 use crate::needs::{self, C, GIT, JDK, MAVEN, PYTHON, RUST};
-use crate::{behaviour, bindings, broken, docs, fuzz, kotlin, python, run, swift};
+use crate::{behaviour, bindings, broken, docs, fuzz, kotlin, python, run, sim, swift};
 use std::time::{Duration, Instant};
 
 /// How a step ended.
@@ -40,7 +40,16 @@ const STEPS: &[Step] = &[
     Step {
         name: "unit, model and scenario tests",
         budget: 4,
-        run: || cargo_test(&["test", "--workspace", "--exclude", "rosterkit-promises"]),
+        run: || {
+            cargo_test(&[
+                "test",
+                "--workspace",
+                "--exclude",
+                "rosterkit-promises",
+                "--exclude",
+                "rosterkit-sim",
+            ])
+        },
     },
     Step {
         name: "model: random commands, planted bugs",
@@ -54,6 +63,12 @@ const STEPS: &[Step] = &[
         run: || {
             cargo_test(&["test", "--package", "rosterkit", "--features", "shuttle", "--lib", "interleavings"])
         },
+    },
+    Step { name: "simulated world: 1,000 seeds", budget: 4, run: || of(sim::test()) },
+    Step {
+        name: "simulated world: planted bugs, equal histories",
+        budget: 3,
+        run: || cargo_test(&["test", "--release", "--package", "rosterkit-sim"]),
     },
     Step {
         name: "recorded disk",

@@ -207,6 +207,11 @@ impl Shard {
                 let held = !copy && row.entry.ruled != Some(Ruled::Stored);
                 if held && let Some(resident) = self.residents.get_mut(&id) {
                     resident.unclaimed.assign(row.position, session);
+                    if planted(Bug::ClaimBeforeAcknowledgement) {
+                        resident.unclaimed.remove(row.position);
+                        resident.progress.claims.claim(row.position);
+                        resident.advance_claims();
+                    }
                 }
                 attached.outstanding += 1;
                 attached.queue.put_row(row.position, event, &self.out.readable);

@@ -6,6 +6,7 @@
 use super::{Deadline, Residency, Shard};
 use crate::messages::{Fetch, Job};
 use rosterkit_core::id::{AddressId, Position};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::Side;
 use rosterkit_core::write::Write;
 
@@ -55,6 +56,9 @@ impl Shard {
                     continue;
                 }
                 resident.unsaved = 0;
+                if planted(Bug::LostCursor) && !resident.record.devices.is_empty() {
+                    continue;
+                }
                 resident.being_saved += 1;
                 writes.push(Write::Progress(id, resident.progress.clone()));
                 self.sweep(id);

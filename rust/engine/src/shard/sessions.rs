@@ -16,6 +16,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::delivery::fork::Taker;
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, DeviceName, DeviceNumber, SessionId};
+use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::{Activity, Contribution, Layers, Lease};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::time::Tick;
@@ -312,6 +313,9 @@ impl Shard {
             return;
         };
         let deadline = lease.deadline();
+        if planted(Bug::LeaseNeverEnds) {
+            return;
+        }
         if deadline <= self.now.tick {
             self.end_session(session, EndReason::LeaseExpired);
         } else {

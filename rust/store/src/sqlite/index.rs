@@ -4,6 +4,7 @@
 //! and the tail is trimmed when the pass is done; until then a crash costs nothing but doing it again, because every
 //! entry has a key. Slices are not synced by themselves: the next commit's sync covers them.
 
+use super::open::durable;
 use super::sql;
 use super::tail::Tail;
 use super::writer::SqliteWriter;
@@ -124,7 +125,8 @@ impl SqliteWriter {
         let result = self.transact(|connection| {
             let tail = parts.tail.read().unwrap_or_else(PoisonError::into_inner);
             let mut inserts = Inserts::prepare(connection).map_err(failed)?;
-            for entry in &pass.entries.all[from..upto] {
+            let lost = if planted(Bug::IndexSliceLost) && upto - from > 3 { upto - 1 } else { upto };
+            for entry in &pass.entries.all[from..lost] {
                 inserts.write(&tail, entry).map_err(failed)?;
             }
             inserts.finish().map_err(failed)?;
@@ -137,7 +139,7 @@ impl SqliteWriter {
             }
             Ok(())
         });
-        self.connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        self.connection.pragma_update(None, "synchronous", durable()).map_err(failed)?;
         if let Err(error) = result {
             pass.done = from;
             return Err(error);

@@ -13,6 +13,7 @@ use super::tail::Tail;
 use super::writer::SqliteWriter;
 use super::{SqliteOptions, bits, sql};
 use crate::values::{decode_overrides, decode_row};
+use crate::vfs::FileKind;
 use crate::{Facts, Opened, StoreError};
 use rosterkit_core::address::Domain;
 use rosterkit_core::id::{AddressId, Position};
@@ -46,6 +47,7 @@ pub(super) struct Parts {
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
     let lock = Lock::take(path)?;
     check_header(path)?;
+    write_log_again(path, options)?;
     let mut connection = connect(path, options)?;
     if is_unfinished(path, &connection)? {
         create(&mut connection)?;
@@ -91,7 +93,7 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.busy_timeout(Duration::from_millis(options.busy_ms))?;
         connection.set_prepared_statement_cache_capacity(64);
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "synchronous", durable())?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -i64::from(options.cache_kib))?;
         if cfg!(target_vendor = "apple") {
@@ -102,6 +104,25 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
     };
     set().map_err(|e| StoreError::of(doing, e))?;
     Ok(connection)
+}
+
+/// How a connection syncs whose commits are answers.
+pub(super) fn durable() -> &'static str {
+    if planted(Bug::SkippedSync) { "NORMAL" } else { "FULL" }
+}
+
+/// What is recovered from the write-ahead log goes into the main file next. If the log were in the page cache only, a power
+/// cut in the middle of that would leave pages of a commit of which the log knows nothing.
+fn write_log_again(path: &Path, options: &SqliteOptions) -> Result<(), StoreError> {
+    if planted(Bug::LogNotWrittenAgain) {
+        return Ok(());
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    options.disk.write_again(FileKind::Wal, Path::new(&log)).map_err(|source| match source.kind() {
+        ErrorKind::StorageFull => StoreError::Full,
+        _ => StoreError::Io { doing: "writing the write-ahead log again", source },
+    })
 }
 
 /// Looks at the first bytes of the file, if there are any.

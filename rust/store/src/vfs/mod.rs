@@ -6,8 +6,14 @@
 
 mod shim;
 
+use std::fs::OpenOptions;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that are written again at once.
+const CHUNK: usize = 1 << 20;
 
 /// The way to the disk.
 #[derive(Clone, Default)]
@@ -65,11 +71,22 @@ pub trait Layer: Send + Sync + 'static {
     /// Lets the call pass, or makes it fail without being made.
     fn call(&self, file: FileKind, path: &str, call: Call<'_>) -> Result<(), Failure>;
 
+    /// Whether a sync goes on to the system. A disk that is only simulated keeps nothing, and is quicker.
+    fn syncs(&self) -> bool {
+        true
+    }
+
     /// A sync is over.
     fn synced(&self, _file: FileKind, _path: &str, _succeeded: bool) {}
 }
 
 impl Disk {
+    /// Makes SQLite's own generator, which is the process's, begin at this number: what it draws (the salts of the
+    /// write-ahead log) is the same in each run then.
+    pub fn seed_randomness(seed: i32) {
+        shim::seed_randomness(seed);
+    }
+
     /// Straight to SQLite's default VFS.
     pub fn plain() -> Self {
         Disk(None)
@@ -78,6 +95,50 @@ impl Disk {
     /// Through a layer.
     pub fn through(layer: Arc<dyn Layer>) -> Self {
         Disk(Some(shim::Registered::new(layer)))
+    }
+
+    /// Writes a file again as it is, and syncs it.
+    ///
+    /// What is read may be in the page cache alone, for ever: after a sync that failed the system keeps the pages and
+    /// forgets that they are to be written, so that the next sync succeeds without them. Written again they are on disk
+    /// once this returns. A file that is not there is all right.
+    pub(crate) fn write_again(&self, file: FileKind, path: &Path) -> io::Result<()> {
+        let mut handle = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let name = path.to_string_lossy();
+        let ask = |call: Call<'_>| match self.layer().map_or(Ok(()), |layer| layer.call(file, &name, call)) {
+            Ok(()) => Ok(()),
+            Err(Failure::Full) => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Err(Failure::Io) => Err(io::Error::other("the disk failed")),
+        };
+        let (mut chunk, mut offset) = (vec![0; CHUNK], 0);
+        loop {
+            ask(Call::Read { offset, length: CHUNK })?;
+            handle.seek(SeekFrom::Start(offset))?;
+            let length = handle.read(&mut chunk)?;
+            if length == 0 {
+                break;
+            }
+            let bytes = &chunk[..length];
+            ask(Call::Write { offset, bytes })?;
+            handle.seek(SeekFrom::Start(offset))?;
+            handle.write_all(bytes)?;
+            offset += length as u64;
+        }
+        if offset == 0 {
+            return Ok(());
+        }
+        let synced = ask(Call::Sync).and_then(|()| match self.layer().is_none_or(Layer::syncs) {
+            true => handle.sync_all(),
+            false => Ok(()),
+        });
+        if let Some(layer) = self.layer() {
+            layer.synced(file, &name, synced.is_ok());
+        }
+        synced
     }
 
     /// The layer it goes through.

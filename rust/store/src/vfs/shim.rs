@@ -105,6 +105,15 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xUnfetch: None,
 };
 
+pub(super) fn seed_randomness(seed: i32) {
+    let no_database: *mut ffi::sqlite3 = ptr::null_mut();
+    // SAFETY: initialises SQLite; then this control takes an int and a connection, which may be null.
+    unsafe {
+        ffi::sqlite3_initialize();
+        ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_PRNG_SEED, c_int::from(seed), no_database);
+    }
+}
+
 /// The real file behind ours.
 ///
 /// # Safety
@@ -292,12 +301,14 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int 
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: an open file of ours.
-    let result = match unsafe { ask(file, Call::Sync) } {
-        Some(failure) => code(failure, ffi::SQLITE_IOERR_FSYNC),
-        None => pass!(file, xSync, flags),
-    };
+    let asked = unsafe { ask(file, Call::Sync) };
     // SAFETY: an open file of ours.
     let (layer, kind, path) = unsafe { about(file) };
+    let result = match asked {
+        Some(failure) => code(failure, ffi::SQLITE_IOERR_FSYNC),
+        None if layer.syncs() => pass!(file, xSync, flags),
+        None => ffi::SQLITE_OK,
+    };
     layer.synced(kind, path, result == ffi::SQLITE_OK);
     result
 }
