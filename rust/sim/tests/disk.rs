@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit::store::vfs::Disk as Vfs;
-use rosterkit::{Address, ClientId, Domain, Engine, EngineOptions, Receipt, Send, Timestamp};
+use rosterkit::store::vfs::{Disk as Vfs, Failure};
+use rosterkit::{
+    Actor, Address, ClientId, Command, Domain, Engine, EngineOptions, ErrorKind, Receipt, Send, Timestamp,
+};
 use rosterkit_core::planted::{Bug, plant};
 use rosterkit_sim::disk::{Cut, Disk, Entry, Fault, Image};
 use rosterkit_sim::world::folder;
@@ -97,4 +99,29 @@ fn durability_the_power_goes_while_a_log_is_recovered_whose_sync_failed() {
     let cuts: usize = (0..12).map(|failing| cut_behind(failing).unwrap()).sum();
     println!("{cuts} power cuts behind a failed sync; else {without:?}");
     assert!(cuts > 500, "{cuts}");
+}
+
+/// A forgetting that is under way while the store is opened again was answered that the engine is shut down.
+#[test]
+fn a_forgetting_is_answered_for_what_it_is_whichever_file_call_fails() {
+    let mut answers = std::collections::BTreeMap::new();
+    let alice = Address::account("alice@example.org").unwrap();
+    let actor = Actor { account: alice.clone(), session: None };
+    // The checkpoint that is due behind one of the sends is what has to fail.
+    for (before, at) in (0..12).flat_map(|before| (0..40).map(move |at| (before, at))) {
+        let directory = folder().unwrap();
+        let disk = Disk::<Answered>::new(&Arc::default());
+        let engine = open(directory.path(), disk.clone()).unwrap();
+        engine.create_account(&alice).unwrap();
+        (0..before).for_each(|number| drop(send(&engine, number).unwrap()));
+        disk.plan(Fault::Call { after: at, failure: Failure::Io });
+        let sent = send(&engine, before);
+        let forgotten = engine.call(&actor, Command::Forget { peer: None });
+        let kind = forgotten.map(|_| ()).map_err(|error| error.kind);
+        let is_storage = |kind: &ErrorKind| matches!(kind, ErrorKind::Storage { .. } | ErrorKind::Misuse);
+        assert!(kind.as_ref().err().is_none_or(is_storage), "call {at} failed behind {sent:?}: {kind:?}");
+        *answers.entry(format!("{kind:?}")).or_insert(0) += usize::from(disk.failed().is_some());
+    }
+    println!("{answers:?}");
+    assert!(answers.values().sum::<usize>() > 100, "{answers:?}");
 }

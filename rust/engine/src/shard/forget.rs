@@ -3,7 +3,7 @@
 
 use super::{Deadline, Shard};
 use crate::answers::ReplyTo;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::EventBody;
 use crate::messages::{Fetch, Job};
 use crate::queue::Slot;
@@ -40,6 +40,15 @@ pub(crate) struct Forgetting {
     /// Of retention: everything up to here is more than is kept, once that is known.
     pub(crate) cut: Option<Position>,
     pub(crate) reply: Option<ReplyTo>,
+}
+
+impl Forgetting {
+    /// The store was opened again in the middle of it: some of it may be gone.
+    pub(super) fn is_cut_short(self) {
+        if let Some(reply) = self.reply {
+            reply.answer(Err(Error::outcome_unknown()));
+        }
+    }
 }
 
 /// A slice of it.
