@@ -4,6 +4,7 @@
 //! measurements put a [`Layer`] in between, which sees every call in order and may make one fail; that is how the promises
 //! about the disk are tested.
 
+mod checksum;
 mod shim;
 
 use std::sync::Arc;
