@@ -7,25 +7,23 @@ use rusqlite::Connection;
 pub(super) const APPLICATION_ID: i32 = 0x5273_744b;
 /// The highest `min_reader` that this version reads.
 pub(super) const READS: u32 = 1;
-/// Bytes at the end of each page that SQLite leaves alone; they are for page checksums.
-pub(super) const RESERVED_BYTES: u8 = 8;
-pub(super) const PAGE_SIZE: usize = 4096;
 
 /// Each brings the file one step on, in a transaction of its own; its place in the list is its number.
 const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
 
 /// Applies the migrations that the file does not have yet.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let from: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    for (number, migration) in MIGRATIONS.iter().enumerate().skip(from.max(0) as usize) {
-        let transaction = connection.transaction().map_err(failed)?;
-        transaction.execute_batch(migration).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-    }
-    Ok(())
+    let applied = apply(connection, &MIGRATIONS);
+    applied.map_err(|e| StoreError::of(connection, "bringing the file to the present format", e))
 }
 
-fn failed(source: rusqlite::Error) -> StoreError {
-    StoreError::of("bringing the file to the present format", source)
+fn apply(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+    let from: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for (number, migration) in migrations.iter().enumerate().skip(from.max(0) as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", number as i64 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
 }

@@ -1,18 +1,22 @@
 //! What every file call of SQLite passes through: a thin layer over its default VFS.
 //!
-//! Production goes straight to the default VFS, but for checkpoints, whose syncs the writer has to know of. Tests and
-//! measurements put a [`Layer`] in between, which sees every call in order and may make one fail; that is how the promises
-//! about the disk are tested.
+//! It seals each page of the main file as it is written, and looks at the seal when the page is read: a page that is not
+//! what was written there fails that read, and nothing is made of it. Tests and measurements put a [`Layer`] in between,
+//! which sees every call in order, with the bytes that really go to the disk, and may make one fail; that is how the
+//! promises about the disk are tested.
 
 mod checksum;
 mod shim;
 
-use std::sync::Arc;
+pub(crate) use checksum::{PAGE_SIZE, RESERVED_BYTES};
+pub(crate) use shim::take_broken_page;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// The way to the disk.
-#[derive(Clone, Default)]
-pub struct Disk(Option<Arc<shim::Registered>>);
+#[derive(Clone)]
+pub struct Disk(Arc<shim::Registered>);
 
 /// Which file a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,24 +75,52 @@ pub trait Layer: Send + Sync + 'static {
 }
 
 impl Disk {
-    /// Straight to SQLite's default VFS.
+    /// Straight to the system's disk.
     pub fn plain() -> Self {
-        Disk(None)
+        static PLAIN: LazyLock<Disk> = LazyLock::new(|| Disk::through(Arc::new(Nothing)));
+        PLAIN.clone()
     }
 
     /// Through a layer.
     pub fn through(layer: Arc<dyn Layer>) -> Self {
-        Disk(Some(shim::Registered::new(layer)))
+        Disk(shim::Registered::new(layer, true))
+    }
+
+    /// Through a layer, and pages are neither sealed nor looked at: what they are measured against. A file made so is not
+    /// to be opened otherwise, nor any other so.
+    #[doc(hidden)]
+    pub fn without_checksums(layer: Arc<dyn Layer>) -> Self {
+        Disk(shim::Registered::new(layer, false))
+    }
+
+    /// A disk as this one is, with another layer before its own.
+    pub(crate) fn behind(&self, layer: Arc<dyn Layer>) -> Self {
+        Disk(shim::Registered::new(layer, self.0.seals()))
     }
 
     /// The layer it goes through.
-    pub(crate) fn layer(&self) -> Option<&dyn Layer> {
-        self.0.as_ref().map(|registered| registered.layer())
+    pub(crate) fn layer(&self) -> &dyn Layer {
+        self.0.layer()
     }
 
-    /// The name of the VFS that SQLite is to use; `None` is its default.
-    pub fn vfs_name(&self) -> Option<&str> {
-        self.0.as_ref().map(|registered| registered.name())
+    /// The name of the VFS that SQLite is to use. It is known to SQLite as long as a copy of this lives.
+    pub fn vfs_name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Disk::plain()
+    }
+}
+
+/// A layer that lets everything pass.
+struct Nothing;
+
+impl Layer for Nothing {
+    fn call(&self, _file: FileKind, _path: &str, _call: Call<'_>) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
