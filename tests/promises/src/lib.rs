@@ -10,5 +10,6 @@ pub mod kept;
 pub mod mortal;
 pub mod recorder;
 pub mod reference;
+pub mod truth;
 pub mod workload;
 pub mod worlds;
