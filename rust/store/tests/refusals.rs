@@ -77,6 +77,24 @@ fn a_newer_file_is_refused() {
 }
 
 #[test]
+fn a_newer_file_is_refused_also_when_only_its_log_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    make(&path);
+    let disk = Disk::plain();
+    let raw = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), disk.vfs_name()).unwrap();
+    raw.execute("UPDATE meta SET value = 7 WHERE key = 'min_reader'", []).unwrap();
+    // As a kill leaves it: the connection would move the log into the file.
+    let killed = directory.path().join("killed.db");
+    let log = directory.path().join("killed.db-wal");
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(directory.path().join("im.db-wal"), &log).unwrap();
+    let before = std::fs::read(&log).unwrap();
+    assert!(matches!(refused(&killed), StoreError::Newer { needs: 7, reads: 1, .. }));
+    assert!(before == std::fs::read(&log).unwrap(), "the log was changed");
+}
+
+#[test]
 fn a_truncated_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("im.db");

@@ -30,7 +30,8 @@ cargo xtask broken SEED|ID|all         breaks sentences of docs/behaviour.md, 30
 cargo xtask mutants                   breaks core's rules one by one; fails on what no test notices (minutes)
 cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
 cargo xtask bench engine [--json F] [NAME …]  measures the engine against raw SQLite, Python against a bare callback
-cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
+cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)
+cargo xtask fixture database          makes the database of this version that later ones must open";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -70,6 +71,12 @@ fn main() -> ExitCode {
                 command.extend(rest);
                 run::command("python3", &command)
             })
+        }
+        ["fixture", "database"] => {
+            let place = run::root().join("tests/fixtures/databases").display().to_string();
+            let program =
+                ["run", "--release", "--quiet", "--package", "rosterkit-promises", "--bin", "fixture"];
+            run::cargo(&[&program[..], &["--", &place]].concat())
         }
         [] | ["--help" | "help"] => {
             println!("{HELP}");

@@ -7,6 +7,7 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::Disk;
 use rosterkit::{Engine, ErrorKind, Send};
+use rosterkit_promises::folder_in_memory;
 use rosterkit_promises::recorder::{Change, Cut, Entry, Image, Recorder};
 use rosterkit_promises::truth::{Answers, ask, fill, told};
 use rosterkit_promises::workload::{Run, START, Sent, USERS, address, open, options};
@@ -16,7 +17,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 const FILE: &str = "im.db";
 const LOG: &str = "im.db-wal";
@@ -24,12 +24,6 @@ const PAGE: usize = 4096;
 /// In front of each page in the write-ahead log, and in front of them all.
 const FRAME_HEADER: usize = 24;
 const LOG_HEADER: usize = 32;
-
-/// In memory where that can be: thousands of copies are made, each synced.
-fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
-}
 
 /// A file and its write-ahead log.
 #[derive(Clone)]
@@ -67,7 +61,7 @@ impl Truth {
 
 /// A file with all sorts of data, all of it in the main file; what was sent, and what it answers.
 fn whole() -> (Files, Vec<Sent>, Truth) {
-    let folder = folder();
+    let folder = folder_in_memory();
     let engine = open(folder.path(), Disk::plain()).unwrap();
     let sent = fill(&engine, 11, 120);
     engine.shutdown(true).unwrap();
@@ -81,7 +75,7 @@ fn whole() -> (Files, Vec<Sent>, Truth) {
 
 /// What a whole file answers.
 fn truth(files: &Files) -> Truth {
-    let folder = folder();
+    let folder = folder_in_memory();
     files.write(folder.path());
     let engine = open(folder.path(), Disk::plain()).unwrap();
     let truth = Truth::of(&engine);
@@ -100,7 +94,7 @@ enum Fate {
 
 /// Opens a damaged file, asks it for everything, and sends a message.
 fn fate(files: &Files, header_is_damaged: bool, truth: &Truth) -> Fate {
-    let folder = folder();
+    let folder = folder_in_memory();
     files.write(folder.path());
     let begun = Instant::now();
     let engine = match open(folder.path(), Disk::plain()) {
@@ -208,7 +202,7 @@ fn a_file_cut_short_is_refused() {
     let (whole, _, truth) = whole();
     // A log that does not hold what the file lost.
     let with_log = {
-        let folder = folder();
+        let folder = folder_in_memory();
         whole.write(folder.path());
         let engine = open(folder.path(), Disk::plain()).unwrap();
         engine.send(&address(1), Send::text(&address(2), "in the log")).unwrap();
@@ -237,7 +231,7 @@ fn a_file_cut_short_is_refused() {
 /// A file whose write-ahead log has many commits, and what it answers after each: with how long the log is then.
 fn many_commits() -> (Files, Vec<(usize, Truth)>) {
     let (base, sent, before) = whole();
-    let folder = folder();
+    let folder = folder_in_memory();
     base.write(folder.path());
     let recorder = Recorder::<()>::new(false);
     let disk = Disk::through(recorder.clone());
@@ -263,7 +257,7 @@ fn many_commits() -> (Files, Vec<(usize, Truth)>) {
         if !matches!(&entry, Entry::Synced(name) if name == LOG) {
             continue;
         }
-        let folder = self::folder();
+        let folder = folder_in_memory();
         image.cut(Cut::Dropped, folder.path());
         let then = Files::read(folder.path());
         // The log grows from here on: nothing of it is in the main file yet.
@@ -299,7 +293,7 @@ fn a_damaged_log_loses_commits_from_some_one_on() {
         let frame = at.saturating_sub(LOG_HEADER) / (FRAME_HEADER + PAGE);
         let intact = if at < LOG_HEADER { 0 } else { LOG_HEADER + frame * (FRAME_HEADER + PAGE) };
         let kept = commits.iter().rposition(|(length, _)| *length <= intact).unwrap();
-        let folder = folder();
+        let folder = folder_in_memory();
         files.write(folder.path());
         let engine = open(folder.path(), Disk::plain()).unwrap();
         let found = Truth::of(&engine);

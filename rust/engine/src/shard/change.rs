@@ -512,7 +512,8 @@ impl Shard {
             return;
         };
         let mut record = (*resident.record).clone();
-        record.overrides = overrides;
+        let unknown = std::mem::take(&mut record.overrides.unknown);
+        record.overrides = Overrides { unknown, ..overrides };
         let record = Arc::new(record);
         let writes = vec![Write::Account(Arc::clone(&record))];
         self.change(id, Changing { record: Some(record), after: After::PreferencesSet { reply } }, writes);
