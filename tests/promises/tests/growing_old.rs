@@ -25,6 +25,7 @@ fn stop(engine: Engine) {
     engine.shutdown(true).unwrap();
 }
 
+// behaviour: engine.older-file
 #[test]
 fn a_file_of_each_release_opens_and_answers_what_it_did() {
     let fixtures = fixtures();
@@ -68,6 +69,7 @@ fn has_it(value: &[u8]) -> bool {
 const VALUES: [(&str, &str); 4] =
     [("buddy", "value"), ("progress", "value"), ("account", "record"), ("domain", "overrides")];
 
+// behaviour: engine.newer-kept
 #[test]
 fn what_a_newer_version_wrote_stays() {
     let directory = folder_in_memory();
@@ -195,6 +197,7 @@ fn amend_one(engine: &Engine) -> Position {
     panic!("nobody has a message to amend")
 }
 
+// behaviour: engine.newer-refused
 #[test]
 fn a_file_for_newer_versions_is_refused_and_not_a_byte_of_it_changes() {
     let directory = folder_in_memory();
