@@ -308,3 +308,34 @@ fn a_damaged_log_loses_commits_from_some_one_on() {
     );
     assert!(left.len() > commits.len() / 2, "{left:?}");
 }
+
+/// What two accounts acknowledge goes to the disk together; a page that one of them needs is not the other's.
+#[test]
+fn what_touches_nothing_broken_is_written_beside_what_does() {
+    let (whole, ..) = whole();
+    let (mut kept, mut met) = (0, 0);
+    for page in 0..whole.main.len() / PAGE {
+        let mut files = whole.clone();
+        files.main[page * PAGE + 3_333] ^= 1;
+        let folder = folder_in_memory();
+        files.write(folder.path());
+        let Ok(engine) = open(folder.path(), Disk::plain()) else { continue };
+        let all = (0..USERS).filter_map(|user| Some((user, told(&engine, user).ok()?)));
+        let done: Vec<usize> = all.filter(|(_, (_, ended))| !ended).map(|(user, _)| user).collect();
+        engine.advance(5_000).unwrap();
+        engine.shutdown(true).unwrap();
+        // Somebody mends the page, if it is broken still.
+        let mut found = Files::read(folder.path());
+        let place = page * PAGE..(page + 1) * PAGE;
+        if found.main[place.clone()] == files.main[place.clone()] {
+            found.main[place.clone()].copy_from_slice(&whole.main[place]);
+        }
+        found.write(folder.path());
+        let engine = open(folder.path(), Disk::plain()).unwrap();
+        let again: usize = done.iter().map(|user| told(&engine, *user).unwrap().0.len()).sum();
+        engine.shutdown(true).unwrap();
+        if again == 0 { kept += 1 } else { met += 1 }
+    }
+    println!("{kept} broken pages kept nobody's acknowledgement from the disk, {met} did");
+    assert!(kept > 20 && met == 0, "{kept}, {met}");
+}

@@ -211,7 +211,7 @@ fn a_file_for_newer_versions_is_refused_and_not_a_byte_of_it_changes() {
     drop(sql);
     let before = std::fs::read(&path).unwrap();
     for _ in 0..2 {
-        let error = open(directory.path(), Disk::plain()).err().expect("it was opened");
+        let Err(error) = open(directory.path(), Disk::plain()) else { panic!("it was opened") };
         assert!(matches!(error.kind, ErrorKind::Storage { outcome_unknown: false }), "{error}");
         assert!(error.details.contains("update the library"), "{error}");
         assert!(before == std::fs::read(&path).unwrap(), "it was changed");
