@@ -4039,7 +4039,7 @@ class RosterKitError:  # type: ignore
     _UniffiTempRosterKitError.Unreachable = Unreachable # type: ignore
     class Storage(_UniffiTempRosterKitError):
         """
-        The disk failed, or what it holds cannot be used.
+        The disk failed, or the file is none that this version can use.
 """
         
         def __init__(self, details, outcome_unknown):
@@ -4053,6 +4053,20 @@ class RosterKitError:  # type: ignore
         def __repr__(self):
             return "RosterKitError.Storage({})".format(str(self))
     _UniffiTempRosterKitError.Storage = Storage # type: ignore
+    class Damaged(_UniffiTempRosterKitError):
+        """
+        The file is damaged: what is whole stays readable; run `rosterkit check`.
+"""
+        
+        def __init__(self, details):
+            super().__init__(", ".join([
+                "details={!r}".format(details),
+            ]))
+            self.details = details
+
+        def __repr__(self):
+            return "RosterKitError.Damaged({})".format(str(self))
+    _UniffiTempRosterKitError.Damaged = Damaged # type: ignore
     class Closed(_UniffiTempRosterKitError):
         """
         The engine or the session is shut down, or this process is a fork of the one that opened it.
@@ -4135,14 +4149,18 @@ class _UniffiFfiConverterTypeRosterKitError(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterBoolean.read(buf),
             )
         if variant == 8:
-            return RosterKitError.Closed(
+            return RosterKitError.Damaged(
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 9:
-            return RosterKitError.Misuse(
+            return RosterKitError.Closed(
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 10:
+            return RosterKitError.Misuse(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 11:
             return RosterKitError.Internal(
                 _UniffiFfiConverterString.read(buf),
             )
@@ -4172,6 +4190,9 @@ class _UniffiFfiConverterTypeRosterKitError(_UniffiConverterRustBuffer):
         if isinstance(value, RosterKitError.Storage):
             _UniffiFfiConverterString.check_lower(value.details)
             _UniffiFfiConverterBoolean.check_lower(value.outcome_unknown)
+            return
+        if isinstance(value, RosterKitError.Damaged):
+            _UniffiFfiConverterString.check_lower(value.details)
             return
         if isinstance(value, RosterKitError.Closed):
             _UniffiFfiConverterString.check_lower(value.details)
@@ -4208,14 +4229,17 @@ class _UniffiFfiConverterTypeRosterKitError(_UniffiConverterRustBuffer):
             buf.write_i32(7)
             _UniffiFfiConverterString.write(value.details, buf)
             _UniffiFfiConverterBoolean.write(value.outcome_unknown, buf)
-        if isinstance(value, RosterKitError.Closed):
+        if isinstance(value, RosterKitError.Damaged):
             buf.write_i32(8)
             _UniffiFfiConverterString.write(value.details, buf)
-        if isinstance(value, RosterKitError.Misuse):
+        if isinstance(value, RosterKitError.Closed):
             buf.write_i32(9)
             _UniffiFfiConverterString.write(value.details, buf)
-        if isinstance(value, RosterKitError.Internal):
+        if isinstance(value, RosterKitError.Misuse):
             buf.write_i32(10)
+            _UniffiFfiConverterString.write(value.details, buf)
+        if isinstance(value, RosterKitError.Internal):
+            buf.write_i32(11)
             _UniffiFfiConverterString.write(value.details, buf)
 
 
@@ -6249,7 +6273,7 @@ class EndReason:
     @dataclass
     class STORAGE_FAILED:
         """
-        The disk failed, and the account could not be read again.
+        The disk failed, or the file is damaged, and what the session needs cannot be read.
 """
         
         def __init__(self, ):

@@ -8574,7 +8574,7 @@ public enum EndReason: Equatable, Hashable {
      */
     case listenerFailed
     /**
-     * The disk failed, and the account could not be read again.
+     * The disk failed, or the file is damaged, and what the session needs cannot be read.
      */
     case storageFailed
     /**
@@ -11009,7 +11009,7 @@ enum RosterKitError: Swift.Error, Equatable, Hashable {
          */details: String
     )
     /**
-     * The disk failed, or what it holds cannot be used.
+     * The disk failed, or the file is none that this version can use.
      */
     case Storage(
         /**
@@ -11018,6 +11018,14 @@ enum RosterKitError: Swift.Error, Equatable, Hashable {
         /**
          * Nobody knows whether the operation is on disk: repeat it with the same `client_id` to learn it.
          */outcomeUnknown: Bool
+    )
+    /**
+     * The file is damaged: what is whole stays readable; run `rosterkit check`.
+     */
+    case Damaged(
+        /**
+         * What is broken, and where.
+         */details: String
     )
     /**
      * The engine or the session is shut down, or this process is a fork of the one that opened it.
@@ -11091,13 +11099,16 @@ public struct FfiConverterTypeRosterKitError: FfiConverterRustBuffer {
             details: try FfiConverterString.read(from: &buf), 
             outcomeUnknown: try FfiConverterBool.read(from: &buf)
             )
-        case 8: return .Closed(
+        case 8: return .Damaged(
             details: try FfiConverterString.read(from: &buf)
             )
-        case 9: return .Misuse(
+        case 9: return .Closed(
             details: try FfiConverterString.read(from: &buf)
             )
-        case 10: return .Internal(
+        case 10: return .Misuse(
+            details: try FfiConverterString.read(from: &buf)
+            )
+        case 11: return .Internal(
             details: try FfiConverterString.read(from: &buf)
             )
 
@@ -11149,18 +11160,23 @@ public struct FfiConverterTypeRosterKitError: FfiConverterRustBuffer {
             FfiConverterBool.write(outcomeUnknown, into: &buf)
             
         
-        case let .Closed(details):
+        case let .Damaged(details):
             writeInt(&buf, Int32(8))
             FfiConverterString.write(details, into: &buf)
             
         
-        case let .Misuse(details):
+        case let .Closed(details):
             writeInt(&buf, Int32(9))
             FfiConverterString.write(details, into: &buf)
             
         
-        case let .Internal(details):
+        case let .Misuse(details):
             writeInt(&buf, Int32(10))
+            FfiConverterString.write(details, into: &buf)
+            
+        
+        case let .Internal(details):
+            writeInt(&buf, Int32(11))
             FfiConverterString.write(details, into: &buf)
             
         }

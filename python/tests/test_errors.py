@@ -70,6 +70,18 @@ def test_storage(tmp_path: Path) -> None:
     assert broken.read_bytes() == b"this is no database" * 1000
 
 
+def test_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "im.db"
+    for _ in range(2):
+        # The second opening moves what the first wrote out of the write-ahead log.
+        rosterkit.Engine.open(path, domains=["example.org"]).shutdown()
+    damaged = bytearray(path.read_bytes())
+    damaged[200] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(rosterkit.Damaged, match="page 1 .* run `rosterkit check"):
+        rosterkit.Engine.open(path, domains=["example.org"])
+
+
 def test_closed(world: rosterkit.Engine) -> None:
     alice = world.open_session(ALICE)
     world.shutdown()
@@ -111,6 +123,7 @@ def test_every_kind_is_a_rosterkit_error() -> None:
         rosterkit.Conflict,
         rosterkit.Unreachable,
         rosterkit.Storage,
+        rosterkit.Damaged,
         rosterkit.Closed,
         rosterkit.Misuse,
         rosterkit.Internal,

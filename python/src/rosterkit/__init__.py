@@ -20,6 +20,7 @@ from .engine import Engine
 from .errors import (
     Closed,
     Conflict,
+    Damaged,
     Forbidden,
     Internal,
     InvalidArgument,
@@ -139,6 +140,7 @@ __all__ = [
     "Conversation",
     "ConversationChanged",
     "ConversationsPage",
+    "Damaged",
     "Data",
     "Deliver",
     "Engine",

@@ -42,7 +42,7 @@ class Unreachable(RosterKitError):
 
 
 class Storage(RosterKitError):
-    """The disk failed, or what it holds cannot be used.
+    """The disk failed, or the file is none that this version can use.
 
     With `outcome_unknown` nobody knows whether the operation is on disk: repeat it with the same `client_id`.
     """
@@ -50,6 +50,10 @@ class Storage(RosterKitError):
     def __init__(self, details: str, outcome_unknown: bool = False) -> None:
         super().__init__(details)
         self.outcome_unknown = outcome_unknown
+
+
+class Damaged(RosterKitError):
+    """The file is damaged: what is whole stays readable; run `rosterkit check`."""
 
 
 class Closed(RosterKitError):
@@ -66,7 +70,7 @@ class Internal(RosterKitError):
 
 _PLAIN: dict[str, type[RosterKitError]] = {
     kind.__name__: kind
-    for kind in (InvalidArgument, NotFound, Forbidden, Conflict, Unreachable, Closed, Misuse, Internal)
+    for kind in (InvalidArgument, NotFound, Forbidden, Conflict, Unreachable, Damaged, Closed, Misuse, Internal)
 }
 
 

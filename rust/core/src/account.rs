@@ -79,6 +79,8 @@ pub struct Progress {
     pub cursors: Vec<Cursor>,
     /// When a person was last there, in a session that could be seen; the epoch when never.
     pub last_seen: Timestamp,
+    /// Fields that a newer version wrote and this one does not know, as stored.
+    pub unknown: Vec<u8>,
 }
 
 /// How far one device has come.

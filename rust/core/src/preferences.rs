@@ -60,6 +60,8 @@ pub struct Overrides {
     pub history_days: Option<u32>,
     /// How many of the latest messages stay in the history; 0 is all of them.
     pub history_messages: Option<u32>,
+    /// Fields that a newer version wrote and this one does not know, as stored. They stay, whatever is set.
+    pub unknown: Vec<u8>,
 }
 
 /// What is in force for an account: every level folded.

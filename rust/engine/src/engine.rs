@@ -120,6 +120,10 @@ impl Engine {
                 Refusal::Conflict(format!("a relay serves the domain {domain}: close it first")).into()
             );
         }
+        let table = Arc::clone(&crate::sync::lock(&self.inner.shared.domains));
+        let hosted = table.domains.get(domain.as_str());
+        let unknown = hosted.map(|hosted| hosted.overrides.unknown.clone()).unwrap_or_default();
+        let overrides = Overrides { unknown, ..overrides };
         let write = Write::Domain(domain.clone(), overrides.clone());
         self.change_domains(write, DomainChange::Set(domain, overrides))
     }

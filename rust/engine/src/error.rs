@@ -34,11 +34,13 @@ pub enum ErrorKind {
     Conflict,
     /// The address is outside and no relay serves its domain.
     Unreachable,
-    /// The disk failed, or what it holds cannot be used.
+    /// The disk failed, or the file is none that this version can use.
     Storage {
         /// Nobody knows whether the operation is on disk: repeat it with the same `client_id` to learn it.
         outcome_unknown: bool,
     },
+    /// The file is damaged: what is whole stays readable; run `rosterkit check`.
+    Damaged,
     /// The engine or the session is shut down, or its files are released.
     Closed,
     /// The call is not allowed in this place, for instance waiting for shutdown inside a callback.
@@ -70,6 +72,16 @@ impl Error {
 
     pub(crate) fn internal(details: &str) -> Self {
         Error::new(ErrorKind::Internal, details)
+    }
+
+    /// Whether the same may pass later: the disk failed now, and may not then.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self.kind, ErrorKind::Storage { .. })
+    }
+
+    /// Whether the file is damaged: the same would meet the same again.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.kind == ErrorKind::Damaged
     }
 
     /// Nothing was done: the disk said no before anything was written.
@@ -113,6 +125,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = match error {
             StoreError::Held { .. } | StoreError::Conflict(_) => ErrorKind::Conflict,
+            StoreError::Damaged { .. } => ErrorKind::Damaged,
             _ => ErrorKind::Storage { outcome_unknown: false },
         };
         Error { kind, details: error.to_string() }

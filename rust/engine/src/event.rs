@@ -251,6 +251,6 @@ pub enum EndReason {
     AccountDeleted,
     /// Its listener failed too many times in a row.
     ListenerFailed,
-    /// The disk failed, and the account could not be read again.
+    /// The disk failed, or the file is damaged, and what the session needs cannot be read.
     StorageFailed,
 }

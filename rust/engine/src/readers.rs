@@ -336,10 +336,8 @@ impl ReadConnection {
             let found = self.store.addresses(&missing)?;
             for (id, address) in missing.into_iter().zip(found) {
                 let address = address.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Storage { outcome_unknown: false },
-                        "a row names an address that the file does not know: check the file",
-                    )
+                    let what = "the file is damaged: a row names an address that it does not know; run `rosterkit check`";
+                    Error::new(ErrorKind::Damaged, what)
                 })?;
                 self.names.insert(id, address);
             }

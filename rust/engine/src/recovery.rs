@@ -77,6 +77,9 @@ impl WriterStep {
             Err(error) => {
                 tracing::warn!(%error, "the store cannot be opened again yet");
                 if let Some(recovery) = &mut self.recovery {
+                    if error.is_damage() {
+                        recovery.back_off_ms = LONGEST_BACK_OFF_MS;
+                    }
                     recovery.next_try = now.after(recovery.back_off_ms);
                     recovery.back_off_ms = (recovery.back_off_ms * 2).min(LONGEST_BACK_OFF_MS);
                 }

@@ -272,6 +272,17 @@ impl WriterStep {
                     self.committed();
                     break;
                 }
+                // Several accounts' effects: those that touch nothing broken are written.
+                Err(CommitError::Item { item, source })
+                    if source.is_damage() && self.items[item].writes.len() > 1 && self.is_silent(item) =>
+                {
+                    let writes = self.items.remove(item).writes;
+                    self.batch.remove(item);
+                    let count = writes.len();
+                    self.items
+                        .splice(item..item, writes.into_iter().map(|write| Item { writes: vec![write] }));
+                    self.batch.splice(item..item, (0..count).map(|_| Taken::Silent));
+                }
                 Err(CommitError::Item { item, source }) => {
                     match &source {
                         // It names what it contradicts, an account for instance: that is for who asked, not for the log.
@@ -288,10 +299,13 @@ impl WriterStep {
                 }
                 Err(CommitError::RolledBack(source)) => {
                     tracing::warn!(error = %source, "nothing was written");
-                    let error = Error::storage(&source);
+                    let damaged = source.is_damage();
+                    let error = Error::from(source);
                     let items = std::mem::take(&mut self.items);
                     for (taken, item) in std::mem::take(&mut self.batch).into_iter().zip(items) {
                         match taken {
+                            // What is broken stays so.
+                            Taken::Silent if damaged => self.tell_saved(&item.writes),
                             Taken::Silent => self.wait_again(item.writes),
                             taken => self.failed(taken, &error),
                         }
@@ -307,6 +321,10 @@ impl WriterStep {
         self.flushes.clear();
         self.tell();
         self.index();
+    }
+
+    fn is_silent(&self, item: usize) -> bool {
+        matches!(self.batch.get(item), Some(Taken::Silent))
     }
 
     /// What was told, or counts in memory, is to be written still when the disk takes nothing at the moment.
@@ -484,7 +502,7 @@ impl WriterStep {
                     return self.begin_recovery();
                 }
                 Err(error) => {
-                    // The tail is in memory still; the next slice tries again.
+                    // The tail is in memory still; the next slice tries again, unless the file is damaged.
                     tracing::warn!(%error, "an index slice was not written");
                     false
                 }

@@ -43,13 +43,19 @@ pub enum RosterKitError {
         /// Which domain.
         details: String,
     },
-    /// The disk failed, or what it holds cannot be used.
+    /// The disk failed, or the file is none that this version can use.
     #[error("storage: {details}")]
     Storage {
         /// What failed.
         details: String,
         /// Nobody knows whether the operation is on disk: repeat it with the same `client_id` to learn it.
         outcome_unknown: bool,
+    },
+    /// The file is damaged: what is whole stays readable; run `rosterkit check`.
+    #[error("damaged: {details}")]
+    Damaged {
+        /// What is broken, and where.
+        details: String,
     },
     /// The engine or the session is shut down, or this process is a fork of the one that opened it.
     #[error("closed: {details}")]
@@ -95,6 +101,7 @@ impl From<rosterkit::Error> for RosterKitError {
             ErrorKind::Conflict => RosterKitError::Conflict { details },
             ErrorKind::Unreachable => RosterKitError::Unreachable { details },
             ErrorKind::Storage { outcome_unknown } => RosterKitError::Storage { details, outcome_unknown },
+            ErrorKind::Damaged => RosterKitError::Damaged { details },
             ErrorKind::Closed => RosterKitError::Closed { details },
             ErrorKind::Misuse => RosterKitError::Misuse { details },
             ErrorKind::Internal => RosterKitError::Internal { details },

@@ -262,6 +262,7 @@ impl TryFrom<PreferenceOverrides> for Overrides {
             last_seen: given.last_seen.map(Into::into),
             history_days: given.history_days.map(|n| number("history_days", n)).transpose()?,
             history_messages: given.history_messages.map(|n| number("history_messages", n)).transpose()?,
+            unknown: Vec::new(),
         })
     }
 }

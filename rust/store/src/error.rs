@@ -1,6 +1,10 @@
 //! What can go wrong with a file.
 
+use crate::vfs::take_broken_page;
 use rosterkit_core::address::Address;
+use rosterkit_core::id::Position;
+use rusqlite::{Connection, ErrorCode, ffi};
+use std::path::Path;
 
 /// Why a store cannot do what is asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +27,12 @@ pub enum StoreError {
         /// What this version reads.
         reads: u32,
     },
-    /// The file is damaged or cut short.
-    #[error("{path} is damaged: {what}")]
+    /// The file is damaged or cut short. What is whole of it stays readable.
+    #[error("{path} is damaged: {what}; run `rosterkit check {path}`")]
     Damaged {
         /// Which file.
         path: String,
-        /// What was found, and where.
+        /// What was found, and where: in which page, or at which place in the log.
         what: String,
     },
     /// Another process writes the file.
@@ -91,11 +95,51 @@ pub enum CommitError {
     Unknown(StoreError),
 }
 
+impl CommitError {
+    /// Why it failed.
+    pub fn source(&self) -> &StoreError {
+        match self {
+            CommitError::Item { source, .. }
+            | CommitError::RolledBack(source)
+            | CommitError::Unknown(source) => source,
+        }
+    }
+}
+
 impl StoreError {
-    pub(crate) fn of(doing: &'static str, source: rusqlite::Error) -> Self {
+    /// Whether the file is damaged: doing it again would meet the same.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StoreError::Damaged { .. })
+    }
+
+    /// What SQLite could not do on this connection.
+    pub(crate) fn of(connection: &Connection, doing: &'static str, source: rusqlite::Error) -> Self {
+        StoreError::about(Path::new(connection.path().unwrap_or_default()), doing, source)
+    }
+
+    /// What SQLite could not do with this file.
+    pub(crate) fn about(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
+        let damaged = |what| StoreError::Damaged { path: path.display().to_string(), what };
+        if source.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_DATA) {
+            return damaged(match take_broken_page() {
+                Some(page) => format!("page {page} is not what was written there"),
+                None => "a page is not what was written there".into(),
+            });
+        }
         match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                damaged(format!("{doing}: {source}"))
+            }
+            Some(ErrorCode::DiskFull) => StoreError::Full,
             _ => StoreError::Sqlite { doing, source },
+        }
+    }
+
+    /// A row that does not decode.
+    pub(crate) fn row(path: &Path, position: Position, what: &str) -> Self {
+        StoreError::Damaged {
+            path: path.display().to_string(),
+            what: format!("at {} in the log: {what}", position.0),
         }
     }
 
@@ -104,7 +148,7 @@ impl StoreError {
     }
 
     /// A value that does not decode.
-    pub(crate) fn malformed(path: &std::path::Path, what: crate::codec::Malformed) -> Self {
+    pub(crate) fn malformed(path: &Path, what: crate::codec::Malformed) -> Self {
         StoreError::Damaged { path: path.display().to_string(), what: what.0.into() }
     }
 }

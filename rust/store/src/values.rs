@@ -443,7 +443,7 @@ pub(crate) fn encode_progress(progress: &Progress) -> Vec<u8> {
     if progress.last_seen != Timestamp::default() {
         out.number(4, zigzag(progress.last_seen.0));
     }
-    out.finish(&[])
+    out.finish(&progress.unknown)
 }
 
 pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
@@ -467,10 +467,11 @@ pub(crate) fn decode_progress(stored: &[u8]) -> Result<Progress, Malformed> {
                 seen: Timestamp(unzigzag(take_varint(&mut rest)?)),
             }),
             4 => last_seen = Timestamp(unzigzag(number(bytes)?)),
-            _ => {}
+            _ => fields.keep(tag, bytes),
         }
     }
-    Ok(Progress { claims: Claims::from_parts(upto, above), cursors, last_seen })
+    let claims = Claims::from_parts(upto, above);
+    Ok(Progress { claims, cursors, last_seen, unknown: fields.into_unknown() })
 }
 
 pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
@@ -487,6 +488,7 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
         last_seen,
         history_days,
         history_messages,
+        unknown,
     } = overrides;
     let mut out = Encoder::new(FORMAT);
     if let Some(accepted) = accepted_senders {
@@ -537,13 +539,17 @@ pub(crate) fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
     if let Some(minutes) = utc_offset_minutes {
         out.number(10, zigzag((*minutes).into()));
     }
-    out.finish(&[])
+    out.finish(unknown)
 }
 
 pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
     let mut fields = Decoder::new(stored, FORMAT)?;
     let mut overrides = Overrides::default();
     while let Some((tag, bytes)) = fields.next()? {
+        if !(1..=12).contains(&tag) {
+            fields.keep(tag, bytes);
+            continue;
+        }
         let number = number(bytes)?;
         let flag = Some(number != 0);
         match tag {
@@ -585,6 +591,7 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
             _ => {}
         }
     }
+    overrides.unknown = fields.into_unknown();
     Ok(overrides)
 }
 

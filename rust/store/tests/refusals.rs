@@ -9,7 +9,9 @@ use rosterkit_core::row::{Entry, Kind, Sides};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Write;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
+use rosterkit_store::vfs::Disk;
 use rosterkit_store::{Item, Store, StoreError};
+use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 /// A whole file with a few rows, closed.
@@ -33,6 +35,14 @@ fn make(path: &Path) {
     let _ = std::fs::remove_file(path.with_extension("db-shm"));
 }
 
+/// Changes a file by SQL, with its pages sealed.
+fn alter(path: &Path, sql: &str) {
+    let disk = Disk::plain();
+    let raw = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), disk.vfs_name()).unwrap();
+    raw.execute_batch(sql).unwrap();
+    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+}
+
 /// Opening fails, and the file is as it was.
 fn refused(path: &Path) -> StoreError {
     let before = (std::fs::read(path).unwrap(), std::fs::metadata(path).unwrap().modified().unwrap());
@@ -51,7 +61,7 @@ fn a_foreign_file_is_refused() {
         assert!(matches!(refused(&path), StoreError::Foreign { .. }));
     }
     std::fs::remove_file(&path).unwrap();
-    let other = rusqlite::Connection::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);").unwrap();
     drop(other);
     assert!(matches!(refused(&path), StoreError::Foreign { .. }));
@@ -62,11 +72,26 @@ fn a_newer_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("im.db");
     make(&path);
-    let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.execute("UPDATE meta SET value = 2 WHERE key = 'min_reader'", []).unwrap();
-    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    drop(raw);
+    alter(&path, "UPDATE meta SET value = 2 WHERE key = 'min_reader'");
     assert!(matches!(refused(&path), StoreError::Newer { needs: 2, reads: 1, .. }));
+}
+
+#[test]
+fn a_newer_file_is_refused_also_when_only_its_log_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    make(&path);
+    let disk = Disk::plain();
+    let raw = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), disk.vfs_name()).unwrap();
+    raw.execute("UPDATE meta SET value = 7 WHERE key = 'min_reader'", []).unwrap();
+    // As a kill leaves it: the connection would move the log into the file.
+    let killed = directory.path().join("killed.db");
+    let log = directory.path().join("killed.db-wal");
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(directory.path().join("im.db-wal"), &log).unwrap();
+    let before = std::fs::read(&log).unwrap();
+    assert!(matches!(refused(&killed), StoreError::Newer { needs: 7, reads: 1, .. }));
+    assert!(before == std::fs::read(&log).unwrap(), "the log was changed");
 }
 
 #[test]
@@ -88,16 +113,51 @@ fn a_damaged_row_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("im.db");
     make(&path);
-    let mut bytes = std::fs::read(&path).unwrap();
-    // In the middle of each text; some of the first copies found are left over from pages that were split.
-    for at in 0..bytes.len() - 200 {
-        if bytes[at..at + 200] == [b'x'; 200] {
-            bytes[at + 100] ^= 1;
+    // Its page is whole: it was damaged before it was written.
+    alter(&path, "UPDATE log SET body = CAST(replace(body, 'xxx', 'xyx') AS BLOB) WHERE position % 7 = 3");
+    let error = refused(&path);
+    assert!(
+        error.to_string().contains("in the log: a row whose checksum is wrong; run `rosterkit check "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_broken_page_that_opening_needs_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    make(&path);
+    let whole = std::fs::read(&path).unwrap();
+    let (mut refusals, pages) = (0, whole.len() / 4096);
+    for page in 0..pages {
+        let mut bytes = whole.clone();
+        bytes[page * 4096 + 3_000] ^= 4;
+        std::fs::write(&path, &bytes).unwrap();
+        match SqliteStore::new(&path, SqliteOptions::small()).open() {
+            Ok(_) => {}
+            Err(StoreError::Damaged { what, .. }) => {
+                assert_eq!(what, format!("page {} is not what was written there", page + 1));
+                refusals += 1;
+            }
+            Err(other) => panic!("page {page}: {other}"),
+        }
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(directory.path().join(format!("im.db{suffix}")));
         }
     }
+    // The header, the log and its rows, meta, what is hosted and what is under way; not what is read when it is asked for.
+    assert!(refusals > 5 && refusals < pages - 5, "{refusals} of {pages}");
+}
+
+#[test]
+fn a_page_that_was_lost_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    make(&path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..2 * 4096].fill(0);
     std::fs::write(&path, &bytes).unwrap();
-    let error = refused(&path);
-    assert!(matches!(&error, StoreError::Damaged { what, .. } if what.contains("checksum")), "{error}");
+    assert!(matches!(refused(&path), StoreError::Damaged { what, .. } if what.contains("page 2 ")));
 }
 
 #[test]
@@ -122,7 +182,7 @@ fn a_reader_does_not_keep_what_was_recovered_from_being_made_durable_unseen() {
     let open = SqliteStore::new(&path, SqliteOptions::small()).open().unwrap();
     drop(open);
     // A reader in the middle of a transaction on the write-ahead log.
-    let raw = rusqlite::Connection::open(&path).unwrap();
+    let raw = Connection::open(&path).unwrap();
     raw.execute_batch("BEGIN; SELECT * FROM meta;").unwrap();
     let result = SqliteStore::new(&path, SqliteOptions { busy_ms: 50, ..SqliteOptions::small() }).open();
     assert!(matches!(result.err(), Some(StoreError::ReaderPresent { .. })));

@@ -32,7 +32,8 @@ cargo xtask mutants                   breaks core's rules one by one; fails on w
 cargo xtask fuzz [seconds]            looks for bytes that the peer link or the C boundary cannot take (20 s each)
 cargo xtask sim [--seeds N] [--minutes M] [--json FILE]  runs worlds by seed, on disks and links that fail; --bugs finds planted bugs
 cargo xtask bench engine [--json F] [NAME …]  measures the engine against raw SQLite, Python against a bare callback
-cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)";
+cargo xtask fixture xep0227 [--check] makes the XEP-0227 export anew with a real server and a real client (Debian)
+cargo xtask fixture database          makes the database of this version that later ones must open";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -73,6 +74,12 @@ fn main() -> ExitCode {
                 command.extend(rest);
                 run::command("python3", &command)
             })
+        }
+        ["fixture", "database"] => {
+            let place = run::root().join("tests/fixtures/databases").display().to_string();
+            let program =
+                ["run", "--release", "--quiet", "--package", "rosterkit-promises", "--bin", "fixture"];
+            run::cargo(&[&program[..], &["--", &place]].concat())
         }
         [] | ["--help" | "help"] => {
             println!("{HELP}");

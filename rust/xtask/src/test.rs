@@ -78,6 +78,22 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "damage, files of other versions",
+        budget: 2,
+        run: || {
+            cargo_test(&[
+                "test",
+                "--release",
+                "--package",
+                "rosterkit-promises",
+                "--test",
+                "damage",
+                "--test",
+                "growing_old",
+            ])
+        },
+    },
+    Step {
         name: "kills",
         budget: 3,
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "kills"]),

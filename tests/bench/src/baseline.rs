@@ -24,7 +24,7 @@ pub struct Baseline {
 impl Baseline {
     pub fn open(path: &Path, accounts: usize, disk: Disk) -> rusqlite::Result<Baseline> {
         let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags_and_vfs(path, flags, disk.vfs_name().unwrap_or("unix"))?;
+        let connection = Connection::open_with_flags_and_vfs(path, flags, disk.vfs_name())?;
         connection.file_control(None::<&str>, FileControl::ReserveBytes(&mut 8))?;
         connection.execute_batch(
             "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;

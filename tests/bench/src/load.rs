@@ -48,8 +48,19 @@ impl Load {
 
     /// A load of these accounts.
     pub fn among(path: &Path, addresses: Vec<Address>, idle: usize, durability: Durability) -> Load {
+        Load::on(path, addresses, idle, durability, |counters| Disk::through(counters))
+    }
+
+    /// The same, on a disk that is made so.
+    pub fn on(
+        path: &Path,
+        addresses: Vec<Address>,
+        idle: usize,
+        durability: Durability,
+        disk: fn(Arc<Counters>) -> Disk,
+    ) -> Load {
         let counters = Arc::new(Counters::default());
-        let sqlite = SqliteOptions { disk: Disk::through(counters.clone()), ..SqliteOptions::default() };
+        let sqlite = SqliteOptions { disk: disk(counters.clone()), ..SqliteOptions::default() };
         let options = EngineOptions { durability, ..options(idle) };
         let engine = Engine::open(SqliteStore::new(path, sqlite), options).expect("an engine");
         Load { engine, counters, random: fastrand::Rng::with_seed(1), addresses, sent: 0, client_ids: true }

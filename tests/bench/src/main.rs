@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod baseline;
+mod checksums;
 mod drain;
 mod engine;
 mod heap;
@@ -22,8 +23,9 @@ use std::process::ExitCode;
 /// A measurement: its name, and what makes its rows in a folder of its own.
 type Measurement = (&'static str, fn(&Path) -> Vec<Row>);
 
-const ENGINE: [Measurement; 9] = [
+const ENGINE: [Measurement; 10] = [
     ("durable_accept", engine::durable_accept),
+    ("page_checksums", checksums::page_checksums),
     ("relaxed", engine::relaxed),
     ("presence", engine::presence),
     ("reading", engine::reading),

@@ -10,5 +10,12 @@ pub mod kept;
 pub mod mortal;
 pub mod recorder;
 pub mod reference;
+pub mod truth;
 pub mod workload;
 pub mod worlds;
+
+/// A folder in memory, where that can be: for tests that open a file anew thousands of times, each time with a sync.
+pub fn folder_in_memory() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}

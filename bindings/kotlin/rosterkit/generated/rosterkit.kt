@@ -11315,7 +11315,7 @@ sealed class EndReason {
     
     
     /**
-     * The disk failed, and the account could not be read again.
+     * The disk failed, or the file is damaged, and what the session needs cannot be read.
      */
     object StorageFailed : EndReason()
     
@@ -14054,7 +14054,7 @@ sealed class RosterKitException: kotlin.Exception() {
     }
     
     /**
-     * The disk failed, or what it holds cannot be used.
+     * The disk failed, or the file is none that this version can use.
      */
     class Storage(
         
@@ -14070,6 +14070,20 @@ sealed class RosterKitException: kotlin.Exception() {
         ) : RosterKitException() {
         override val message
             get() = "details=${ `details` }, outcomeUnknown=${ `outcomeUnknown` }"
+    }
+    
+    /**
+     * The file is damaged: what is whole stays readable; run `rosterkit check`.
+     */
+    class Damaged(
+        
+        /**
+         * What is broken, and where.
+         */
+        val `details`: kotlin.String
+        ) : RosterKitException() {
+        override val message
+            get() = "details=${ `details` }"
     }
     
     /**
@@ -14156,13 +14170,16 @@ public object FfiConverterTypeRosterKitError : FfiConverterRustBuffer<RosterKitE
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 )
-            8 -> RosterKitException.Closed(
+            8 -> RosterKitException.Damaged(
                 FfiConverterString.read(buf),
                 )
-            9 -> RosterKitException.Misuse(
+            9 -> RosterKitException.Closed(
                 FfiConverterString.read(buf),
                 )
-            10 -> RosterKitException.Internal(
+            10 -> RosterKitException.Misuse(
+                FfiConverterString.read(buf),
+                )
+            11 -> RosterKitException.Internal(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -14207,6 +14224,11 @@ public object FfiConverterTypeRosterKitError : FfiConverterRustBuffer<RosterKitE
                 4UL
                 + FfiConverterString.allocationSize(value.`details`)
                 + FfiConverterBoolean.allocationSize(value.`outcomeUnknown`)
+            )
+            is RosterKitException.Damaged -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`details`)
             )
             is RosterKitException.Closed -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
@@ -14265,18 +14287,23 @@ public object FfiConverterTypeRosterKitError : FfiConverterRustBuffer<RosterKitE
                 FfiConverterBoolean.write(value.`outcomeUnknown`, buf)
                 Unit
             }
-            is RosterKitException.Closed -> {
+            is RosterKitException.Damaged -> {
                 buf.putInt(8)
                 FfiConverterString.write(value.`details`, buf)
                 Unit
             }
-            is RosterKitException.Misuse -> {
+            is RosterKitException.Closed -> {
                 buf.putInt(9)
                 FfiConverterString.write(value.`details`, buf)
                 Unit
             }
-            is RosterKitException.Internal -> {
+            is RosterKitException.Misuse -> {
                 buf.putInt(10)
+                FfiConverterString.write(value.`details`, buf)
+                Unit
+            }
+            is RosterKitException.Internal -> {
+                buf.putInt(11)
                 FfiConverterString.write(value.`details`, buf)
                 Unit
             }

@@ -6,6 +6,7 @@
 //! of a few what they say.
 
 use super::parcel::{Amends, Contents, Parcel, RelayedMessage, RosterSignal};
+use crate::error::Error;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::Content;
 use rosterkit_core::delivery::unclaimed::Unclaimed;
@@ -223,14 +224,19 @@ impl Outbox {
         &mut self,
         key: PairKey,
         asked: &[Position],
-        rows: Option<&[Arc<Row>]>,
+        rows: Result<&[Arc<Row>], &Error>,
         now: Tick,
     ) {
         let Some(pair) = self.pair_mut(key) else { return };
         pair.reading = false;
-        let Some(rows) = rows else {
-            pair.not_before = now.after(FIRST_BACK_OFF_MS);
-            return;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => {
+                // What is broken is so for long.
+                let damaged = error.is_damage();
+                pair.not_before = now.after(if damaged { LONGEST_BACK_OFF_MS } else { FIRST_BACK_OFF_MS });
+                return;
+            }
         };
         let mut bytes = 0;
         for row in rows {

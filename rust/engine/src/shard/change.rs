@@ -184,7 +184,7 @@ impl Shard {
     /// Whoever waits for a change is told that it is not on disk. What nobody waits for comes again, while the disk may take
     /// it then.
     fn change_failed(&mut self, changing: Changing, error: &Error) {
-        let may_pass = matches!(error.kind, ErrorKind::Storage { .. });
+        let may_pass = error.may_pass();
         match changing.after {
             After::RosterReceived { came: Some(pending), .. } if may_pass => {
                 let slot = pending.recipient.slot();
@@ -512,7 +512,8 @@ impl Shard {
             return;
         };
         let mut record = (*resident.record).clone();
-        record.overrides = overrides;
+        let unknown = std::mem::take(&mut record.overrides.unknown);
+        record.overrides = Overrides { unknown, ..overrides };
         let record = Arc::new(record);
         let writes = vec![Write::Account(Arc::clone(&record))];
         self.change(id, Changing { record: Some(record), after: After::PreferencesSet { reply } }, writes);

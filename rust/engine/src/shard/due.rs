@@ -49,6 +49,9 @@ impl Shard {
             }
             Err(error) => {
                 tracing::warn!(%error, "what is to be looked at cannot be read");
+                if error.is_damage() {
+                    return;
+                }
                 self.due_at(Timestamp(self.now.wall.0 + RETRY_MS));
             }
         }

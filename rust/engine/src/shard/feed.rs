@@ -6,6 +6,7 @@
 //! between, because installing and looking happen on this one shard.
 
 use super::Shard;
+use crate::event::EndReason;
 use crate::messages::{Fetch, FetchedRows, Job, RowAddresses};
 use crate::options::Durability;
 use crate::queue::Acks;
@@ -126,8 +127,11 @@ impl Shard {
         let mut rows = match result {
             Ok(rows) => rows,
             Err(error) => {
-                // The session keeps its place; the next acknowledgement, message or recovery reads again.
                 tracing::warn!(%error, "rows cannot be read");
+                // Else the session keeps its place; the next acknowledgement, message or recovery reads again.
+                if error.is_damage() {
+                    self.end_session(session, EndReason::StorageFailed);
+                }
                 return;
             }
         };

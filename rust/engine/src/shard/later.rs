@@ -1,6 +1,7 @@
 //! Signals that are sent again after a while: what they stand for is on disk, and only what they need could not be read.
 
 use super::{Deadline, Shard};
+use crate::error::Error;
 use crate::messages::Signal;
 use rosterkit_core::time::Tick;
 use std::collections::BTreeMap;
@@ -18,6 +19,15 @@ impl Shard {
         self.next_token += 1;
         self.later.insert((due, self.next_token), (slot, signal));
         self.schedule(due, Deadline::Later);
+    }
+
+    /// Sends a signal again that met a failing disk. One that met a broken page would meet it again: it waits on disk for the
+    /// next opening.
+    pub(super) fn signal_again(&mut self, error: &Error, slot: u64, signal: Signal) {
+        if error.is_damage() {
+            return tracing::error!(%error, "something waits for the file to be mended");
+        }
+        self.signal_later(DISK_FAILED_MS, slot, signal);
     }
 
     pub(super) fn later_due(&mut self) {

@@ -2,7 +2,6 @@
 //! it: they take no messages and show nothing.
 
 use super::Shard;
-use super::later::DISK_FAILED_MS;
 use crate::command::{Conversation, ConversationsRequest};
 use crate::error::Result;
 use crate::event::EventBody;
@@ -118,7 +117,7 @@ impl Shard {
             Err(error) => {
                 tracing::warn!(%error, "a conversation cannot be read for an observer");
                 let conversation = Signal::Conversation { account: id, peer };
-                return self.signal_later(DISK_FAILED_MS, id.slot(), conversation);
+                return self.signal_again(&error, id.slot(), conversation);
             }
         }
         if again {

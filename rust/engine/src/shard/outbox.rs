@@ -4,7 +4,6 @@
 //! whose recipient's side is the relay's; roster signals are pending ones. Both wait in the [`Outbox`], which is what is
 //! under way; on disk are the rows.
 
-use super::later::DISK_FAILED_MS;
 use super::{Deadline, Shard};
 use crate::error::{Error, Result};
 use crate::messages::{Deliver, Fetch, Flight, Forwarding, Job, RelayChange, RowAddresses, Settling, Signal};
@@ -81,11 +80,11 @@ impl Shard {
                         // These are on disk, and tried again.
                         ToOutside::Queued(row, addresses) => {
                             let slot = addresses.recipient.slot();
-                            self.signal_later(DISK_FAILED_MS, slot, Signal::Queued { row, addresses });
+                            self.signal_again(&error, slot, Signal::Queued { row, addresses });
                         }
                         ToOutside::Roster(pending) => {
                             let slot = pending.recipient.slot();
-                            self.signal_later(DISK_FAILED_MS, slot, Signal::Pending(pending));
+                            self.signal_again(&error, slot, Signal::Pending(pending));
                         }
                     }
                 }
@@ -173,7 +172,7 @@ impl Shard {
         if let Err(error) = &result {
             tracing::warn!(%error, "messages for a relay cannot be read now");
         }
-        self.outbox.put_read(pair, asked, result.ok().as_deref(), self.now.tick);
+        self.outbox.put_read(pair, asked, result.as_deref(), self.now.tick);
         self.pump(pair);
     }
 

@@ -9,7 +9,7 @@ use super::{Deadline, Gate, Shard};
 use crate::answers::ReplyTo;
 use crate::command::{Answer, SetPresence};
 use crate::error::{Error, Result};
-use crate::event::EventBody;
+use crate::event::{EndReason, EventBody};
 use crate::messages::{BuddiesFor, Fetch, Signal};
 use crate::queue::Slot;
 use rosterkit_core::address::Address;
@@ -279,6 +279,9 @@ impl Shard {
     /// What it is made of could not be read: it has no end mark, and begins again.
     pub(super) fn snapshot_failed(&mut self, id: AddressId, session: SessionId, error: &Error) {
         tracing::warn!(%error, "a snapshot cannot be read");
+        if error.is_damage() {
+            return self.end_session(session, EndReason::StorageFailed);
+        }
         if let Some(attached) = self.sessions.get_mut(&session) {
             attached.snapshot = None;
         }

@@ -1,7 +1,6 @@
 //! Who is in memory: work brings an account there and waits for it, one thing after the other; all leave at once when the disk
 //! failed, and their sessions bring them back.
 
-use super::later::DISK_FAILED_MS;
 use super::{Gate, Residency, Resident, Ring, Shard, Waiting, Work, inbound};
 use crate::command::{Answer, Command};
 use crate::error::Error;
@@ -201,16 +200,17 @@ impl Shard {
     pub(super) fn cannot(&mut self, work: Work, error: &Error) {
         match work {
             Work::Command { reply, .. } | Work::Send { reply, .. } => reply.answer(Err(error.clone())),
-            // It is looked for again.
+            // It is looked for again, at the latest by the next opening.
+            Work::Due(_) if error.is_damage() => tracing::error!(%error, "a message cannot be looked at"),
             Work::Due(_) => self.due_at(self.now.wall),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
             Work::Pending(pending) => {
                 let slot = pending.recipient.slot();
-                self.signal_later(DISK_FAILED_MS, slot, Signal::Pending(pending));
+                self.signal_again(error, slot, Signal::Pending(pending));
             }
             Work::Superseded { pending, known } => {
                 let slot = pending.origin_address.slot();
-                self.signal_later(DISK_FAILED_MS, slot, Signal::Superseded { pending, known });
+                self.signal_again(error, slot, Signal::Superseded { pending, known });
             }
             Work::Remember { .. } | Work::Look => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),

@@ -47,7 +47,8 @@ impl Shard {
     /// What was sent on is refused there. What was to go there instead comes back; nothing is lost.
     pub(super) fn sending_on_failed(&mut self, deliver: &Deliver, forwarding: &Forwarding, error: &Error) {
         match error.kind {
-            ErrorKind::Closed => return,
+            // It is on disk still: the next opening sends it on.
+            ErrorKind::Closed | ErrorKind::Damaged => return,
             ErrorKind::Storage { .. } => {
                 let (slot, again) = (deliver.recipient.slot(), Signal::Deliver(Box::new(deliver.clone())));
                 return self.signal_later(DISK_FAILED_MS, slot, again);

@@ -31,7 +31,7 @@ pub(super) fn backup(connection: &Connection, options: &SqliteOptions, to: &Path
 
 fn copy(connection: &Connection, options: &SqliteOptions, to: &Path) -> Result<(), StoreError> {
     let name = to.to_str().ok_or(StoreError::Refused("the path of a backup is to be UTF-8"))?;
-    let failed = |e| StoreError::of("copying into the backup", e);
+    let failed = |e| StoreError::of(connection, "copying into the backup", e);
     connection.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
     let copy = connect(to, options)?;
     let mark = || -> rusqlite::Result<()> {

@@ -18,7 +18,7 @@ pub(super) struct SqliteCheckpointer {
 
 impl SqliteCheckpointer {
     pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
-        let disk = Disk::through(Arc::new(Watched(Arc::clone(parts))));
+        let disk = parts.options.disk.behind(Arc::new(Watched(Arc::clone(parts))));
         let options = SqliteOptions { disk: disk.clone(), ..parts.options.clone() };
         let connection = connect(&parts.path, &options)?;
         Ok(SqliteCheckpointer { connection, parts: Arc::clone(parts), _disk: disk })
@@ -34,13 +34,15 @@ impl Layer for Watched {
         if matches!((file, call), (FileKind::Wal, Call::Sync)) {
             self.0.syncing.store(true, Ordering::SeqCst);
         }
-        self.0.options.disk.layer().map_or(Ok(()), |layer| layer.call(file, path, call))
+        self.0.options.disk.layer().call(file, path, call)
+    }
+
+    fn syncs(&self) -> bool {
+        self.0.options.disk.layer().syncs()
     }
 
     fn synced(&self, file: FileKind, path: &str, succeeded: bool) {
-        if let Some(layer) = self.0.options.disk.layer() {
-            layer.synced(file, path, succeeded);
-        }
+        self.0.options.disk.layer().synced(file, path, succeeded);
         self.0.suspect.fetch_or(!succeeded, Ordering::SeqCst);
         if file == FileKind::Wal {
             self.0.syncing.store(false, Ordering::SeqCst);
@@ -91,15 +93,18 @@ fn run(connection: &Connection, mode: &str) -> Result<Ran, CommitError> {
             let pages = |at| row.get::<_, i64>(at).map(|pages| super::bits(pages.max(0)));
             Ok(Ran { prevented: row.get::<_, i64>(0)? != 0, pages: pages(1)?, moved: pages(2)? })
         })
-        .map_err(failed)
+        .map_err(|error| failed(connection, error))
 }
 
 /// What a checkpoint that fails means. It syncs the write-ahead log first: when that fails, pages of it may never get to the
-/// disk, although they read well and the next sync says that all is well. A full disk changes nothing.
-fn failed(error: rusqlite::Error) -> CommitError {
+/// disk, although they read well and the next sync says that all is well. A full disk changes nothing, nor does a page
+/// that was read and is broken.
+fn failed(connection: &Connection, error: rusqlite::Error) -> CommitError {
     let io = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-    let source = StoreError::of("a checkpoint", error);
-    if io { CommitError::Unknown(source) } else { CommitError::RolledBack(source) }
+    match StoreError::of(connection, "a checkpoint", error) {
+        source @ StoreError::Sqlite { .. } if io => CommitError::Unknown(source),
+        source => CommitError::RolledBack(source),
+    }
 }
 
 /// Keeps the log from growing for ever. Under full load the writer is ahead again whenever a passive checkpoint ends, so
@@ -133,7 +138,7 @@ impl KeepShort {
         if run(writer, "NOOP")?.pages < 2 * mark {
             return Ok(());
         }
-        let timeout = |time| writer.busy_timeout(time).map_err(failed);
+        let timeout = |time| writer.busy_timeout(time).map_err(|error| failed(writer, error));
         timeout(PATIENCE)?;
         let begun = Instant::now();
         let result = loop {

@@ -55,6 +55,9 @@ enum Entry {
 impl SqliteWriter {
     /// See [`Writer::index`](crate::Writer::index).
     pub(super) fn index_slice(&mut self, all: bool) -> Result<bool, CommitError> {
+        if self.stuck {
+            return Ok(false);
+        }
         if self.pass.is_none() {
             let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
             let worth_it = if all { 1 } else { (self.parts.options.tail_rows / 4 * 3).max(1) };
@@ -82,6 +85,12 @@ impl SqliteWriter {
                 self.pass = Some(pass);
                 let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
                 Ok(all || self.behind > 0 || tail.len() >= self.parts.options.tail_rows)
+            }
+            // It would be met again each time. What is not indexed is found in the tail, which grows until the file is
+            // mended; an entry left out would be a row that nobody finds.
+            Err(error) if error.source().is_damage() => {
+                self.stuck = true;
+                Err(error)
             }
             // What was not written is written the next time.
             Err(error) => {
@@ -117,7 +126,7 @@ impl SqliteWriter {
     /// Writes a slice's entries. True when the pass is done and its mark is written.
     fn write_slice(&mut self, pass: &mut Pass) -> Result<bool, CommitError> {
         let parts = Arc::clone(&self.parts);
-        let failed = |e| CommitError::RolledBack(StoreError::of("indexing", e));
+        let failed = |e| CommitError::RolledBack(StoreError::about(&parts.path, "indexing", e));
         self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         let from = pass.done;
         let least = SLICE_LEAST.min(parts.options.tail_rows / 16).max(1);

@@ -8,12 +8,12 @@
 use super::checkpoint::SqliteCheckpointer;
 use super::lock::Lock;
 use super::reader::{SqliteReader, read_rules};
-use super::schema::{APPLICATION_ID, PAGE_SIZE, READS, RESERVED_BYTES, migrate};
+use super::schema::{APPLICATION_ID, READS, migrate};
 use super::tail::Tail;
 use super::writer::SqliteWriter;
 use super::{SqliteOptions, bits, sql};
 use crate::values::{decode_overrides, decode_row};
-use crate::vfs::FileKind;
+use crate::vfs::{FileKind, PAGE_SIZE, RESERVED_BYTES};
 use crate::{Facts, Opened, StoreError};
 use rosterkit_core::address::Domain;
 use rosterkit_core::id::{AddressId, Position};
@@ -21,7 +21,7 @@ use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::{Row, Sides};
 use rosterkit_core::write::RulesOf;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -82,11 +82,8 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
     let doing = "opening the file";
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match options.disk.vfs_name() {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-        None => Connection::open_with_flags(path, flags),
-    };
-    let connection = connection.map_err(|e| StoreError::of(doing, e))?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, options.disk.vfs_name());
+    let connection = connection.map_err(|e| StoreError::about(path, doing, e))?;
     let set = || -> rusqlite::Result<()> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // A plan does not depend on what is bound: otherwise a statement is prepared anew for each value.
@@ -102,7 +99,7 @@ pub(super) fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection
         }
         Ok(())
     };
-    set().map_err(|e| StoreError::of(doing, e))?;
+    set().map_err(|e| StoreError::about(path, doing, e))?;
     Ok(connection)
 }
 
@@ -159,7 +156,9 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     if word(68) as i32 != APPLICATION_ID {
         return Err(foreign("another application made it"));
     }
-    if header[20] != RESERVED_BYTES || u16::from_be_bytes([header[16], header[17]]) as usize != PAGE_SIZE {
+    if usize::from(header[20]) != RESERVED_BYTES
+        || u16::from_be_bytes([header[16], header[17]]) as usize != PAGE_SIZE
+    {
         return Err(foreign("its pages are laid out otherwise"));
     }
     let wal_is_empty = beside("-wal") == 0;
@@ -177,7 +176,7 @@ fn is_unfinished(path: &Path, connection: &Connection) -> Result<bool, StoreErro
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let read = || Ok((number("user_version")?, number("page_count")?, number("application_id")?));
     let (version, pages, application): (i64, i64, i64) =
-        read().map_err(|e| damaged(path, "its header cannot be read", e))?;
+        read().map_err(|e| StoreError::about(path, "reading its header", e))?;
     if pages > 0 && application != i64::from(APPLICATION_ID) {
         let why = "another application made it".into();
         return Err(StoreError::Foreign { path: path.display().to_string(), why });
@@ -187,23 +186,21 @@ fn is_unfinished(path: &Path, connection: &Connection) -> Result<bool, StoreErro
 
 fn create(connection: &mut Connection) -> Result<(), StoreError> {
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
-        connection.file_control(
-            None::<&str>,
-            rusqlite::FileControl::ReserveBytes(&mut i32::from(RESERVED_BYTES)),
-        )?;
+        connection
+            .file_control(None::<&str>, rusqlite::FileControl::ReserveBytes(&mut (RESERVED_BYTES as i32)))?;
         connection.pragma_update(None, "page_size", PAGE_SIZE as i64)?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         Ok(())
     };
-    make(connection).map_err(|e| StoreError::of("making the file", e))?;
+    make(connection).map_err(|e| StoreError::of(connection, "making the file", e))?;
     migrate(connection)?;
     connection
         .execute(
             "UPDATE meta SET value = abs(random()) % 9007199254740992 + 1 WHERE key = 'file_generation'",
             [],
         )
-        .map_err(|e| StoreError::of("making the file", e))?;
+        .map_err(|e| StoreError::of(connection, "making the file", e))?;
     Ok(())
 }
 
@@ -212,8 +209,7 @@ fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
 }
 
 fn check_meta(path: &Path, connection: &Connection) -> Result<(), StoreError> {
-    let needs =
-        meta(connection, "min_reader").map_err(|e| damaged(path, "its meta table cannot be read", e))?;
+    let needs = meta(connection, "min_reader").map_err(|e| missing(path, "reading its meta table", e))?;
     if needs > u64::from(READS) {
         let needs = u32::try_from(needs).unwrap_or(u32::MAX);
         return Err(StoreError::Newer { path: path.display().to_string(), needs, reads: READS });
@@ -224,7 +220,7 @@ fn check_meta(path: &Path, connection: &Connection) -> Result<(), StoreError> {
 /// Reads what the indexes have not reached, and checks each row. Gives the tail, the index mark, and the highest
 /// position there is.
 fn read_tail(path: &Path, connection: &Connection) -> Result<(Tail, Position, Position), StoreError> {
-    let unreadable = |e| damaged(path, "its log cannot be read", e);
+    let unreadable = |e| missing(path, "reading its log", e);
     let indexed = Position(meta(connection, "indexed").map_err(unreadable)?);
     let mut tail = Tail::default();
     let mut highest = indexed;
@@ -235,10 +231,9 @@ fn read_tail(path: &Path, connection: &Connection) -> Result<(Tail, Position, Po
         .map_err(unreadable)?;
     let mut rows = statement.query([sql(indexed.0)]).map_err(unreadable)?;
     while let Some(row) = rows.next().map_err(unreadable)? {
-        let row = row_of(row).map_err(unreadable)?.map_err(|(position, what)| StoreError::Damaged {
-            path: path.display().to_string(),
-            what: format!("at {} in the log: {what}", position.0),
-        })?;
+        let row = row_of(row)
+            .map_err(unreadable)?
+            .map_err(|(position, what)| StoreError::row(path, position, what))?;
         highest = row.position;
         tail.push(&row);
     }
@@ -261,7 +256,7 @@ pub(super) fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Row, (P
 /// Makes what was read durable. Gives the first position that may be given.
 fn make_durable(path: &Path, connection: &mut Connection, highest: Position) -> Result<Position, StoreError> {
     let doing = "making durable what was recovered";
-    let failed = |e| StoreError::of(doing, e);
+    let failed = |e| StoreError::about(path, doing, e);
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
     if busy != 0 {
@@ -277,7 +272,7 @@ fn make_durable(path: &Path, connection: &mut Connection, highest: Position) -> 
 
 fn facts(path: &Path, connection: &Connection, first_position: Position) -> Result<Facts, StoreError> {
     let doing = "reading what the file holds";
-    let failed = |e| StoreError::of(doing, e);
+    let failed = |e| StoreError::about(path, doing, e);
     let highest: Option<i64> =
         connection.query_row("SELECT max(id) FROM address", [], |row| row.get(0)).map_err(failed)?;
     let mut statement = connection.prepare("SELECT name, overrides FROM domain").map_err(failed)?;
@@ -326,12 +321,14 @@ fn facts(path: &Path, connection: &Connection, first_position: Position) -> Resu
     })
 }
 
-fn damaged(path: &Path, what: &str, error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        // The disk failed; that says nothing about what is on it.
-        Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DiskFull) => {
-            StoreError::of("reading the file", error)
+/// A file that is ours and has not what every one has is damaged.
+fn missing(path: &Path, doing: &'static str, error: rusqlite::Error) -> StoreError {
+    match StoreError::about(path, doing, error) {
+        StoreError::Sqlite { source, .. }
+            if source.sqlite_error_code() != Some(ErrorCode::SystemIoFailure) =>
+        {
+            StoreError::Damaged { path: path.display().to_string(), what: format!("{doing}: {source}") }
         }
-        _ => StoreError::Damaged { path: path.display().to_string(), what: format!("{what}: {error}") },
+        error => error,
     }
 }

@@ -43,7 +43,7 @@ impl SqliteReader {
         let result = run("BEGIN").and_then(|_| read(self));
         // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
         let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
-        result.map_err(|e| StoreError::of("reading", e))
+        result.map_err(|e| StoreError::of(&self.connection, "reading", e))
     }
 
     /// What the tail has of an account, newest first.
@@ -69,10 +69,7 @@ impl SqliteReader {
     }
 
     fn damaged(&self, position: Position, what: &str) -> StoreError {
-        StoreError::Damaged {
-            path: self.parts.path.display().to_string(),
-            what: format!("at {} in the log: {what}", position.0),
-        }
+        StoreError::row(&self.parts.path, position, what)
     }
 
     pub(super) fn malformed(&self) -> impl Fn(crate::codec::Malformed) -> StoreError + use<'_> {
@@ -174,7 +171,7 @@ impl Reader for SqliteReader {
             .prepare_cached("SELECT id FROM address WHERE text = ?1 AND retired = 0")
             .and_then(|mut s| s.query_row([address.bare_str()], |row| row.get::<_, i64>(0)).optional())
             .map(|id| id.map(|id| AddressId::from_bits(bits(id))))
-            .map_err(|e| StoreError::of("looking up an address", e))
+            .map_err(|e| StoreError::of(&self.connection, "looking up an address", e))
     }
 
     fn addresses(&mut self, ids: &[AddressId]) -> Result<Vec<Option<Address>>, StoreError> {
@@ -186,7 +183,7 @@ impl Reader for SqliteReader {
                     .and_then(|mut s| {
                         s.query_row([sql(id.to_bits())], |row| row.get::<_, String>(0)).optional()
                     })
-                    .map_err(|e| StoreError::of("looking up an id", e))?;
+                    .map_err(|e| StoreError::of(&self.connection, "looking up an id", e))?;
                 Ok(text.and_then(|text| Address::new(&text).ok()))
             })
             .collect()
@@ -210,7 +207,7 @@ impl Reader for SqliteReader {
                 })
                 .optional()
             })
-            .map_err(|e| StoreError::of("loading an account", e))?;
+            .map_err(|e| StoreError::of(&self.connection, "loading an account", e))?;
         let Some((id, record, progress, rules, has_quarantined)) = found else {
             return Ok(None);
         };
@@ -237,7 +234,7 @@ impl Reader for SqliteReader {
                 s.query_map(params![domain.as_str(), after, limit as i64], |row| row.get::<_, String>(0))?
                     .collect::<rusqlite::Result<Vec<_>>>()
             })
-            .map_err(|e| StoreError::of("listing accounts", e))?;
+            .map_err(|e| StoreError::of(&self.connection, "listing accounts", e))?;
         Ok(texts.iter().filter_map(|text| Address::new(text).ok()).collect())
     }
 
@@ -267,7 +264,7 @@ impl Reader for SqliteReader {
                 })
                 .optional()
             })
-            .map_err(|e| StoreError::of("reading a buddy", e))?
+            .map_err(|e| StoreError::of(&self.connection, "reading a buddy", e))?
             .map(|(version, value)| decode_buddy(peer, version, &value).map_err(self.malformed()))
             .transpose()
     }
@@ -283,7 +280,7 @@ impl Reader for SqliteReader {
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
             })
-            .map_err(|e| StoreError::of("reading a roster", e))?;
+            .map_err(|e| StoreError::of(&self.connection, "reading a roster", e))?;
         let mut buddies = rows
             .into_iter()
             .filter(|(_, version, _)| *version > since || since == Position::ZERO)
@@ -443,7 +440,7 @@ impl Reader for SqliteReader {
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
             })
-            .map_err(|e| StoreError::of("reading pending signals", e))?;
+            .map_err(|e| StoreError::of(&self.connection, "reading pending signals", e))?;
         rows.into_iter()
             .map(|((position, recipient), origin, sender, signal)| {
                 let address =
@@ -540,7 +537,7 @@ impl Reader for SqliteReader {
                 })?
                 .collect()
             })
-            .map_err(|e| StoreError::of("reading credentials", e))
+            .map_err(|e| StoreError::of(&self.connection, "reading credentials", e))
     }
 
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
@@ -558,7 +555,7 @@ impl Reader for SqliteReader {
                 })?
                 .collect()
             })
-            .map_err(|e| StoreError::of("listing files", e))
+            .map_err(|e| StoreError::of(&self.connection, "listing files", e))
     }
 
     fn file(&mut self, account: AddressId, path: &str) -> Result<Option<File>, StoreError> {
@@ -570,7 +567,7 @@ impl Reader for SqliteReader {
                 })
                 .optional()
             })
-            .map_err(|e| StoreError::of("reading a file", e))
+            .map_err(|e| StoreError::of(&self.connection, "reading a file", e))
     }
 }
 

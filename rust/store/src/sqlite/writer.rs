@@ -29,6 +29,8 @@ pub(super) struct SqliteWriter {
     pub(super) passes: u64,
     /// How many entries the indexes are behind their pace.
     pub(super) behind: usize,
+    /// A page of the indexes is broken: no pass gets past it.
+    pub(super) stuck: bool,
     keep_short: KeepShort,
     /// After a commit whose result is unknown nothing more is done.
     broken: bool,
@@ -49,6 +51,7 @@ impl SqliteWriter {
             pass: None,
             passes: indexed.0,
             behind: 0,
+            stuck: false,
             keep_short: KeepShort::new(),
             broken: false,
         }
@@ -77,13 +80,13 @@ impl SqliteWriter {
             Err(error) => tracing::warn!(%error, "the write-ahead log was not begun anew"),
         }
         let run = |sql: &str| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
-        let begun =
-            run("BEGIN IMMEDIATE").map_err(|e| CommitError::RolledBack(StoreError::of("beginning", e)));
+        let begun = run("BEGIN IMMEDIATE")
+            .map_err(|e| CommitError::RolledBack(StoreError::of(&self.connection, "beginning", e)));
         let result = begun.and_then(|_| write(&self.connection)).and_then(|()| {
-            run("COMMIT").map(|_| ()).map_err(|e| match e.sqlite_error_code() {
+            run("COMMIT").map(|_| ()).map_err(|e| match StoreError::of(&self.connection, "committing", e) {
                 // The pages did not all get into the log, so no commit mark did either.
-                Some(ErrorCode::DiskFull) => CommitError::RolledBack(StoreError::Full),
-                _ => CommitError::Unknown(StoreError::of("committing", e)),
+                StoreError::Full => CommitError::RolledBack(StoreError::Full),
+                source => CommitError::Unknown(source),
             })
         });
         match result {
@@ -100,7 +103,7 @@ impl SqliteWriter {
                 Ok(_) => Err(error),
                 Err(source) => {
                     self.broken = true;
-                    Err(CommitError::Unknown(StoreError::of("rolling back", source)))
+                    Err(CommitError::Unknown(StoreError::of(&self.connection, "rolling back", source)))
                 }
             },
             other => other,
@@ -123,8 +126,9 @@ impl Writer for SqliteWriter {
         let mut found = Found::default();
         self.transact(|connection| {
             // One statement for the rows of all items.
-            let mut append =
-                connection.prepare_cached(APPEND).map_err(|e| blame(0, StoreError::of("writing", e)))?;
+            let mut append = connection
+                .prepare_cached(APPEND)
+                .map_err(|e| blame(0, StoreError::of(connection, "writing", e)))?;
             for (number, item) in items.iter().enumerate() {
                 for write in &item.writes {
                     apply(connection, &parts, &mut append, &mut found, write)
@@ -136,7 +140,9 @@ impl Writer for SqliteWriter {
                 connection
                     .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'reserved'")
                     .and_then(|mut s| s.execute([sql(reserve.0)]))
-                    .map_err(|e| CommitError::RolledBack(StoreError::of("reserving positions", e)))?;
+                    .map_err(|e| {
+                        CommitError::RolledBack(StoreError::of(connection, "reserving positions", e))
+                    })?;
             }
             Ok(())
         })?;
@@ -192,7 +198,7 @@ fn placed_at(write: &Write) -> Option<Position> {
     }
 }
 
-/// A statement failed: because of the item, or because of the disk.
+/// A statement failed: because of the item, or of what it touches in the file, or because of the disk.
 fn blame(item: usize, source: StoreError) -> CommitError {
     match &source {
         StoreError::Full => CommitError::RolledBack(source),
@@ -202,7 +208,9 @@ fn blame(item: usize, source: StoreError) -> CommitError {
             }
             _ => CommitError::RolledBack(source),
         },
-        StoreError::Refused(_) | StoreError::Conflict(_) => CommitError::Item { item, source },
+        StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::Damaged { .. } => {
+            CommitError::Item { item, source }
+        }
         _ => CommitError::RolledBack(source),
     }
 }
@@ -239,7 +247,7 @@ fn apply(
     found: &mut Found,
     write: &Write,
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::of("writing", e);
+    let failed = |e| StoreError::of(connection, "writing", e);
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(failed)
     };
@@ -502,7 +510,7 @@ fn put_due(
         .and_then(|mut s| {
             s.execute(params![time.0, sql(position.0), due_number(what), sql(recipient.to_bits())])
         })
-        .map_err(|e| StoreError::of("writing", e))?;
+        .map_err(|e| StoreError::of(connection, "writing", e))?;
     Ok(())
 }
 
@@ -526,7 +534,7 @@ fn note_sent(connection: &Connection, position: Position) -> Result<(), StoreErr
     connection
         .prepare_cached("UPDATE meta SET value = max(value, ?1) WHERE key = 'sent'")
         .and_then(|mut s| s.execute([sql(position.0)]))
-        .map_err(|e| StoreError::of("writing", e))?;
+        .map_err(|e| StoreError::of(connection, "writing", e))?;
     Ok(())
 }
 
@@ -537,16 +545,13 @@ fn rewrite(
     position: Position,
     change: impl FnOnce(&mut Entry),
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::of("changing a row", e);
+    let failed = |e| StoreError::of(connection, "changing a row", e);
     let found = connection
         .prepare_cached("SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1")
         .and_then(|mut s| s.query_row([sql(position.0)], row_of).optional())
         .map_err(failed)?;
     let Some(found) = found else { return Ok(()) };
-    let mut row = found.map_err(|(position, what)| StoreError::Damaged {
-        path: parts.path.display().to_string(),
-        what: format!("at {} in the log: {what}", position.0),
-    })?;
+    let mut row = found.map_err(|(position, what)| StoreError::row(&parts.path, position, what))?;
     change(&mut row.entry);
     connection
         .prepare_cached("UPDATE log SET body = ?2 WHERE position = ?1")
@@ -596,7 +601,7 @@ fn clear_side(
     position: Position,
     side: Side,
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::of("clearing a side", e);
+    let failed = |e| StoreError::of(connection, "clearing a side", e);
     let Some((sender, recipient, before)) = sides_of(connection, position)? else {
         return Ok(());
     };
@@ -651,7 +656,7 @@ fn sides_of(
             })
             .optional()
         })
-        .map_err(|e| StoreError::of("looking at the sides of a row", e))
+        .map_err(|e| StoreError::of(connection, "looking at the sides of a row", e))
 }
 
 /// What is wanted of a row is less from now on. One that nobody wants goes, and its client id enters the ring.
@@ -661,7 +666,7 @@ fn change_sides(
     position: Position,
     change: impl FnOnce(Sides) -> Sides,
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::of("changing the sides of a row", e);
+    let failed = |e| StoreError::of(connection, "changing the sides of a row", e);
     let Some((sender, _, before)) = sides_of(connection, position)? else {
         return Ok(());
     };
@@ -695,9 +700,9 @@ fn take_row(connection: &Connection, parts: &Parts, position: Position) -> Resul
                 })
                 .optional()
         })
-        .map_err(|e| StoreError::of("deleting a row", e))?
+        .map_err(|e| StoreError::of(connection, "deleting a row", e))?
         .map(|(sides, entry)| {
-            let entry = entry.map_err(|e| StoreError::malformed(&parts.path, e))?;
+            let entry = entry.map_err(|e| StoreError::row(&parts.path, position, e.0))?;
             Ok(Row { position, sides, entry })
         })
         .transpose()

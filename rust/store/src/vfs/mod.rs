@@ -1,23 +1,28 @@
 //! What every file call of SQLite passes through: a thin layer over its default VFS.
 //!
-//! Production goes straight to the default VFS, but for checkpoints, whose syncs the writer has to know of. Tests and
-//! measurements put a [`Layer`] in between, which sees every call in order and may make one fail; that is how the promises
-//! about the disk are tested.
+//! It seals each page of the main file as it is written, and looks at the seal when the page is read: a page that is not
+//! what was written there fails that read, and nothing is made of it. Tests and measurements put a [`Layer`] in between,
+//! which sees every call in order, with the bytes that really go to the disk, and may make one fail; that is how the
+//! promises about the disk are tested.
 
+mod checksum;
 mod shim;
+
+pub(crate) use checksum::{PAGE_SIZE, RESERVED_BYTES};
+pub(crate) use shim::take_broken_page;
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Bytes that are written again at once.
 const CHUNK: usize = 1 << 20;
 
 /// The way to the disk.
-#[derive(Clone, Default)]
-pub struct Disk(Option<Arc<shim::Registered>>);
+#[derive(Clone)]
+pub struct Disk(Arc<shim::Registered>);
 
 /// Which file a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,14 +92,27 @@ impl Disk {
         shim::seed_randomness(seed);
     }
 
-    /// Straight to SQLite's default VFS.
+    /// Straight to the system's disk.
     pub fn plain() -> Self {
-        Disk(None)
+        static PLAIN: LazyLock<Disk> = LazyLock::new(|| Disk::through(Arc::new(Nothing)));
+        PLAIN.clone()
     }
 
     /// Through a layer.
     pub fn through(layer: Arc<dyn Layer>) -> Self {
-        Disk(Some(shim::Registered::new(layer)))
+        Disk(shim::Registered::new(layer, true))
+    }
+
+    /// Through a layer, and pages are neither sealed nor looked at: what they are measured against. A file made so is not
+    /// to be opened otherwise, nor any other so.
+    #[doc(hidden)]
+    pub fn without_checksums(layer: Arc<dyn Layer>) -> Self {
+        Disk(shim::Registered::new(layer, false))
+    }
+
+    /// A disk as this one is, with another layer before its own.
+    pub(crate) fn behind(&self, layer: Arc<dyn Layer>) -> Self {
+        Disk(shim::Registered::new(layer, self.0.seals()))
     }
 
     /// Writes a file again as it is, and syncs it.
@@ -109,7 +127,7 @@ impl Disk {
             Err(error) => return Err(error),
         };
         let name = path.to_string_lossy();
-        let ask = |call: Call<'_>| match self.layer().map_or(Ok(()), |layer| layer.call(file, &name, call)) {
+        let ask = |call: Call<'_>| match self.layer().call(file, &name, call) {
             Ok(()) => Ok(()),
             Err(Failure::Full) => Err(io::Error::from(io::ErrorKind::StorageFull)),
             Err(Failure::Io) => Err(io::Error::other("the disk failed")),
@@ -131,24 +149,37 @@ impl Disk {
         if offset == 0 {
             return Ok(());
         }
-        let synced = ask(Call::Sync).and_then(|()| match self.layer().is_none_or(Layer::syncs) {
+        let synced = ask(Call::Sync).and_then(|()| match self.layer().syncs() {
             true => handle.sync_all(),
             false => Ok(()),
         });
-        if let Some(layer) = self.layer() {
-            layer.synced(file, &name, synced.is_ok());
-        }
+        self.layer().synced(file, &name, synced.is_ok());
         synced
     }
 
     /// The layer it goes through.
-    pub(crate) fn layer(&self) -> Option<&dyn Layer> {
-        self.0.as_ref().map(|registered| registered.layer())
+    pub(crate) fn layer(&self) -> &dyn Layer {
+        self.0.layer()
     }
 
-    /// The name of the VFS that SQLite is to use; `None` is its default.
-    pub fn vfs_name(&self) -> Option<&str> {
-        self.0.as_ref().map(|registered| registered.name())
+    /// The name of the VFS that SQLite is to use. It is known to SQLite as long as a copy of this lives.
+    pub fn vfs_name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Disk::plain()
+    }
+}
+
+/// A layer that lets everything pass.
+struct Nothing;
+
+impl Layer for Nothing {
+    fn call(&self, _file: FileKind, _path: &str, _call: Call<'_>) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

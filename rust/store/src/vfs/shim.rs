@@ -6,8 +6,10 @@
 //! connection, because whoever holds a connection holds the [`Registered`] too.
 #![allow(unsafe_code)]
 
+use super::checksum::{PAGE_SIZE, Seal, inspect, seal};
 use super::{Call, Failure, FileKind, Layer};
 use rusqlite::ffi;
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -24,6 +26,18 @@ pub(super) struct Registered {
 struct Context {
     real: *mut ffi::sqlite3_vfs,
     layer: Arc<dyn Layer>,
+    /// Pages of the main file are sealed, and looked at when they are read.
+    seals: bool,
+}
+
+thread_local! {
+    /// SQLite says only that a read failed; it says so on the thread that read.
+    static BROKEN: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// The page that the latest failed read of this thread found broken, counted from 1; once.
+pub(crate) fn take_broken_page() -> Option<u32> {
+    BROKEN.take()
 }
 
 /// An open file. The real one follows it in memory.
@@ -41,13 +55,13 @@ unsafe impl Send for Registered {}
 unsafe impl Sync for Registered {}
 
 impl Registered {
-    pub(super) fn new(layer: Arc<dyn Layer>) -> Arc<Self> {
+    pub(super) fn new(layer: Arc<dyn Layer>, seals: bool) -> Arc<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = CString::new(format!("rosterkit-{number}")).unwrap_or_default();
         // SAFETY: asks for the default VFS, which exists for the life of the process; initialises SQLite if need be.
         let real = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
-        let context = Box::new(Context { real, layer });
+        let context = Box::new(Context { real, layer, seals });
         // SAFETY: `real` points to a valid structure; a bitwise copy of it is one too. What is not overridden below
         // (randomness, sleep, time) does not look at the structure it is called with.
         let mut vfs = Box::new(unsafe { ptr::read(real) });
@@ -68,6 +82,10 @@ impl Registered {
 
     pub(super) fn layer(&self) -> &dyn Layer {
         &*self.context.layer
+    }
+
+    pub(super) fn seals(&self) -> bool {
+        self.context.seals
     }
 
     pub(super) fn name(&self) -> &str {
@@ -121,6 +139,22 @@ pub(super) fn seed_randomness(seed: i32) {
 unsafe fn real(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
     // SAFETY: SQLite allocated `szOsFile` bytes, ours and the real one's.
     unsafe { file.cast::<File>().add(1).cast() }
+}
+
+/// The number of the page, counted from 1, when the call is about a whole one that has a seal. Pages of the write-ahead log
+/// have none: its frames are checksummed as SQLite knows them. Nor has the first look at a file's header.
+///
+/// # Safety
+/// `file` is one that `open` filled in.
+unsafe fn sealed_page(file: *mut ffi::sqlite3_file, amount: c_int, offset: i64) -> Option<u32> {
+    // SAFETY: the context lives as long as the VFS.
+    let seals = unsafe {
+        let file = &*file.cast::<File>();
+        file.kind == FileKind::Main && (*file.context).seals
+    };
+    let (amount, offset) = (usize::try_from(amount).ok()?, u64::try_from(offset).ok()?);
+    let whole = amount == PAGE_SIZE && offset.is_multiple_of(PAGE_SIZE as u64);
+    if seals && whole { u32::try_from(offset / PAGE_SIZE as u64 + 1).ok() } else { None }
 }
 
 /// Asks the layer; `None` lets the call pass.
@@ -270,10 +304,22 @@ unsafe extern "C" fn read(
 ) -> c_int {
     let call = Call::Read { offset: offset as u64, length: amount as usize };
     // SAFETY: an open file of ours.
-    match unsafe { ask(file, call) } {
-        Some(failure) => code(failure, ffi::SQLITE_IOERR_READ),
-        None => pass!(file, xRead, buffer, amount, offset),
+    if let Some(failure) = unsafe { ask(file, call) } {
+        return code(failure, ffi::SQLITE_IOERR_READ);
     }
+    let result = pass!(file, xRead, buffer, amount, offset);
+    // SAFETY: an open file of ours.
+    let number = unsafe { sealed_page(file, amount, offset) };
+    if let (Some(number), ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ) = (number, result) {
+        // SAFETY: SQLite's buffer holds `amount` bytes, a page; what a short read did not fill is zeros.
+        let page = unsafe { &*buffer.cast::<[u8; PAGE_SIZE]>() };
+        // SQLite reads only what it has written: where nothing is, something is lost.
+        if inspect(number, page) != Seal::Whole {
+            BROKEN.set(Some(number));
+            return ffi::SQLITE_IOERR_DATA;
+        }
+    }
+    result
 }
 
 unsafe extern "C" fn write(
@@ -284,10 +330,21 @@ unsafe extern "C" fn write(
 ) -> c_int {
     // SAFETY: SQLite gives `amount` bytes, valid during the call.
     let bytes = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), amount as usize) };
+    let mut page;
+    // SAFETY: an open file of ours.
+    let bytes = match (unsafe { sealed_page(file, amount, offset) }, <&[u8; PAGE_SIZE]>::try_from(bytes)) {
+        (Some(number), Ok(given)) => {
+            // A copy: SQLite goes on with its own.
+            page = *given;
+            seal(number, &mut page);
+            &page[..]
+        }
+        _ => bytes,
+    };
     // SAFETY: an open file of ours.
     match unsafe { ask(file, Call::Write { offset: offset as u64, bytes }) } {
         Some(failure) => code(failure, ffi::SQLITE_IOERR_WRITE),
-        None => pass!(file, xWrite, buffer, amount, offset),
+        None => pass!(file, xWrite, bytes.as_ptr().cast(), amount, offset),
     }
 }
 
@@ -338,7 +395,8 @@ unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
 }
 
 unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
-    pass!(file, xDeviceCharacteristics)
+    // Pages are read whole: parts of one could not be looked at.
+    pass!(file, xDeviceCharacteristics) & !ffi::SQLITE_IOCAP_SUBPAGE_READ
 }
 
 unsafe extern "C" fn shm_map(

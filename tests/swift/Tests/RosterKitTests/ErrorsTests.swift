@@ -75,6 +75,18 @@ final class ErrorsTests: WorldTestCase {
         XCTAssertEqual(try Data(contentsOf: broken), content)
     }
 
+    func testDamaged() throws {
+        // The second opening moves what the first wrote out of the write-ahead log.
+        for _ in 0..<2 { try open().shutdown() }
+        let file = folder.appendingPathComponent("im.db")
+        var content = try Data(contentsOf: file)
+        content[200] ^= 1
+        try content.write(to: file)
+        let error = try refused(open())
+        guard case .Damaged(let details) = error else { return XCTFail("\(error)") }
+        XCTAssertTrue(details.contains("page 1 "), details)
+    }
+
     func testAfterShutdownEverythingIsClosedAndTheFileIsFree() throws {
         let engine = try open()
         let mine = try engine.openSession(address: alice)

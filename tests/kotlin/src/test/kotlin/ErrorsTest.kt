@@ -73,6 +73,16 @@ class ErrorsTest {
         assertContentEquals(content, broken.readBytes())
     }
 
+    @Test fun damaged() {
+        // The second opening moves what the first wrote out of the write-ahead log.
+        repeat(2) { openIn(folder).close() }
+        val file = folder.resolve("im.db")
+        val content = file.readBytes()
+        content[200] = content[200].inc()
+        file.writeBytes(content)
+        assertContains(assertFailsWith<RosterKitException.Damaged> { openIn(folder) }.details, "page 1 ")
+    }
+
     @Test fun `after shutdown everything is closed, and the file is free`() {
         val engine = openIn(folder)
         val alice = engine.openSession(ALICE)
