@@ -25,9 +25,9 @@ pub struct Event {
 #[non_exhaustive]
 pub enum EventBody {
     /// A message to the account, or a copy of one that another session of it sent. Comes until acknowledged.
-    Message(Message),
+    Message(Arc<Message>),
     /// The author of a message changed it, or took it back. Comes until acknowledged, to whoever gets messages.
-    Amended(MessageAmended),
+    Amended(Arc<MessageAmended>),
     /// Somebody asks to be a buddy. Comes until acknowledged; the answer is
     /// [`confirm_buddy`](crate::Session::confirm_buddy) or [`decline_buddy`](crate::Session::decline_buddy).
     BuddyRequest {
@@ -158,9 +158,8 @@ impl EventBody {
             }
             EventBody::Outcome { outcome: Outcome::Failed { reason }, .. } => reason.len(),
             EventBody::Query { body, .. } | EventBody::QueryAnswered { body: Some(body), .. } => body.size(),
-            EventBody::Amended(MessageAmended { amendment: Amendment::Edit(content), .. }) => content.size(),
+            EventBody::Amended(amended) => amended.amendment.size(),
             EventBody::Outcome { outcome: Outcome::Relayed | Outcome::Expired, .. }
-            | EventBody::Amended(_)
             | EventBody::Delivered { .. }
             | EventBody::Displayed { .. }
             | EventBody::Read { .. }

@@ -7,7 +7,6 @@ use rosterkit_core::address::Address;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::row::{Kind, Row, Side};
 use rosterkit_store::{Anchor, Direction, HistoryQuery};
-use std::sync::Arc;
 
 /// How many rows are looked at in one go, and how much of them.
 const SLICE: usize = 512;
@@ -28,7 +27,7 @@ impl ReadConnection {
         };
         let rows = self.slice(forgetting)?;
         // They are in the order in which they came: nothing behind one that stays goes.
-        let stays = |row: &Arc<Row>| row.position > cut && row.entry.time >= before;
+        let stays = |row: &Row| row.position > cut && row.entry.time >= before;
         let going: Vec<_> = rows.iter().take_while(|row| !stays(row)).cloned().collect();
         let complete = going.len() < rows.len() || rows.is_empty();
         Ok(Slice { rows: going.iter().flat_map(|row| sides(row, forgetting.account)).collect(), complete })
@@ -47,7 +46,7 @@ impl ReadConnection {
         Ok(Slice { rows: going, complete })
     }
 
-    fn slice(&mut self, forgetting: &mut Forgetting) -> Result<Vec<Arc<Row>>> {
+    fn slice(&mut self, forgetting: &mut Forgetting) -> Result<Vec<Row>> {
         let Forgetting { account, after, upto, .. } = *forgetting;
         let rows = self.store.rows(account, after, upto, SLICE, MAX_BYTES)?;
         if let Some(last) = rows.last() {
@@ -81,7 +80,7 @@ impl ReadConnection {
     }
 }
 
-fn sides(row: &Arc<Row>, account: AddressId) -> Vec<(Position, Side)> {
+fn sides(row: &Row, account: AddressId) -> Vec<(Position, Side)> {
     let goes = |side: &Side| row.sides.needed_by(*side) && is_history(row, *side);
     row.entry.sides_of(account).filter(goes).map(|side| (row.position, side)).collect()
 }

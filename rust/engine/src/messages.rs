@@ -8,7 +8,7 @@ use crate::queue::Acks;
 use crate::relay::outbox::{DeliveryKey, PairKey};
 use crate::relay::queue::RelayQueue;
 use crate::relay::{Notice, Parcel, Settlement};
-use crate::shard::{AsksLastSeen, Directed, Forgetting, Held, Known, Query, Slice};
+use crate::shard::{AsksLastSeen, Directed, FedRow, Forgetting, Held, Known, Query, Slice};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::content::{Body, ChatState};
@@ -409,7 +409,7 @@ pub(crate) struct FetchedRows {
     pub(crate) upto: Option<Position>,
     /// How many particular rows were asked for.
     pub(crate) asked: usize,
-    pub(crate) result: Result<Vec<(Arc<Row>, RowAddresses)>, Error>,
+    pub(crate) result: Result<Vec<FedRow>, Error>,
 }
 
 /// The addresses a row's ids stand for.

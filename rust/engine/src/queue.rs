@@ -178,13 +178,19 @@ impl SessionQueue {
         SessionQueue { max_slots: usize::MAX, ..SessionQueue::new(session) }
     }
 
-    /// Puts a row at the end. The shard keeps to [`room`](Self::room).
-    pub(crate) fn put_row(&self, position: Position, body: EventBody, wake: &dyn Wake) {
+    /// Puts rows at the end. The shard keeps to [`room`](Self::room).
+    pub(crate) fn put_rows(&self, new: impl IntoIterator<Item = (Position, EventBody)>, wake: &dyn Wake) {
+        let mut new = new.into_iter().peekable();
+        if new.peek().is_none() {
+            return;
+        }
         let mut inner = lock(&self.inner);
         let rows = &mut inner.held().rows;
-        let end = rows.len();
-        let at = if planted(Bug::Reorder) { end.saturating_sub(1) } else { end };
-        rows.insert(at, QueuedRow { position, body, failures: 0 });
+        for (position, body) in new {
+            let end = rows.len();
+            let at = if planted(Bug::Reorder) { end.saturating_sub(1) } else { end };
+            rows.insert(at, QueuedRow { position, body, failures: 0 });
+        }
         self.announce(inner, wake);
     }
 

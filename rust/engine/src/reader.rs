@@ -6,8 +6,8 @@ use crate::answers::ReplyTo;
 use crate::command::{Answer, Roster};
 use crate::error::{Error, Result};
 use crate::messages::{
-    DueRow, Fetch, Fetched, FetchedRows, FoundAccount, FoundDue, FoundOrigin, FoundPeer, Job, RowAddresses,
-    ToReader, ToShard, ToWrite,
+    DueRow, Fetch, Fetched, FetchedRows, FoundAccount, FoundDue, FoundOrigin, FoundPeer, Job, ToReader,
+    ToShard, ToWrite,
 };
 use crate::portable::{Ids, Plan};
 use crate::readers::ReadConnection;
@@ -126,22 +126,20 @@ impl ReaderStep {
             Fetch::Rows { account, session, attachment, after, upto, limit } => {
                 let result = self.connection().and_then(|connection| {
                     let rows = connection.store.rows(account, after, upto, limit, MAX_BYTES)?;
-                    connection.named(rows)
+                    // A full page ends where its last row stands; a short one has read everything.
+                    let full = rows.len() >= limit || bytes(&rows) >= MAX_BYTES;
+                    let upto = rows.last().filter(|_| full).map_or(upto, |row| row.position);
+                    Ok((connection.fed(account, rows)?, upto))
                 });
-                // A full page ends where its last row stands; a short one has read everything.
-                let upto = match &result {
-                    Ok(rows) if !rows.is_empty() && (rows.len() >= limit || bytes(rows) >= MAX_BYTES) => {
-                        rows.last().map(|(row, _)| row.position)
-                    }
-                    _ => Some(upto),
-                };
+                let upto = Some(result.as_ref().map_or(upto, |(_, upto)| *upto));
+                let result = result.map(|(rows, _)| rows);
                 Fetched::Rows(FetchedRows { account, session, attachment, upto, asked: 0, result })
             }
             Fetch::RowsAt { account, session, attachment, positions } => {
                 let asked = positions.len();
                 let result = self.connection().and_then(|connection| {
                     let rows = connection.store.rows_at(&positions)?;
-                    connection.named(rows)
+                    connection.fed(account, rows)
                 });
                 Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, result })
             }
@@ -174,6 +172,7 @@ impl ReaderStep {
             }
             Fetch::Outbox { pair, positions } => {
                 let result = self.store().and_then(|s| Ok(s.rows_at(&positions)?));
+                let result = result.map(|rows| rows.into_iter().map(Arc::new).collect());
                 Fetched::Outbox { pair, asked: positions, result }
             }
             Fetch::Deliveries { account, origin, ids, amends, held } => {
@@ -182,7 +181,7 @@ impl ReaderStep {
             }
             Fetch::Own { account, peer, message_id } => {
                 let result = self.connection().and_then(|c| c.own_message(account, &peer, message_id));
-                Fetched::Own { account, result }
+                Fetched::Own { account, result: result.map(|row| row.map(Arc::new)) }
             }
             Fetch::Due { shard, upto } => Fetched::Due(self.due(shard, upto)),
             Fetch::Files { account } => {
@@ -313,7 +312,7 @@ impl ReaderStep {
         let mut found = Vec::with_capacity(due.len());
         for rosterkit_store::DueRow { position, what, .. } in due {
             let row = connection.store.rows_at(&[position])?;
-            let row = connection.named(row)?.pop();
+            let row = connection.named(row)?.pop().map(|(row, addresses)| (Arc::new(row), addresses));
             let marks = match &row {
                 Some((row, _)) => connection.store.marks(row.entry.sender, row.entry.recipient)?,
                 None => Marks::default(),
@@ -385,6 +384,6 @@ impl Ids for ReaderStep {
     }
 }
 
-fn bytes(rows: &[(Arc<Row>, RowAddresses)]) -> usize {
-    rows.iter().map(|(row, _)| row.entry.size()).sum()
+fn bytes(rows: &[Row]) -> usize {
+    rows.iter().map(|row| row.entry.size()).sum()
 }

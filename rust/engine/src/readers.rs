@@ -6,7 +6,7 @@ use crate::command::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ReceiptState;
 use crate::messages::RowAddresses;
-use crate::shard::Held;
+use crate::shard::{FedRow, Held};
 use crate::sync::{Condvar, Mutex, lock, wait};
 use crate::view;
 use rosterkit_core::address::Address;
@@ -20,7 +20,6 @@ use rosterkit_core::rules::fold;
 use rosterkit_store::{Anchor, Direction, FileInfo, HistoryQuery, Reader as StoreReader};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map;
-use std::sync::Arc;
 
 /// How many texts of ids a connection keeps.
 const MAX_NAMES: usize = 16_384;
@@ -91,8 +90,8 @@ impl ReadConnection {
         let mut messages = Vec::with_capacity(page.rows.len());
         for (row, addresses) in self.named(page.rows)? {
             let Entry { sender, recipient, .. } = row.entry;
-            let is_own = sender == query.account;
-            let Some(mut message) = view::message(&row, &addresses, is_own) else {
+            let (position, is_own) = (row.position, sender == query.account);
+            let Some(mut message) = view::message(row, &addresses, is_own) else {
                 continue;
             };
             if is_own {
@@ -102,7 +101,7 @@ impl ReadConnection {
                         *unknown.insert(self.store.marks(query.account, recipient)?)
                     }
                 };
-                message.receipt = receipt(row.position, marks);
+                message.receipt = receipt(position, marks);
             }
             messages.push(message);
         }
@@ -268,7 +267,7 @@ impl ReadConnection {
         account: AddressId,
         peer: &Address,
         message_id: MessageId,
-    ) -> Result<Option<Arc<Row>>> {
+    ) -> Result<Option<Row>> {
         match self.store.address_id(peer)? {
             Some(peer) => self.message_of(account, (peer, account), message_id),
             None => Ok(None),
@@ -281,11 +280,11 @@ impl ReadConnection {
         account: AddressId,
         (peer, author): (AddressId, AddressId),
         message_id: MessageId,
-    ) -> Result<Option<Arc<Row>>> {
+    ) -> Result<Option<Row>> {
         let (anchor, direction) = (Anchor::End, Direction::Older);
         let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: MAX_PAGE };
         let mut rows = self.store.history(&query)?.rows;
-        let is_it = |row: &Arc<Row>| row.entry.message_id == message_id && row.entry.sender == author;
+        let is_it = |row: &Row| row.entry.message_id == message_id && row.entry.sender == author;
         Ok(rows.iter().rposition(is_it).map(|at| rows.swap_remove(at)))
     }
 
@@ -297,7 +296,7 @@ impl ReadConnection {
         message_id: MessageId,
     ) -> Result<Option<Position>> {
         let rows = self.store.rows_at(held)?;
-        let is_it = |row: &&Arc<Row>| row.entry.message_id == message_id && row.entry.sender == author;
+        let is_it = |row: &&Row| row.entry.message_id == message_id && row.entry.sender == author;
         Ok(rows.iter().find(is_it).map(|row| row.position))
     }
 
@@ -315,23 +314,50 @@ impl ReadConnection {
         let rows = self.store.rows_at(&positions[..positions.len().min(limit)])?;
         let rows = self.named(rows)?;
         let messages =
-            rows.iter().filter_map(|(row, addresses)| view::message(row, addresses, false)).collect();
+            rows.into_iter().filter_map(|(row, addresses)| view::message(row, &addresses, false)).collect();
         Ok(History { messages, complete: positions.len() <= limit })
     }
 
     /// The rows with the addresses their ids stand for.
-    pub(crate) fn named(&mut self, rows: Vec<Arc<Row>>) -> Result<Vec<(Arc<Row>, RowAddresses)>> {
-        let mut missing: Vec<AddressId> = rows
-            .iter()
-            .flat_map(|row| [row.entry.sender, row.entry.recipient])
-            .filter(|id| !self.names.contains_key(id))
-            .collect();
+    pub(crate) fn named(&mut self, rows: Vec<Row>) -> Result<Vec<(Row, RowAddresses)>> {
+        self.learn_names(&rows)?;
+        let named = rows.into_iter().map(|row| {
+            let addresses = self.addresses_of(&row);
+            (row, addresses)
+        });
+        Ok(named.collect())
+    }
+
+    /// The rows as sessions of this account are fed them.
+    pub(crate) fn fed(&mut self, account: AddressId, rows: Vec<Row>) -> Result<Vec<FedRow>> {
+        self.learn_names(&rows)?;
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        // Many in a row are between the same two.
+        let (mut named, mut addresses) = (between(first), self.addresses_of(first));
+        let fed = rows.into_iter().map(|row| {
+            if between(&row) != named {
+                (named, addresses) = (between(&row), self.addresses_of(&row));
+            }
+            FedRow::new(account, row, &addresses)
+        });
+        Ok(fed.collect())
+    }
+
+    fn addresses_of(&self, row: &Row) -> RowAddresses {
+        let [sender, recipient] = between(row).map(|id| self.names[&id].clone());
+        RowAddresses { sender, recipient }
+    }
+
+    /// Makes sure that the names of these rows are known.
+    fn learn_names(&mut self, rows: &[Row]) -> Result<()> {
+        let mut missing: Vec<AddressId> =
+            rows.iter().flat_map(between).filter(|id| !self.names.contains_key(id)).collect();
         missing.sort_unstable();
         missing.dedup();
         if !missing.is_empty() {
             if self.names.len() + missing.len() > MAX_NAMES && !self.names.is_empty() {
                 self.names.clear();
-                return self.named(rows);
+                return self.learn_names(rows);
             }
             let found = self.store.addresses(&missing)?;
             for (id, address) in missing.into_iter().zip(found) {
@@ -342,17 +368,12 @@ impl ReadConnection {
                 self.names.insert(id, address);
             }
         }
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let addresses = RowAddresses {
-                    sender: self.names[&row.entry.sender].clone(),
-                    recipient: self.names[&row.entry.recipient].clone(),
-                };
-                (row, addresses)
-            })
-            .collect())
+        Ok(())
     }
+}
+
+fn between(row: &Row) -> [AddressId; 2] {
+    [row.entry.sender, row.entry.recipient]
 }
 
 /// The connections that plain calls borrow.

@@ -210,7 +210,9 @@ fn read_outbox(reader: &mut dyn Reader) -> Result<Vec<(Arc<Row>, RowAddresses)>,
         let mut addresses = reader.addresses(&ids)?.into_iter();
         for row in rows {
             match (addresses.next().flatten(), addresses.next().flatten()) {
-                (Some(sender), Some(recipient)) => all.push((row, RowAddresses { sender, recipient })),
+                (Some(sender), Some(recipient)) => {
+                    all.push((Arc::new(row), RowAddresses { sender, recipient }))
+                }
                 _ => {
                     let position = row.position.0;
                     tracing::error!(position, "a queued message names an unknown address: check the file");

@@ -61,7 +61,10 @@ impl ReadConnection {
     fn messages_at(&mut self, positions: &[Position]) -> Result<Vec<Message>> {
         let rows = self.store.rows_at(positions)?;
         let rows = self.named(rows)?;
-        Ok(rows.iter().filter_map(|(row, addresses)| crate::view::message(row, addresses, false)).collect())
+        Ok(rows
+            .into_iter()
+            .filter_map(|(row, addresses)| crate::view::message(row, &addresses, false))
+            .collect())
     }
 
     /// The files that are rendered, as far as there are any whose paths begin so. How long they are takes reading all of

@@ -32,7 +32,7 @@ pub fn deliver_for_bench(
         expires: None,
         receipt: None,
     };
-    let body = EventBody::Message(message);
+    let body = EventBody::Message(Arc::new(message));
     let batch: Vec<Event> = (1..=at_once as u64).map(|seq| Event { seq, body: body.clone() }).collect();
     let delivering = std::thread::spawn(move || {
         let mut left = count;

@@ -276,7 +276,7 @@ impl From<&rosterkit::EventBody> for EventBody {
     fn from(body: &rosterkit::EventBody) -> Self {
         use rosterkit::EventBody as Body;
         match body {
-            Body::Message(message) => EventBody::MessageReceived { message: message.into() },
+            Body::Message(message) => EventBody::MessageReceived { message: (&**message).into() },
             Body::BuddyRequest { position, sender, note, time } => EventBody::BuddyRequested {
                 position: signed(position.0),
                 sender: sender.to_string(),

@@ -113,7 +113,9 @@ fn a_forgetting_is_answered_for_what_it_is_whichever_file_call_fails() {
         let disk = Disk::<Answered>::new(&Arc::default());
         let engine = open(directory.path(), disk.clone()).unwrap();
         engine.create_account(&alice).unwrap();
-        (0..before).for_each(|number| drop(send(&engine, number).unwrap()));
+        for number in 0..before {
+            send(&engine, number).unwrap();
+        }
         disk.plan(Fault::Call { after: at, failure: Failure::Io });
         let sent = send(&engine, before);
         let forgotten = engine.call(&actor, Command::Forget { peer: None });

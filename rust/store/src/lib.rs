@@ -135,10 +135,10 @@ pub trait Reader: Send {
         upto: Position,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Arc<Row>>, StoreError>;
+    ) -> Result<Vec<Row>, StoreError>;
 
     /// The rows at these places, in their order; those that are gone are left out.
-    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError>;
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError>;
 
     /// A page of an account's history.
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError>;
@@ -166,7 +166,7 @@ pub trait Reader: Send {
     ) -> Result<Vec<Pending>, StoreError>;
 
     /// Rows of the outbox behind this position, oldest first.
-    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Arc<Row>>, StoreError>;
+    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Whether a relay's delivery was accepted, and is remembered.
     fn is_delivered(
@@ -329,7 +329,7 @@ pub enum Direction {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryPage {
     /// Oldest first.
-    pub rows: Vec<Arc<Row>>,
+    pub rows: Vec<Row>,
     /// Whether there is nothing further in the direction asked for.
     pub complete: bool,
 }

@@ -429,12 +429,12 @@ impl Reader for Part {
         upto: Position,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Arc<Row>>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let data = lock(&self.data);
         let (mut rows, mut bytes) = (Vec::new(), 0);
         for row in data.needed_rows(account, after, upto) {
             bytes += row.entry.size();
-            rows.push(Arc::new(row.clone()));
+            rows.push(row.clone());
             if rows.len() >= limit || bytes >= max_bytes {
                 break;
             }
@@ -442,9 +442,9 @@ impl Reader for Part {
         Ok(rows)
     }
 
-    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError> {
         let data = lock(&self.data);
-        Ok(positions.iter().filter_map(|p| data.log.get(p)).map(|row| Arc::new(row.clone())).collect())
+        Ok(positions.iter().filter_map(|p| data.log.get(p)).cloned().collect())
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
@@ -474,7 +474,7 @@ impl Reader for Part {
                     }
                 }
         };
-        let all: Vec<Arc<Row>> = data.log.values().filter(wanted).map(|row| Arc::new(row.clone())).collect();
+        let all: Vec<Row> = data.log.values().filter(wanted).cloned().collect();
         let complete = all.len() <= limit;
         let left_out = all.len().saturating_sub(limit);
         let rows = if older { all[left_out..].to_vec() } else { all[..all.len() - left_out].to_vec() };
@@ -521,12 +521,12 @@ impl Reader for Part {
             .collect())
     }
 
-    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Row>, StoreError> {
         let data = lock(&self.data);
         let behind = data.outbox.range((Bound::Excluded(after), Bound::Unbounded));
         // One whose row is gone is nothing to be settled.
         let rows = behind.filter_map(|position| data.log.get(position)).take(limit);
-        Ok(rows.map(|row| Arc::new(row.clone())).collect())
+        Ok(rows.cloned().collect())
     }
 
     fn is_delivered(

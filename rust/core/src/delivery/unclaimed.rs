@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 pub struct Unclaimed {
     rows: VecDeque<Waiting>,
     bytes: u64,
+    /// Where the row that was asked for last stands or stood.
+    near: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +24,21 @@ struct Waiting {
 }
 
 impl Unclaimed {
-    fn find(&self, position: Position) -> Result<usize, usize> {
+    /// Where the row stands, or would.
+    fn search(&self, position: Position) -> Result<usize, usize> {
         self.rows.binary_search_by_key(&position, |waiting| waiting.position)
+    }
+
+    /// The same, and looks where the one before was found first: who asks for one row mostly asks for the next one then, or
+    /// for the one that moved up into its place.
+    fn find(&mut self, position: Position) -> Result<usize, usize> {
+        let is_at = |at: &usize| self.rows.get(*at).is_some_and(|waiting| waiting.position == position);
+        let found = match [self.near, self.near + 1].into_iter().find(is_at) {
+            Some(at) => Ok(at),
+            None => self.search(position),
+        };
+        self.near = found.unwrap_or(self.near);
+        found
     }
 
     /// A row came.
@@ -50,7 +65,7 @@ impl Unclaimed {
 
     /// Whether nobody has claimed this row.
     pub fn contains(&self, position: Position) -> bool {
-        self.find(position).is_ok()
+        self.search(position).is_ok()
     }
 
     /// A session gets a row in hand, unless another has it.
@@ -116,6 +131,79 @@ impl Unclaimed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Remove(u64),
+        Assign(u64, u64),
+        AssignAll(u64),
+        Release(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        // So few that each step meets rows of those before.
+        let position = 0..12u64;
+        prop_oneof![
+            4 => position.clone().prop_map(Step::Insert),
+            4 => position.clone().prop_map(Step::Remove),
+            4 => (position, 1..3u64).prop_map(|(position, session)| Step::Assign(position, session)),
+            1 => (1..3u64).prop_map(Step::AssignAll),
+            1 => (1..3u64).prop_map(Step::Release),
+        ]
+    }
+
+    proptest! {
+        // behaviour: delivery.assigned
+        #[test]
+        fn it_is_a_map_from_rows_to_who_has_them(steps in proptest::collection::vec(step(), 0..80)) {
+            let sender = AddressId::from_bits(64);
+            let mut unclaimed = Unclaimed::default();
+            let mut naive: BTreeMap<Position, Option<SessionId>> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Insert(position) => {
+                        unclaimed.insert(Position(position), sender, 1);
+                        naive.entry(Position(position)).or_default();
+                    }
+                    Step::Remove(position) => {
+                        let removed = unclaimed.remove(Position(position)).is_some();
+                        prop_assert_eq!(removed, naive.remove(&Position(position)).is_some());
+                    }
+                    Step::Assign(position, session) => {
+                        unclaimed.assign(Position(position), SessionId(session));
+                        if let Some(holder) = naive.get_mut(&Position(position)) {
+                            holder.get_or_insert(SessionId(session));
+                        }
+                    }
+                    Step::AssignAll(session) => {
+                        let nobodys = naive.iter_mut().filter(|(_, holder)| holder.is_none());
+                        let assigned: Vec<Position> = nobodys
+                            .map(|(position, holder)| {
+                                *holder = Some(SessionId(session));
+                                *position
+                            })
+                            .collect();
+                        prop_assert_eq!(unclaimed.assign_all(SessionId(session)), assigned);
+                    }
+                    Step::Release(session) => {
+                        let its = naive.iter_mut().filter(|(_, holder)| **holder == Some(SessionId(session)));
+                        let released: Vec<Position> = its
+                            .map(|(position, holder)| {
+                                *holder = None;
+                                *position
+                            })
+                            .collect();
+                        prop_assert_eq!(unclaimed.release(SessionId(session)), released);
+                    }
+                }
+                prop_assert!(unclaimed.positions().eq(naive.keys().copied()));
+                prop_assert_eq!(unclaimed.total(), (naive.len(), naive.len() as u64));
+            }
+        }
+    }
 
     // behaviour: delivery.assigned
     #[test]

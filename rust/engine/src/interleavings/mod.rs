@@ -147,7 +147,7 @@ fn row(position: u64) -> (Position, EventBody) {
         expires: None,
         receipt: None,
     };
-    (position, EventBody::Message(message))
+    (position, EventBody::Message(Arc::new(message)))
 }
 
 /// The positions of the messages among these events.

@@ -36,8 +36,7 @@ fn put_rows(queue: &Arc<SessionQueue>, wake: &Arc<Acknowledged>) -> thread::Join
     let (queue, wake) = (Arc::clone(queue), Arc::clone(wake));
     thread::spawn(move || {
         for position in 1..=ROWS {
-            let (position, body) = row(position);
-            queue.put_row(position, body, &*wake);
+            queue.put_rows([row(position)], &*wake);
         }
     })
 }

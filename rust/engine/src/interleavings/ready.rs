@@ -51,8 +51,7 @@ impl Around {
         let (around, queue) = (Arc::clone(self), Arc::clone(queue));
         thread::spawn(move || {
             for position in 1..=3 {
-                let (position, body) = row(position);
-                queue.put_row(position, body, &*around);
+                queue.put_rows([row(position)], &*around);
             }
         });
     }
@@ -111,8 +110,7 @@ fn a_listener_that_always_fails_is_told_why_it_ends() {
         let dispatchers = around.dispatchers();
         let host = Host::failing(usize::MAX);
         let queue = around.session(1, host.consumer());
-        let (position, body) = row(1);
-        queue.put_row(position, body, &*around);
+        queue.put_rows([row(1)], &*around);
         let mut to_end = VecDeque::new();
         assert_eq!(around.to_end.wait(&mut to_end, None), Taken::Some);
         assert_eq!(to_end.pop_front(), Some((SessionId(1), EndReason::ListenerFailed)));
@@ -190,8 +188,7 @@ fn a_look_that_finds_nothing_does_not_hide_what_comes_meanwhile() {
         });
         // Told of what another look has found already.
         around.readable(queue.session);
-        let (position, body) = row(1);
-        queue.put_row(position, body, &*around);
+        queue.put_rows([row(1)], &*around);
         read.wait_until(|read| !read.is_empty());
         around.close(readers);
     });
@@ -220,8 +217,7 @@ fn an_interrupt_ends_a_wait_and_hides_no_batch() {
             thread::spawn(move || around.ready.interrupt())
         };
         interrupting.join().unwrap();
-        let (position, body) = row(1);
-        queue.put_row(position, body, &*around);
+        queue.put_rows([row(1)], &*around);
         assert!(reader.join().unwrap() <= 1, "one interrupt ends one wait of a reader");
     });
 }

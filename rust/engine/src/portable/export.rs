@@ -19,7 +19,6 @@ use rosterkit_core::rules::LocalTime;
 use rosterkit_core::time::Timestamp;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 /// How many accounts are listed, and how many messages read, at once.
 const ACCOUNTS: usize = 1_000;
@@ -152,7 +151,7 @@ fn item(buddy: &Buddy) -> Element {
     groups.fold(item, Element::child)
 }
 
-fn message(row: &Arc<Row>, addresses: &RowAddresses) -> Option<Element> {
+fn message(row: &Row, addresses: &RowAddresses) -> Option<Element> {
     let Kind::Message(content) = &row.entry.kind else { return None };
     let from = match &row.entry.instance {
         Some(instance) => addresses.sender.with_prepared_instance(instance),

@@ -166,7 +166,7 @@ impl Resident {
 /// What is said of a row that was read for one of its accounts.
 pub(crate) fn delivery(
     account: AddressId,
-    row: Option<&(std::sync::Arc<Row>, RowAddresses)>,
+    row: Option<&(Row, RowAddresses)>,
     known: &Known,
 ) -> Result<Answer> {
     let of = |entry: &rosterkit_core::row::Entry| entry.sender == account || entry.recipient == account;

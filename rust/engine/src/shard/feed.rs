@@ -6,15 +6,15 @@
 //! between, because installing and looking happen on this one shard.
 
 use super::Shard;
-use crate::event::EndReason;
+use crate::event::{EndReason, EventBody};
 use crate::messages::{Fetch, FetchedRows, Job, RowAddresses};
 use crate::options::Durability;
 use crate::queue::Acks;
 use crate::shard::sessions::Attached;
 use crate::view;
-use rosterkit_core::id::{AddressId, Position, SessionId};
+use rosterkit_core::id::{AddressId, DeviceNumber, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
-use rosterkit_core::row::{Row, Ruled, Side};
+use rosterkit_core::row::{Row, Ruled, Side, Sides};
 use rosterkit_core::write::Write;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +39,38 @@ pub(super) struct FromLog {
     backlog: VecDeque<Position>,
     after: Position,
     reading: bool,
+}
+
+/// A row as the sessions of one of its accounts are fed it: the event, and what decides who of them gets it. Those that get
+/// it share the event.
+#[derive(Clone)]
+pub(crate) struct FedRow {
+    position: Position,
+    sides: Sides,
+    ruled: Option<Ruled>,
+    /// The account sent it, to another.
+    copy: bool,
+    /// Of a row that the account sent: who of its own did.
+    author: Option<Author>,
+    /// `None` of a row that is no news to this account.
+    event: Option<EventBody>,
+}
+
+/// Who of an account's own sent a row.
+#[derive(Clone)]
+struct Author {
+    device: Option<DeviceNumber>,
+    instance: Option<Arc<str>>,
+}
+
+impl FedRow {
+    pub(crate) fn new(account: AddressId, row: Row, addresses: &RowAddresses) -> Self {
+        let (position, sides, entry) = (row.position, row.sides, &row.entry);
+        let (copy, ruled) = (entry.recipient != account, entry.ruled);
+        let author = || Author { device: entry.device, instance: entry.instance.clone() };
+        let author = (entry.sender == account).then(author);
+        FedRow { position, sides, ruled, copy, author, event: view::event(row, addresses, copy) }
+    }
 }
 
 impl Feed {
@@ -136,24 +168,21 @@ impl Shard {
             }
         };
         match upto {
-            Some(upto) => *after = upto,
+            Some(upto) => {
+                *after = upto;
+                rows.retain(|row| !is_passed_by(attached, row.ruled));
+            }
             None => {
                 // Rows that are gone, or this side's no more, were cleared meanwhile: nobody claims them.
-                rows.retain(|(row, _)| row.sides.needed_by(Side::Recipient));
-                let mut found = rows.iter().map(|(row, _)| row.position).peekable();
+                rows.retain(|row| row.sides.needed_by(Side::Recipient));
+                let mut found = rows.iter().map(|row| row.position).peekable();
                 let gone: Vec<Position> =
                     backlog.drain(..asked).filter(|p| found.next_if_eq(p).is_none()).collect();
                 self.forget_unclaimed(account, &gone);
             }
         }
         let twice = rows.last().filter(|_| rows.len() > 1 && planted(Bug::DoubleDelivery)).cloned();
-        let anew = upto.is_some();
-        for (row, addresses) in rows.into_iter().chain(twice) {
-            if anew && self.sessions.get(&session).is_some_and(|attached| is_passed_by(attached, &row)) {
-                continue;
-            }
-            self.offer(account, session, &row, &addresses);
-        }
+        self.offer(account, session, rows.into_iter().chain(twice));
         self.read_on(session);
     }
 
@@ -175,6 +204,7 @@ impl Shard {
     /// A row was installed: live sessions get it; those fed from the log will find it there.
     pub(super) fn offer_to_sessions(&mut self, id: AddressId, row: &Arc<Row>, addresses: &RowAddresses) {
         self.observe_row(id, row);
+        let mut shown: Option<FedRow> = None;
         let session_at =
             |shard: &Self, at| shard.residents.get(&id).and_then(|r| r.sessions.get(at).copied());
         let mut next = 0;
@@ -185,7 +215,7 @@ impl Shard {
             };
             match &attached.feed {
                 Feed::None => {}
-                _ if is_passed_by(attached, row) => {}
+                _ if is_passed_by(attached, row.entry.ruled) => {}
                 Feed::Log(_) => self.read_on(session),
                 Feed::Live if attached.outstanding as usize >= crate::queue::ROOM => {
                     // Too slow: from here on it reads the log, at its own pace.
@@ -193,34 +223,48 @@ impl Shard {
                     attached.feed = Feed::from_log(VecDeque::new(), after);
                     self.read_on(session);
                 }
-                Feed::Live => self.offer(id, session, row, addresses),
+                Feed::Live
+                    if row.entry.sender == id
+                        && is_own(attached, row.entry.device, row.entry.instance.as_deref()) =>
+                {
+                    self.pass_own(session);
+                }
+                Feed::Live => {
+                    let shown =
+                        shown.get_or_insert_with(|| FedRow::new(id, (**row).clone(), addresses)).clone();
+                    self.offer(id, session, [shown]);
+                }
             }
         }
     }
 
-    /// Puts a row into a session's queue, unless it is one that the session passes.
-    fn offer(&mut self, id: AddressId, session: SessionId, row: &Arc<Row>, addresses: &RowAddresses) {
+    /// Puts rows into a session's queue, but for those that it passes.
+    fn offer(&mut self, id: AddressId, session: SessionId, rows: impl IntoIterator<Item = FedRow>) {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
-        let copy = row.entry.recipient != id;
-        let event = if is_own(attached, id, row) { None } else { view::event(row, addresses, copy) };
-        match event {
-            Some(event) => {
-                // What a rule stores is in nobody's hands: it is for who comes next.
-                let held = !copy && row.entry.ruled != Some(Ruled::Stored);
-                if held && let Some(resident) = self.residents.get_mut(&id) {
-                    resident.unclaimed.assign(row.position, session);
-                    if planted(Bug::ClaimBeforeAcknowledgement) {
-                        resident.unclaimed.remove(row.position);
-                        resident.progress.claims.claim(row.position);
-                        resident.advance_claims();
-                    }
+        let mut resident = self.residents.get_mut(&id);
+        let mut given = 0;
+        let events = rows.into_iter().filter_map(|row| {
+            let own = |author: &Author| is_own(attached, author.device, author.instance.as_deref());
+            let event = row.event.filter(|_| !row.author.as_ref().is_some_and(own))?;
+            // What a rule stores is in nobody's hands: it is for who comes next.
+            let held = !row.copy && row.ruled != Some(Ruled::Stored);
+            if held && let Some(resident) = &mut resident {
+                resident.unclaimed.assign(row.position, session);
+                if planted(Bug::ClaimBeforeAcknowledgement) {
+                    resident.unclaimed.remove(row.position);
+                    resident.progress.claims.claim(row.position);
+                    resident.advance_claims();
                 }
-                attached.outstanding += 1;
-                attached.queue.put_row(row.position, event, &self.out.readable);
             }
-            None => self.pass_own(session),
+            given += 1;
+            Some((row.position, event))
+        });
+        attached.queue.put_rows(events, &self.out.readable);
+        attached.outstanding += given;
+        if given == 0 {
+            self.pass_own(session);
         }
     }
 
@@ -337,15 +381,14 @@ impl Shard {
 
 /// Whether a rule keeps the row from who is there: it is for the next session that comes, and for devices, which get
 /// everything.
-fn is_passed_by(attached: &Attached, row: &Row) -> bool {
-    row.entry.ruled == Some(Ruled::Stored) && attached.device.is_none()
+fn is_passed_by(attached: &Attached, ruled: Option<Ruled>) -> bool {
+    ruled == Some(Ruled::Stored) && attached.device.is_none()
 }
 
-/// Whether the row was sent by this very session or device: it passes it without an event.
-fn is_own(attached: &Attached, id: AddressId, row: &Row) -> bool {
-    row.entry.sender == id
-        && match attached.device {
-            Some(device) => row.entry.device == Some(device),
-            None => row.entry.instance.as_deref() == Some(&*attached.instance),
-        }
+/// Whether a row of the account's own was sent by this very session or device: it passes it without an event.
+fn is_own(attached: &Attached, device: Option<DeviceNumber>, instance: Option<&str>) -> bool {
+    match attached.device {
+        Some(own) => device == Some(own),
+        None => instance == Some(&*attached.instance),
+    }
 }

@@ -34,6 +34,7 @@ mod sight;
 mod strangers;
 
 pub(crate) use explain::{Known, delivery};
+pub(crate) use feed::FedRow;
 pub(crate) use forget::{Forgets, Forgetting, Slice};
 pub(crate) use queries::Query;
 pub(crate) use resident::{Gate, InFlight, Resident, Ring, Sending, Waiting, Work};

@@ -125,7 +125,7 @@ impl Shard {
         };
         let account = &resident.record.address;
         if resident.contacts(now) > 0
-            && let Some(message) = view::message(row, addresses, false)
+            && let Some(message) = view::message(row.clone(), addresses, false)
         {
             for contact in resident.registrations(RegistrationKind::Contact, now) {
                 self.shared.host.put(HostEvent::Deliver {

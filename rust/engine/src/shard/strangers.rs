@@ -25,7 +25,7 @@ use rosterkit_core::write::{Due, OWN, Write};
 use std::sync::Arc;
 
 /// Rows that were in quarantine, and between whom.
-pub(crate) type Held = Vec<(Arc<Row>, RowAddresses)>;
+pub(crate) type Held = Vec<(Row, RowAddresses)>;
 
 /// A decision on a stranger, on its way to the disk.
 pub(crate) struct OnStranger {

@@ -17,7 +17,7 @@ fn edit(recipient: &str, message_id: MessageId, text: &str) -> Amend {
 
 fn amendments(events: &[Event]) -> Vec<MessageAmended> {
     let amended = events.iter().filter_map(|e| match &e.body {
-        EventBody::Amended(amended) => Some(amended.clone()),
+        EventBody::Amended(amended) => Some((**amended).clone()),
         _ => None,
     });
     amended.collect()

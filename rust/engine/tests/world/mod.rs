@@ -23,7 +23,7 @@ pub fn messages(events: &[Event]) -> Vec<Message> {
     events
         .iter()
         .filter_map(|e| match &e.body {
-            EventBody::Message(message) => Some(message.clone()),
+            EventBody::Message(message) => Some((**message).clone()),
             _ => None,
         })
         .collect()

@@ -20,8 +20,12 @@ use rosterkit_core::row::{Row, Side};
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, File, Forward, Pending};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
+use rusqlite::types::{Type, Value};
+use rusqlite::vtab::array;
+use rusqlite::{Connection, Error, OptionalExtension, Params, params};
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
 pub(super) struct SqliteReader {
@@ -31,7 +35,9 @@ pub(super) struct SqliteReader {
 
 impl SqliteReader {
     pub(super) fn open(parts: &Arc<Parts>) -> Result<Self, StoreError> {
-        Ok(SqliteReader { connection: connect(&parts.path, &parts.options)?, parts: Arc::clone(parts) })
+        let connection = connect(&parts.path, &parts.options)?;
+        array::load_module(&connection).map_err(|e| StoreError::of(&connection, "opening the file", e))?;
+        Ok(SqliteReader { connection, parts: Arc::clone(parts) })
     }
 
     /// Runs `read` on one state of the file.
@@ -43,7 +49,12 @@ impl SqliteReader {
         let result = run("BEGIN").and_then(|_| read(self));
         // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
         let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
-        result.map_err(|e| StoreError::of(&self.connection, "reading", e))
+        result.map_err(|error| match error {
+            Error::FromSqlConversionFailure(_, _, damage) if damage.is::<Damage>() => {
+                StoreError::Damaged { path: self.parts.path.display().to_string(), what: damage.to_string() }
+            }
+            error => StoreError::of(&self.connection, "reading", error),
+        })
     }
 
     /// What the tail has of an account, newest first.
@@ -56,20 +67,42 @@ impl SqliteReader {
         tail.of(account).map_while(&mut each).collect()
     }
 
-    /// Looks rows up, one by one, with one statement.
-    fn look_up(&self) -> rusqlite::Result<RowLookUp<'_>> {
-        let select = "SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1";
-        Ok(RowLookUp(self.connection.prepare_cached(select)?))
+    /// Looks rows up with one statement, in the order of their places, until `each` has had enough; those that are gone are
+    /// left out. A statement for each would cost more than what it reads, and would go down the tree again where its neighbour
+    /// is next to the one before.
+    fn look_up(
+        &self,
+        positions: &[Position],
+        mut each: impl FnMut(Result<Row, Damage>) -> rusqlite::Result<ControlFlow<()>>,
+    ) -> rusqlite::Result<ControlFlow<()>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT l.position, l.sender, l.recipient, l.sides, l.body FROM rarray(?1) wanted
+             CROSS JOIN log l ON l.position = wanted.value",
+        )?;
+        let wanted: Vec<Value> = positions.iter().map(|p| Value::Integer(sql(p.0))).collect();
+        let mut rows = select.query([Rc::new(wanted)])?;
+        while let Some(row) = rows.next()? {
+            if each(row_of(row)?.map_err(Damage::from))?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// All of these rows.
+    fn found_at(&self, positions: &[Position]) -> rusqlite::Result<Vec<Row>> {
+        let mut found = Vec::with_capacity(positions.len());
+        let _ = self.look_up(positions, |row| {
+            found.push(row?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
     }
 
     fn positions(&self, select: &str, params: impl Params) -> rusqlite::Result<Vec<Position>> {
         let mut statement = self.connection.prepare_cached(select)?;
         let rows = statement.query_map(params, |row| Ok(Position(bits(row.get(0)?))))?;
         rows.collect()
-    }
-
-    fn damaged(&self, position: Position, what: &str) -> StoreError {
-        StoreError::row(&self.parts.path, position, what)
     }
 
     pub(super) fn malformed(&self) -> impl Fn(crate::codec::Malformed) -> StoreError + use<'_> {
@@ -152,12 +185,23 @@ pub(super) fn read_rules(path: &std::path::Path, json: &str) -> Result<Arc<RuleS
     })
 }
 
-/// One statement for many rows.
-struct RowLookUp<'a>(CachedStatement<'a>);
+/// A row of the log that is not what was written.
+#[derive(Debug, thiserror::Error)]
+#[error("at {} in the log: {what}", position.0)]
+struct Damage {
+    position: Position,
+    what: &'static str,
+}
 
-impl RowLookUp<'_> {
-    fn row(&mut self, position: Position) -> rusqlite::Result<Option<Result<Row, (Position, &'static str)>>> {
-        self.0.query_row([sql(position.0)], row_of).optional()
+impl From<(Position, &'static str)> for Damage {
+    fn from((position, what): (Position, &'static str)) -> Self {
+        Damage { position, what }
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(damage: Damage) -> Self {
+        Error::FromSqlConversionFailure(4, Type::Blob, Box::new(damage))
     }
 }
 
@@ -297,10 +341,10 @@ impl Reader for SqliteReader {
         upto: Position,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Arc<Row>>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         // The chain goes from the newest to the oldest, and ends where the account was read to.
         let mut positions = self.tail_of(account, |row| (row.position > after).then_some(row.position));
-        let found = self.read(|reader| {
+        self.read(|reader| {
             let select = "SELECT position FROM log_by_account
                  WHERE account = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4";
             let id = sql(account.to_bits());
@@ -308,34 +352,30 @@ impl Reader for SqliteReader {
             positions.retain(|p| *p <= upto);
             positions.sort_unstable();
             positions.dedup();
-            let mut look_up = reader.look_up()?;
             let (mut found, mut bytes) = (Vec::new(), 0);
-            for position in positions {
-                let Some(row) = look_up.row(position)? else {
-                    continue;
-                };
-                if let Ok(row) = &row {
-                    if !row.entry.sides_of(account).any(|side| row.sides.needed_by(side)) {
-                        continue;
-                    }
+            let mut take = |row: Result<Row, Damage>| {
+                let row = row?;
+                if row.entry.sides_of(account).any(|side| row.sides.needed_by(side)) {
                     bytes += row.entry.size();
+                    found.push(row);
                 }
-                found.push(row);
-                if found.len() >= limit || bytes >= max_bytes {
+                Ok(match found.len() >= limit || bytes >= max_bytes {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                })
+            };
+            // The tail may be long, and what is wanted of it short.
+            for some in positions.chunks(limit.max(1)) {
+                if reader.look_up(some, &mut take)?.is_break() {
                     break;
                 }
             }
             Ok(found)
-        })?;
-        self.whole(found)
+        })
     }
 
-    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Arc<Row>>, StoreError> {
-        let found = self.read(|reader| {
-            let mut look_up = reader.look_up()?;
-            positions.iter().filter_map(|p| look_up.row(*p).transpose()).collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        self.whole(found)
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError> {
+        self.read(|reader| reader.found_at(positions))
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
@@ -372,12 +412,7 @@ impl Reader for SqliteReader {
             Some((row.sender == account && row.client_id == Some(hash)).then_some(row.position))
         });
         let (rows, entries) = self.read(|reader| {
-            let mut look_up = reader.look_up()?;
-            let mut rows = in_tail
-                .into_iter()
-                .flatten()
-                .filter_map(|position| look_up.row(position).transpose())
-                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut positions: Vec<Position> = in_tail.into_iter().flatten().collect();
             let mut select = reader
                 .connection
                 .prepare_cached("SELECT position, value FROM client_id WHERE account = ?1 AND hash = ?2")?;
@@ -387,13 +422,13 @@ impl Reader for SqliteReader {
             })? {
                 match ring? {
                     (position, Some(value)) => entries.push((position, value)),
-                    (position, None) => rows.extend(look_up.row(position)?),
+                    (position, None) => positions.push(position),
                 }
             }
-            Ok((rows, entries))
+            Ok((reader.found_at(&positions)?, entries))
         })?;
         let mut found = None;
-        for row in self.whole(rows)? {
+        for row in rows {
             found = ClientIdEntry::of(&row).filter(|e| e.client_id == *id).or(found);
         }
         for (position, value) in entries {
@@ -456,18 +491,17 @@ impl Reader for SqliteReader {
             .collect()
     }
 
-    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
-        let rows = self.read(|reader| {
+    fn outbox(&mut self, after: Position, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.read(|reader| {
             reader
                 .connection
                 .prepare_cached(
                     "SELECT l.position, l.sender, l.recipient, l.sides, l.body FROM outbox o
                      JOIN log l ON l.position = o.position WHERE o.position > ?1 ORDER BY o.position LIMIT ?2",
                 )?
-                .query_map(params![sql(after.0), limit as i64], row_of)?
+                .query_map(params![sql(after.0), limit as i64], |row| Ok(row_of(row)?.map_err(Damage::from)?))?
                 .collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        self.whole(rows)
+        })
     }
 
     fn is_delivered(
@@ -608,69 +642,66 @@ impl SqliteReader {
             let passed = !older && matches!(anchor, Anchor::Row(at) if row.position <= at);
             (!cut && !passed).then_some(())
         });
-        let (mut rows, complete) = self
-            .read(|reader| {
-                let mut candidates = tail;
-                // Enough for the page and one more, which says whether there is more; rows that turn out not to be
-                // history are made up for by further rounds.
-                let mut bound = match (anchor, older) {
-                    (Anchor::Row(at), _) => at,
-                    (_, true) => Position::MAX,
-                    (_, false) => Position::ZERO,
+        let (mut rows, complete) = self.read(|reader| {
+            let mut candidates = tail;
+            // Enough for the page and one more, which says whether there is more; rows that turn out not to be
+            // history are made up for by further rounds.
+            let mut bound = match (anchor, older) {
+                (Anchor::Row(at), _) => at,
+                (_, true) => Position::MAX,
+                (_, false) => Position::ZERO,
+            };
+            let mut page: Vec<Row> = Vec::new();
+            loop {
+                let indexed = match cut {
+                    // All of the index is older than what is left of the tail.
+                    true => Vec::new(),
+                    false => reader.history_positions(account, peer, anchor, older, bound, limit + 1)?,
                 };
-                let mut page: Vec<Result<Row, (Position, &'static str)>> = Vec::new();
-                let mut look_up = reader.look_up()?;
-                loop {
-                    let indexed = match cut {
-                        // All of the index is older than what is left of the tail.
-                        true => Vec::new(),
-                        false => reader.history_positions(account, peer, anchor, older, bound, limit + 1)?,
-                    };
-                    let exhausted = indexed.len() <= limit;
-                    let reached = indexed.last().copied();
-                    // From the tail only what lies within what the index was read for: order is one over both.
-                    let horizon = |p: &Position| match reached {
-                        Some(reached) if !exhausted => {
-                            if older {
-                                *p >= reached
-                            } else {
-                                *p <= reached
-                            }
-                        }
-                        _ => true,
-                    };
-                    let mut round: Vec<Position> =
-                        candidates.iter().copied().filter(|p| horizon(p)).collect();
-                    candidates.retain(|p| !horizon(p));
-                    round.extend(indexed);
-                    round.sort_unstable();
-                    round.dedup();
-                    if older {
-                        round.reverse();
-                    }
-                    for position in round {
-                        let Some(row) = look_up.row(position)? else {
-                            continue;
-                        };
-                        let counts = row.as_ref().map_or(true, |row| {
-                            row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
-                                && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))
-                        });
-                        if counts {
-                            page.push(row);
-                            if page.len() > limit {
-                                page.pop();
-                                return Ok((page, false));
-                            }
+                let exhausted = indexed.len() <= limit;
+                let reached = indexed.last().copied();
+                // From the tail only what lies within what the index was read for: order is one over both.
+                let horizon = |p: &Position| match reached {
+                    Some(reached) if !exhausted => {
+                        if older {
+                            *p >= reached
+                        } else {
+                            *p <= reached
                         }
                     }
-                    match reached {
-                        Some(reached) if !exhausted => bound = reached,
-                        _ => return Ok((page, true)),
-                    }
+                    _ => true,
+                };
+                let mut round: Vec<Position> = candidates.iter().copied().filter(|p| horizon(p)).collect();
+                candidates.retain(|p| !horizon(p));
+                round.extend(indexed);
+                round.sort_unstable();
+                round.dedup();
+                if older {
+                    round.reverse();
                 }
-            })
-            .and_then(|(page, complete)| Ok((self.whole(page)?, complete)))?;
+                let full = reader.look_up(&round, |row| {
+                    let counts = row.as_ref().map_or(true, |row| {
+                        row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
+                            && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))
+                    });
+                    // One more says that there is more.
+                    if counts && page.len() == limit {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    if counts {
+                        page.push(row?);
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })?;
+                if full.is_break() {
+                    return Ok((page, false));
+                }
+                match reached {
+                    Some(reached) if !exhausted => bound = reached,
+                    _ => return Ok((page, true)),
+                }
+            }
+        })?;
         if cut && complete {
             return Ok(None);
         }
@@ -706,12 +737,5 @@ impl SqliteReader {
         );
         let peer = peer.map(|p| sql(p.to_bits()));
         self.positions(&select, params![sql(account.to_bits()), peer, sql(bound.0), limit as i64, time])
-    }
-
-    /// The rows, or the first that is damaged.
-    fn whole(&self, rows: Vec<Result<Row, (Position, &'static str)>>) -> Result<Vec<Arc<Row>>, StoreError> {
-        rows.into_iter()
-            .map(|row| row.map(Arc::new).map_err(|(position, what)| self.damaged(position, what)))
-            .collect()
     }
 }
