@@ -320,11 +320,7 @@ impl World {
                     return Err(format!("machine {number} cannot go on: {error}"));
                 }
             }
-            let failed = self.machines[number].disk.counts().failed;
-            if failed > self.machines[number].failed.1 {
-                self.machines[number].failed = (now, failed);
-                self.note(number, Left::Trouble(now));
-            }
+            self.notice(number);
             self.note(number, Left::Clock(now));
         }
         self.carry()
@@ -501,13 +497,18 @@ impl World {
 
     /// Whether everything that follows by itself has followed: no call has failed for some seconds.
     pub fn is_quiet(&mut self, machine: usize) -> bool {
-        let now = self.now;
-        let machine = &mut self.machines[machine];
-        let failed = machine.disk.counts().failed;
-        if failed > machine.failed.1 {
-            machine.failed = (now, failed);
+        self.notice(machine);
+        let Machine { disk, failed: (at, count), .. } = &self.machines[machine];
+        !disk.is_off() && (*count == 0 || self.now > at + 10_000)
+    }
+
+    /// Writes it down when calls have failed.
+    fn notice(&mut self, machine: usize) {
+        let (now, failed) = (self.now, self.machines[machine].disk.counts().failed);
+        if failed > self.machines[machine].failed.1 {
+            self.machines[machine].failed = (now, failed);
+            self.note(machine, Left::Trouble(now));
         }
-        !machine.disk.is_off() && (failed == 0 || now > machine.failed.0 + 10_000)
     }
 
     /// What two believe of each other, looked at.
