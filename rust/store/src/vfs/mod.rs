@@ -7,6 +7,8 @@
 mod checksum;
 mod shim;
 
+pub(crate) use checksum::{PAGE_SIZE, RESERVED_BYTES, Seal, inspect};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
