@@ -132,7 +132,7 @@ pub struct LostMessage {
     pub time: Option<i64>,
 }
 
-/// Whose buddy is lost.
+/// A buddy of which no more is left than that it is one, and in which state. Salvage makes it anew, without name and groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LostBuddy {
     /// Whose roster.
@@ -161,7 +161,7 @@ pub struct Lost {
     pub accounts: Vec<String>,
     /// Accounts of which it is not known how far they have read: what they have not deleted comes to them again.
     pub progress: Vec<String>,
-    /// Buddies.
+    /// What is known of buddies but who they are.
     pub buddies: Vec<LostBuddy>,
     /// Files of accounts.
     pub files: Vec<LostFile>,
@@ -319,7 +319,7 @@ impl Lost {
             buddies: survey
                 .lost_buddies()
                 .into_iter()
-                .map(|(account, peer)| LostBuddy { account: name(survey, account), peer: name(survey, peer) })
+                .map(|one| LostBuddy { account: name(survey, one.account), peer: name(survey, one.peer) })
                 .collect(),
             files: survey
                 .lost_files()
@@ -418,7 +418,7 @@ impl fmt::Display for Lost {
         list(f, &self.accounts, |f, name| write!(f, "  the record of the account {name} is lost"))?;
         list(f, &self.progress, |f, name| write!(f, "  how far {name} has read is lost"))?;
         list(f, &self.buddies, |f, LostBuddy { account, peer }| {
-            write!(f, "  {peer} is lost from the roster of {account}")
+            write!(f, "  what {account} calls {peer} is lost, and in which groups")
         })?;
         list(f, &self.files, |f, LostFile { account, path }| {
             write!(f, "  the file {path} of {account} is lost")

@@ -5,15 +5,16 @@
 //! that the old one may have given.
 
 use super::record::{Value, decode};
-use super::survey::{Rescued, Survey, buddy_of, check_value, is_derived, log_row};
+use super::survey::{Listed, Rescued, Survey, buddy_of, check_value, is_derived, log_row};
 use super::tree::{Found, Row, Walker};
 use crate::StoreError;
 use crate::sqlite::{Known, LOST, Object, Rebuild, rebuild};
-use crate::values::{decode_progress, encode_overrides, encode_progress, encode_record};
+use crate::values::{decode_progress, encode_buddy, encode_overrides, encode_progress, encode_record};
 use rosterkit_core::account::{Progress as AccountProgress, Record};
 use rosterkit_core::address::Address;
-use rosterkit_core::id::AddressId;
+use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::preferences::Overrides;
+use rosterkit_core::roster::{Buddy, Half, Halves};
 use rosterkit_core::row;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +47,11 @@ pub(super) fn salvage(
             salvaged: Salvaged::default(),
             lost: survey.lost_accounts().into_iter().map(|(id, name)| (id, Anew::new(id, &name))).collect(),
             rescued: survey.rescued.iter().map(|(position, rescued)| (*position, *rescued)).collect(),
+            buddies: survey
+                .lost_buddies()
+                .into_iter()
+                .map(|one| ((one.account, one.peer), (one, None)))
+                .collect(),
             waits: ["outbox", "quarantine", "due"].into_iter().any(|table| survey.is_torn(table)),
             log_is_done: false,
             file,
@@ -61,6 +67,7 @@ pub(super) fn salvage(
         filling.rescue(survey, u64::MAX)?;
         filling.strays(survey, on_page)?;
         filling.addresses(survey)?;
+        filling.buddies(survey)?;
         filling.accounts(survey)?;
         let meta = |key: &str| survey.meta.get(key).map(|value| *value as u64);
         let known = Known {
@@ -92,6 +99,8 @@ struct Filling<'f, 'c> {
     file: &'f mut Rebuild<'c>,
     salvaged: Salvaged,
     lost: BTreeMap<u64, Anew>,
+    /// Buddies of which only the index of the roster is left, and what the other side has of the same two.
+    buddies: BTreeMap<(u64, u64), (Listed, Option<Halves>)>,
     /// Rows of the log that nothing leads to, and that are not written yet.
     rescued: BTreeMap<u64, Rescued>,
     /// What rows wait for is known from the rows alone.
@@ -248,6 +257,41 @@ impl Filling<'_, '_> {
             let text = format!("{id}@{LOST}");
             let values = [Value::Integer(id as i64), Value::Text(&text), Value::Integer(1)];
             self.salvaged.unknown_addresses += u64::from(self.file.insert("address", &values)?);
+        }
+        Ok(())
+    }
+
+    /// Buddies of which only the index of the roster is left. Both sides have the same two subscriptions.
+    fn buddies(&mut self, survey: &Survey<'_>) -> Result<(), StoreError> {
+        for ((account, peer), (one, theirs)) in std::mem::take(&mut self.buddies) {
+            let Some(address) = survey.address(peer).and_then(|text| Address::new(text).ok()) else {
+                continue;
+            };
+            let mut buddy = Buddy::new(AddressId::from_bits(peer), address);
+            let half = |set| Half { set, at: Position::ZERO };
+            let Listed { relation, version, .. } = one;
+            buddy.halves = match theirs {
+                Some(Halves { my_wish, my_grant, their_wish, their_grant }) => Halves {
+                    my_wish: their_wish,
+                    my_grant: their_grant,
+                    their_wish: my_wish,
+                    their_grant: my_grant,
+                },
+                None => Halves {
+                    my_wish: half(relation.to() || relation.requested()),
+                    my_grant: half(relation.from()),
+                    their_wish: half(relation.from() || relation.asking()),
+                    their_grant: half(relation.to()),
+                },
+            };
+            (buddy.listed, buddy.version) = (relation.listed(), version);
+            let values = [
+                Value::Integer(account as i64),
+                Value::Integer(peer as i64),
+                Value::Integer(version.0 as i64),
+                Value::Blob(&encode_buddy(&buddy)),
+            ];
+            self.salvaged.rows += u64::from(self.file.insert("buddy", &values)?);
         }
         Ok(())
     }

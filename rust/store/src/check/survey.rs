@@ -14,7 +14,7 @@ use crate::values::{
 };
 use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::id::{AddressId, Position};
-use rosterkit_core::roster::Buddy;
+use rosterkit_core::roster::{Buddy, Relation};
 use rosterkit_core::row::{self, Side, Sides};
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
@@ -104,6 +104,16 @@ pub(super) struct LostRow {
     pub(super) time: Option<i64>,
 }
 
+/// What the index of a roster has of a buddy.
+#[derive(Clone, Copy)]
+pub(super) struct Listed {
+    pub(super) account: u64,
+    pub(super) peer: u64,
+    pub(super) relation: Relation,
+    /// Of the roster.
+    pub(super) version: Position,
+}
+
 /// Everything that is known of a file.
 pub(super) struct Survey<'p> {
     pub(super) pages: &'p Pages,
@@ -136,7 +146,7 @@ pub(super) struct Survey<'p> {
     pub(super) account_names: HashMap<u64, String>,
     pub(super) with_progress: HashSet<u64>,
     pub(super) buddies: HashSet<(u64, u64)>,
-    rosters: Vec<(u64, u64)>,
+    rosters: Vec<Listed>,
     files: HashSet<i64>,
     pub(super) file_names: Vec<(u64, String, i64)>,
     /// Addresses that nothing but somebody's roster knows.
@@ -397,8 +407,14 @@ impl<'p> Survey<'p> {
                 self.account_names.insert(row_id as u64, text(2).to_owned());
                 if let Some(record) = record_of(row_id, values) {
                     self.raise(&[record.roster_version.0], &[]);
-                    let peers = record.roster.iter().map(|(peer, _)| peer.to_bits());
-                    self.rosters.extend(peers.map(|peer| (row_id as u64, peer)));
+                    let version = record.roster_version;
+                    let listed = |(peer, relation): (AddressId, Relation)| Listed {
+                        account: row_id as u64,
+                        peer: peer.to_bits(),
+                        relation,
+                        version,
+                    };
+                    self.rosters.extend(record.roster.iter().map(listed));
                 }
             }
             "account_by_domain" => {
@@ -688,7 +704,7 @@ impl<'p> Survey<'p> {
             }
         }
         if !self.is_torn("buddy") {
-            for (account, peer) in self.lost_buddies() {
+            for Listed { account, peer, .. } in self.lost_buddies() {
                 self.note(
                     "buddy",
                     account,
@@ -710,8 +726,9 @@ impl<'p> Survey<'p> {
     }
 
     /// Buddies that the rosters name, and that are not there.
-    pub(super) fn lost_buddies(&self) -> Vec<(u64, u64)> {
-        self.rosters.iter().copied().filter(|pair| !self.buddies.contains(pair)).collect()
+    pub(super) fn lost_buddies(&self) -> Vec<Listed> {
+        let listed = self.rosters.iter().copied();
+        listed.filter(|one| !self.buddies.contains(&(one.account, one.peer))).collect()
     }
 
     /// Files that are known of, and are not there: whose, and their paths.

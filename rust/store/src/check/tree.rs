@@ -290,6 +290,11 @@ impl<'p> Walker<'p> {
     ) -> Row<'r> {
         let mut is_proven = true;
         let record = follow(cell, &mut |next| {
+            if !is_proven {
+                // Where a broken page leads is not sure: what comes of it has to prove itself.
+                self.budget = self.budget.checked_sub(1)?;
+                return Some(self.pages.read(next).bytes);
+            }
             let mut gap = |fault| {
                 found(Found::Gap(Gap {
                     object,

@@ -1,0 +1,197 @@
+//! Every kind of page broken in turn: what the check says, what salvage brings back.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod world;
+
+use rosterkit::store::check::{Part, Report, Salvaged, check, salvage};
+use std::collections::BTreeSet;
+use std::path::Path;
+use world::{Held, account, change, contents, copy, free_pages, page_of, pages, read, seal};
+
+/// So many that the way to them is two pages long.
+const MESSAGES: usize = 8_000;
+
+/// Salvages, and sees that the original and what is beside it are as they were.
+fn salvaged(path: &Path, new: &Path) -> (Report, Salvaged) {
+    let before = contents(path.parent().unwrap());
+    let found = salvage(path, new, &mut |_| {}).unwrap();
+    assert_eq!(contents(path.parent().unwrap()), before, "the original is as it was");
+    assert_eq!(check(path, &mut |_| {}).unwrap(), found.0, "salvage finds what the check finds");
+    assert_eq!(contents(path.parent().unwrap()), before, "the original is as it was");
+    found
+}
+
+/// What is in a salvaged file: it is whole, and an engine opens it.
+fn held(new: &Path) -> Held {
+    seal(new);
+    let report = check(new, &mut |_| {}).unwrap();
+    assert!(report.is_whole(), "{report}");
+    read(new)
+}
+
+fn percent(part: usize, of: usize) -> f64 {
+    100.0 * part as f64 / of as f64
+}
+
+#[test]
+fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
+    let original = tempfile::tempdir().unwrap();
+    let original = original.path().join("im.db");
+    world::make(&original, MESSAGES);
+    let report = check(&original, &mut |_| {}).unwrap();
+    assert!(report.is_whole(), "{report}");
+    let rows_of_log = report.messages as usize;
+    assert!(rows_of_log >= MESSAGES);
+    let all = read(&copy(&original).1);
+    assert_eq!(all.files.len(), world::ACCOUNTS);
+    let entries = all.messages.len();
+
+    let mut kinds: Vec<(String, Option<String>, u32, u32)> = Vec::new();
+    for ((name, kind), mut found) in pages(&original) {
+        // From the middle, and the last.
+        found.sort_unstable();
+        let mut some = vec![found[found.len() / 2]];
+        if name == "log" && kind == "leaf" {
+            some.extend([found[0], *found.last().unwrap(), found[found.len() / 3]]);
+        }
+        kinds.extend(
+            some.iter().map(|&(page, rows)| (format!("{name}, {kind}"), Some(name.clone()), page, rows)),
+        );
+    }
+    let [list, free] = free_pages(&original);
+    kinds.push(("the list of free pages".into(), None, list, 0));
+    kinds.push(("a free page".into(), None, free, 0));
+
+    println!(
+        "{:<44} {:>5} {:>5} {:>10} {:>10} {:>9} {:>9} {:>9}",
+        "broken page", "page", "rows", "messages", "untouched", "lost", "buddies", "files"
+    );
+    let mut random = fastrand::Rng::with_seed(2);
+    for (kind, table, page, rows) in kinds {
+        let (directory, path) = copy(&original);
+        change(&path, |bytes| random.fill(page_of(bytes, page)));
+        let new = tempfile::tempdir().unwrap();
+        let new = new.path().join("new.db");
+        let (report, salvaged) = salvaged(&path, &new);
+        assert!(!report.is_whole());
+        assert_eq!(report.broken.len(), 1, "{report}");
+        assert_eq!(report.broken[0].page, page);
+        if let Some(table) = &table {
+            assert_eq!(report.broken[0].table.as_ref(), Some(table), "{report}");
+        }
+        let part = report.broken[0].part;
+        let expected = match kind.split_once(", ").map_or(kind.as_str(), |(_, part)| part) {
+            "leaf" => Part::Leaf,
+            "internal" => Part::Interior,
+            "overflow" => Part::Overflow,
+            "a free page" => Part::Free,
+            "the list of free pages" => Part::FreeList,
+            // Nothing else is at that depth that is known to be a leaf.
+            "root, leaf" => Part::Tree,
+            "root, internal" if report.pages.unplaced == 0 && part == Part::Tree => Part::Tree,
+            _ => Part::Interior,
+        };
+        assert_eq!(part, expected, "{kind}: {report}");
+        assert!(report.findings.is_empty(), "{report}");
+
+        let held = held(&new);
+        // What is there is as it was, and what is not is named.
+        let lost: BTreeSet<u64> = report.lost.messages.iter().map(|lost| lost.message.position).collect();
+        for (key, message) in &all.messages {
+            match held.messages.get(key) {
+                Some(found) => {
+                    assert_eq!(found.1, message.1);
+                    let is_named = found.0 == message.0;
+                    assert!(is_named || kind.starts_with("address"), "{kind}: {found:?} {message:?}");
+                }
+                None => assert!(
+                    lost.contains(&key.1) || report.lost.unnamed_messages,
+                    "{kind}: {key:?} is gone without a word\n{report}"
+                ),
+            }
+        }
+        assert!(held.messages.keys().all(|key| all.messages.contains_key(key)), "nothing is made up");
+        assert!(held.buddies == all.buddies, "{kind}");
+        for (number, bytes) in &all.files {
+            match held.files.get(number) {
+                Some(found) => assert_eq!(found, bytes),
+                None => assert!(
+                    report.lost.files.iter().any(|lost| lost.account == account(*number).as_str()),
+                    "{kind}: a file of {number} is gone without a word\n{report}"
+                ),
+            }
+        }
+        assert_eq!(salvaged.accounts, world::ACCOUNTS as u64);
+
+        let touched = match kind.as_str() {
+            "log, leaf" => rows as usize,
+            "log, overflow" => 1,
+            _ => 0,
+        };
+        let untouched = percent(salvaged.messages as usize, rows_of_log - touched);
+        println!(
+            "{kind:<44} {page:>5} {rows:>5} {:>9.3}% {untouched:>9.3}% {:>9} {:>9} {:>8.2}%",
+            percent(salvaged.messages as usize, rows_of_log),
+            report.lost.messages.len(),
+            report.lost.buddies.len(),
+            percent(held.files.len(), all.files.len()),
+        );
+        // What is asked for is 99 % for a leaf of the log. It is everything, for every kind.
+        assert!(untouched >= 100.0, "{kind}: {untouched}");
+        assert!(held.messages.len() >= entries * 99 / 100);
+        let files = if matches!(kind.as_str(), "file, leaf" | "file, overflow") { 80.0 } else { 100.0 };
+        assert!(percent(held.files.len(), all.files.len()) >= files, "{kind}");
+        drop(directory);
+    }
+}
+
+#[test]
+fn of_a_page_with_a_flipped_bit_what_proves_itself_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    world::make(&path, 500);
+    let rows = check(&path, &mut |_| {}).unwrap().messages;
+    let all = read(&copy(&path).1);
+    let leaves = &pages(&path)[&("log".to_owned(), "leaf".to_owned())];
+    let (page, on_page) = leaves[leaves.len() / 2];
+    // In the content of the last row that was written there, which is the first in the page.
+    change(&path, |bytes| {
+        let page = page_of(bytes, page);
+        let content = usize::from(u16::from_be_bytes([page[5], page[6]]));
+        page[content + 60] ^= 4;
+    });
+    let new = directory.path().join("new.db");
+    let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    assert_eq!((report.broken.len(), report.broken[0].page), (1, page), "{report}");
+    assert_eq!((report.messages, report.rescued), (rows - u64::from(on_page), u64::from(on_page) - 1));
+    assert_eq!(salvaged.messages, rows - 1);
+    let [before, after]: [BTreeSet<u64>; 2] =
+        [all, held(&new)].map(|held| held.messages.into_keys().map(|(_, position)| position).collect());
+    let gone: Vec<&u64> = BTreeSet::difference(&before, &after).collect();
+    assert_eq!(gone, report.lost.messages.iter().map(|lost| &lost.message.position).collect::<Vec<_>>());
+}
+
+#[test]
+fn several_broken_pages_are_told_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    world::make(&path, 8_000);
+    let all = read(&copy(&path).1);
+    let pages = pages(&path);
+    let mut random = fastrand::Rng::with_seed(3);
+    // One page in fifty, of whatever kind, the first among them.
+    let mut broken: BTreeSet<u32> =
+        pages.values().flatten().map(|(page, _)| *page).filter(|_| random.u8(..50) == 0).collect();
+    broken.insert(1);
+    change(&path, |bytes| broken.iter().for_each(|page| random.fill(page_of(bytes, *page))));
+    let new = directory.path().join("new.db");
+    let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let told: BTreeSet<u32> = report.broken.iter().map(|page| page.page).collect();
+    assert_eq!(told, broken);
+    let held = held(&new);
+    let kept = percent(held.messages.len(), all.messages.len());
+    println!("{} pages broken: {kept:.2} % of what the accounts see, {salvaged:?}", broken.len());
+    assert!(kept > 90.0, "{kept}");
+    assert!(held.messages.keys().all(|key| all.messages.contains_key(key)));
+    assert_eq!(salvaged.accounts, world::ACCOUNTS as u64);
+}
