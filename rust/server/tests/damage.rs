@@ -4,9 +4,10 @@
 mod world;
 
 use rosterkit::store::check::{Part, Report, Salvaged, check, salvage};
+use rosterkit::{ClientId, Send, Serves};
 use std::collections::BTreeSet;
 use std::path::Path;
-use world::{Held, account, change, contents, copy, free_pages, page_of, pages, read, seal};
+use world::{Held, account, change, contents, copy, free_pages, page_of, pages, read, seal, settle};
 
 /// So many that the way to them is two pages long.
 const MESSAGES: usize = 8_000;
@@ -46,7 +47,9 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
     assert_eq!(all.files.len(), world::ACCOUNTS);
     let entries = all.messages.len();
 
-    let mut kinds: Vec<(String, Option<String>, u32, u32)> = Vec::new();
+    // What it is, of which table, and which pages are broken, one at a time or several together.
+    let mut kinds: Vec<(String, Option<String>, Vec<u32>, u32)> = Vec::new();
+    let mut of_empty = Vec::new();
     for ((name, kind), mut found) in pages(&original) {
         // From the middle, and the last.
         found.sort_unstable();
@@ -54,28 +57,33 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
         if name == "log" && kind == "leaf" {
             some.extend([found[0], *found.last().unwrap(), found[found.len() / 3]]);
         }
-        kinds.extend(
-            some.iter().map(|&(page, rows)| (format!("{name}, {kind}"), Some(name.clone()), page, rows)),
-        );
+        for (page, rows) in some {
+            match kind == "root, leaf" && rows == 0 {
+                true => of_empty.push(page),
+                false => kinds.push((format!("{name}, {kind}"), Some(name.clone()), vec![page], rows)),
+            }
+        }
     }
+    of_empty.sort_unstable();
+    kinds.push(("tables with nothing in them".into(), None, of_empty, 0));
     let [list, free] = free_pages(&original);
-    kinds.push(("the list of free pages".into(), None, list, 0));
-    kinds.push(("a free page".into(), None, free, 0));
+    kinds.push(("the list of free pages".into(), None, vec![list], 0));
+    kinds.push(("a free page".into(), None, vec![free], 0));
 
     println!(
         "{:<44} {:>5} {:>5} {:>10} {:>10} {:>9} {:>9} {:>9}",
         "broken page", "page", "rows", "messages", "untouched", "lost", "buddies", "files"
     );
     let mut random = fastrand::Rng::with_seed(2);
-    for (kind, table, page, rows) in kinds {
+    for (kind, table, broken, rows) in kinds {
+        let page = broken[0];
         let (directory, path) = copy(&original);
-        change(&path, |bytes| random.fill(page_of(bytes, page)));
+        change(&path, |bytes| broken.iter().for_each(|page| random.fill(page_of(bytes, *page))));
         let new = tempfile::tempdir().unwrap();
         let new = new.path().join("new.db");
         let (report, salvaged) = salvaged(&path, &new);
         assert!(!report.is_whole());
-        assert_eq!(report.broken.len(), 1, "{report}");
-        assert_eq!(report.broken[0].page, page);
+        assert_eq!(report.broken.iter().map(|page| page.page).collect::<Vec<_>>(), broken, "{report}");
         if let Some(table) = &table {
             assert_eq!(report.broken[0].table.as_ref(), Some(table), "{report}");
         }
@@ -87,7 +95,7 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
             "a free page" => Part::Free,
             "the list of free pages" => Part::FreeList,
             // Nothing else is at that depth that is known to be a leaf.
-            "root, leaf" => Part::Tree,
+            "root, leaf" | "tables with nothing in them" => Part::Tree,
             "root, internal" if report.pages.unplaced == 0 && part == Part::Tree => Part::Tree,
             _ => Part::Interior,
         };
@@ -149,11 +157,11 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
 fn of_a_page_with_a_flipped_bit_what_proves_itself_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("im.db");
-    world::make(&path, 500);
+    world::make(&path, 3_000);
     let rows = check(&path, &mut |_| {}).unwrap().messages;
     let all = read(&copy(&path).1);
     let leaves = &pages(&path)[&("log".to_owned(), "leaf".to_owned())];
-    let (page, on_page) = leaves[leaves.len() / 2];
+    let (page, on_page) = leaves[leaves.len() / 4];
     // In the content of the last row that was written there, which is the first in the page.
     change(&path, |bytes| {
         let page = page_of(bytes, page);
@@ -194,4 +202,36 @@ fn several_broken_pages_are_told_together() {
     assert!(kept > 90.0, "{kept}");
     assert!(held.messages.keys().all(|key| all.messages.contains_key(key)));
     assert_eq!(salvaged.accounts, world::ACCOUNTS as u64);
+}
+
+/// The new file is to the old one as a restored backup is, and goes on from there.
+#[test]
+fn a_salvaged_file_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    world::make(&path, 500);
+    let (alice, bob) = (account(0), account(1));
+    let once = Send { client_id: ClientId::new("once").ok(), ..Send::text(&bob, "said once") };
+    let engine = world::open(&path, 1_000);
+    let before = engine.send(&alice, once.clone()).unwrap();
+    let generation = engine.open_relay(Serves::Everything).unwrap().file_generation();
+    engine.shutdown(true).unwrap();
+    drop(engine);
+    settle(&path);
+    // The root of the ring of client ids, and of what is remembered of the file.
+    let pages = pages(&path);
+    let roots = ["client_id", "meta"].map(|name| pages[&(name.to_owned(), "root, leaf".to_owned())][0].0);
+    change(&path, |bytes| roots.iter().for_each(|root| page_of(bytes, *root).fill(1)));
+    let new = directory.path().join("new.db");
+    let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+    assert!(!report.is_whole());
+    let engine = world::open(&new, 1_000);
+    let again = engine.send(&alice, once).unwrap();
+    assert_eq!((again.id, again.position), (before.id, before.position), "a repeat is known as one");
+    let next = engine.send(&alice, Send::text(&bob, "and more")).unwrap();
+    assert!(next.position.0 > before.position.0 + (1 << 31), "no position is given that may have been given");
+    assert_ne!(engine.open_relay(Serves::Everything).unwrap().file_generation(), generation);
+    engine.shutdown(true).unwrap();
+    drop(engine);
+    held(&new);
 }

@@ -3,8 +3,8 @@
 
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
-    Actor, Address, Anchor, Answer, Command, Direction, Domain, Engine, EngineOptions, HistoryRequest,
-    Limits, Op, Quota, Rate, RosterEdit, Send, SessionOptions, Timestamp,
+    Actor, Address, Anchor, Answer, ClientId, Command, Direction, Domain, Engine, EngineOptions,
+    HistoryRequest, Limits, Op, Quota, Rate, RosterEdit, Send, SessionOptions, Timestamp,
 };
 use rusqlite::{Connection, OpenFlags};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,9 @@ pub fn run(engine: &Engine, commands: Vec<(Actor, Command)>, at_once: usize) {
 pub fn message(random: &mut fastrand::Rng, number: usize) -> (Actor, Command) {
     let length = if random.usize(..50) == 0 { random.usize(5_000..20_000) } else { random.usize(100..400) };
     let text = format!("{number} {}", "x".repeat(length));
-    act(random.usize(..ACCOUNTS), Command::Send(Send::text(&account(random.usize(..ACCOUNTS)), &text)))
+    let client_id = ClientId::new(&format!("client-{number}")).ok().filter(|_| number.is_multiple_of(4));
+    let send = Send { client_id, ..Send::text(&account(random.usize(..ACCOUNTS)), &text) };
+    act(random.usize(..ACCOUNTS), Command::Send(send))
 }
 
 /// A file with everything in it, closed, and every page of it sealed.
@@ -67,6 +69,11 @@ pub fn make(path: &Path, messages: usize) {
         for peer in (1..=10).map(|step| (number + step * 7) % ACCOUNTS) {
             let edit = RosterEdit::new(&account(peer), Op::Add);
             setting.push(act(number, Command::Roster(edit)));
+        }
+        if number % 3 == 0 {
+            let rules = r#"{ "rules": [{ "name": "all of them", "stage": "immediate", "priority": 5,
+                "conditions": [], "actions": [{ "send-push": "a message" }] }] }"#;
+            setting.push(act(number, Command::SetRules(rules.into())));
         }
         let bytes = vec![number as u8 + 1; random.usize(10..12_000)];
         setting.push(act(number, Command::WriteFile { path: "notes".into(), bytes }));
@@ -90,6 +97,11 @@ pub fn make(path: &Path, messages: usize) {
     engine.advance(5_000).unwrap();
     engine.shutdown(true).unwrap();
     drop(engine);
+    settle(path);
+}
+
+/// Moves everything into the main file.
+pub fn settle(path: &Path) {
     let connection = Connection::open(path).unwrap();
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(connection);

@@ -6,7 +6,7 @@
 
 use super::record::{Value, decode};
 use super::survey::{Listed, Rescued, Survey, buddy_of, check_value, is_derived, log_row};
-use super::tree::{Found, Row, Walker};
+use super::tree::{Found, Row};
 use crate::StoreError;
 use crate::sqlite::{Known, LOST, Object, Rebuild, rebuild};
 use crate::values::{decode_progress, encode_buddy, encode_overrides, encode_progress, encode_record};
@@ -56,7 +56,7 @@ pub(super) fn salvage(
             log_is_done: false,
             file,
         };
-        let mut walker = Walker::new(survey.pages, on_page);
+        let mut walker = survey.again(on_page);
         let mut result = Ok(());
         survey.each_object(&mut walker, &mut |survey, object, found| {
             if let (Ok(()), Found::Row(row)) = (&result, found) {
@@ -139,8 +139,8 @@ impl Filling<'_, '_> {
         {
             account.highest_device = account.highest_device.max(device.0);
         }
-        self.salvaged.messages += 1;
-        self.file.append(found, body, waits)
+        self.salvaged.messages += u64::from(self.file.append(found, body, waits)?);
+        Ok(())
     }
 
     /// Writes the rows of the log that nothing leads to, below this position.

@@ -215,7 +215,15 @@ impl<'p> Survey<'p> {
         survey
     }
 
-    /// Every row and every gap of every table and index, in the order of the layout. Going through it again finds the same.
+    /// Goes through the file once more: it finds the same.
+    pub(super) fn again(&self, on_page: &'p dyn Fn()) -> Walker<'p> {
+        let mut walker = Walker::new(self.pages, on_page);
+        let schema = self.reached.iter().filter(|(_, of)| of.object == SCHEMA);
+        walker.reached = schema.map(|(page, of)| (*page, *of)).collect();
+        walker
+    }
+
+    /// Every row and every gap of every table and index, in the order of the layout.
     pub(super) fn each_object(
         &mut self,
         walker: &mut Walker<'_>,
@@ -276,7 +284,7 @@ impl<'p> Survey<'p> {
         if is_malformed {
             self.note("sqlite_schema", 1, "a row of it is none");
         }
-        if !gaps.is_empty() {
+        if is_malformed || !gaps.is_empty() {
             for number in 2..=self.pages.highest() {
                 if walker.reached.contains_key(&number) {
                     continue;
@@ -306,7 +314,7 @@ impl<'p> Survey<'p> {
         for (object, root) in self.layout.objects.iter().zip(&mut self.roots) {
             *root = roots.get(&object.name).copied();
         }
-        if gaps.is_empty() {
+        if !is_malformed && gaps.is_empty() {
             let missing: Vec<_> = self.layout.objects.iter().zip(&self.roots).collect();
             let missing: Vec<String> =
                 missing.into_iter().filter(|(_, root)| root.is_none()).map(|(o, _)| o.name.clone()).collect();

@@ -212,6 +212,7 @@ impl<'p> Walker<'p> {
         has_row_ids: bool,
         found: &mut dyn FnMut(Found<'_>),
     ) {
+        let pages = self.pages;
         let mut steps = vec![Step { page: root, depth: 0, between: (i64::MIN, i64::MAX) }];
         while let Some(Step { page: number, depth, between }) = steps.pop() {
             let gap = |fault| Gap { object, page: number, fault, between, is_overflow: false, depth };
@@ -248,19 +249,30 @@ impl<'p> Walker<'p> {
                             is_malformed = true;
                             continue;
                         };
-                        if has_row_ids {
-                            is_malformed |= cell.row_id <= low && low != i64::MIN || cell.row_id > between.1;
-                        }
-                        let upto = if has_row_ids { cell.row_id } else { between.1 };
+                        // What is not in order does not belong here, whatever is right of the page itself.
+                        let is_in_order = !has_row_ids
+                            || (low == i64::MIN || low < cell.row_id) && cell.row_id <= between.1;
+                        is_malformed |= !is_in_order;
+                        let upto = match has_row_ids {
+                            true if is_in_order => cell.row_id,
+                            true => low,
+                            false => between.1,
+                        };
                         children.extend(cell.left.map(|page| Step {
                             page,
                             depth: depth + 1,
                             between: (low, upto),
                         }));
-                        low = if has_row_ids { cell.row_id } else { low };
-                        if cell.length > 0 {
+                        if has_row_ids {
+                            low = upto;
+                        }
+                        if cell.length > 0 && is_in_order {
                             let row = self.row(object, number, at, &cell, found);
                             found(Found::Row(row));
+                        } else {
+                            self.row_at(number, &node, at, &|page| pages.read(page).bytes, &mut |row| {
+                                found(Found::Row(row));
+                            });
                         }
                     }
                     if !node.is_leaf() {

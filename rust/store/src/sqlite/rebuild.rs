@@ -89,16 +89,15 @@ impl Rebuild<'_> {
     }
 
     /// A row of the log, in the order of positions. The indexes follow it; so does what it waits for, when it `waits` and
-    /// nothing else says so.
-    pub(crate) fn append(&mut self, row: &Row, body: &[u8], waits: bool) -> Result<(), StoreError> {
+    /// nothing else says so. Says whether there was none at its position.
+    pub(crate) fn append(&mut self, row: &Row, body: &[u8], waits: bool) -> Result<bool, StoreError> {
         let number = |bits: u64| Value::Integer(sql(bits));
         let (sender, recipient) = (number(row.entry.sender.to_bits()), number(row.entry.recipient.to_bits()));
         let position = number(row.position.0);
         let sides = Value::Integer(row.sides.0.into());
-        self.run(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?)",
-            &[position, sender, recipient, sides, Value::Blob(body)],
-        )?;
+        if !self.insert("log", &[position, sender, recipient, sides, Value::Blob(body)])? {
+            return Ok(false);
+        }
         let is_needed = row.sides.needed_by(Side::Recipient);
         if waits && row.entry.is_queued() && is_needed {
             self.insert("outbox", &[position])?;
@@ -113,7 +112,10 @@ impl Rebuild<'_> {
         }
         self.tail.push(row);
         self.last = row.position;
-        if self.tail.len() == ROWS_AT_ONCE { self.index() } else { Ok(()) }
+        if self.tail.len() == ROWS_AT_ONCE {
+            self.index()?;
+        }
+        Ok(true)
     }
 
     fn index(&mut self) -> Result<(), StoreError> {
