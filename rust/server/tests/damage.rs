@@ -7,7 +7,9 @@ use rosterkit::store::check::{Part, Report, Salvaged, check, salvage};
 use rosterkit::{ClientId, Send, Serves};
 use std::collections::BTreeSet;
 use std::path::Path;
-use world::{Held, account, change, contents, copy, free_pages, page_of, pages, read, seal, settle};
+use world::{
+    Held, account, change, contents, copy, free_pages, page_of, pages, read, read_some, seal, settle,
+};
 
 /// So many that the way to them is two pages long.
 const MESSAGES: usize = 8_000;
@@ -24,10 +26,14 @@ fn salvaged(path: &Path, new: &Path) -> (Report, Salvaged) {
 
 /// What is in a salvaged file: it is whole, and an engine opens it.
 fn held(new: &Path) -> Held {
+    held_by_some(new, 1)
+}
+
+fn held_by_some(new: &Path, one_in: usize) -> Held {
     seal(new);
     let report = check(new, &mut |_| {}).unwrap();
     assert!(report.is_whole(), "{report}");
-    read(new)
+    read_some(new, one_in)
 }
 
 fn percent(part: usize, of: usize) -> f64 {
@@ -45,7 +51,6 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
     assert!(rows_of_log >= MESSAGES);
     let all = read(&copy(&original).1);
     assert_eq!(all.files.len(), world::ACCOUNTS);
-    let entries = all.messages.len();
 
     // What it is, of which table, and which pages are broken, one at a time or several together.
     let mut kinds: Vec<(String, Option<String>, Vec<u32>, u32)> = Vec::new();
@@ -102,10 +107,13 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
         assert_eq!(part, expected, "{kind}: {report}");
         assert!(report.findings.is_empty(), "{report}");
 
-        let held = held(&new);
+        // It takes most of the time: where the log is whole some of the accounts show it.
+        let one_in = if kind.starts_with("log") { 1 } else { 10 };
+        let held = held_by_some(&new, one_in);
         // What is there is as it was, and what is not is named.
         let lost: BTreeSet<u64> = report.lost.messages.iter().map(|lost| lost.message.position).collect();
-        for (key, message) in &all.messages {
+        let read = all.messages.iter().filter(|(key, _)| key.0.is_multiple_of(one_in));
+        for (key, message) in read.clone() {
             match held.messages.get(key) {
                 Some(found) => {
                     assert_eq!(found.1, message.1);
@@ -146,7 +154,7 @@ fn every_kind_of_page_is_named_and_what_is_elsewhere_comes_back() {
         );
         // What is asked for is 99 % for a leaf of the log. It is everything, for every kind.
         assert!(untouched >= 100.0, "{kind}: {untouched}");
-        assert!(held.messages.len() >= entries * 99 / 100);
+        assert!(held.messages.len() >= read.count() * 99 / 100);
         let files = if matches!(kind.as_str(), "file, leaf" | "file, overflow") { 80.0 } else { 100.0 };
         assert!(percent(held.files.len(), all.files.len()) >= files, "{kind}");
         drop(directory);

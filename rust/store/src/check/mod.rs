@@ -111,8 +111,11 @@ fn check_ours(path: &Path, pages: &Pages) -> Result<(), StoreError> {
     Err(StoreError::Foreign { path: path.display().to_string(), why: why.into() })
 }
 
-/// What shows that somebody wrote: of the file and its log, how long each is and when it was changed.
-fn stamps(path: &Path) -> Result<[Option<(u64, Option<SystemTime>)>; 2], StoreError> {
+/// How long something is, and when it was changed.
+type Stamp = (u64, Option<SystemTime>);
+
+/// What shows that somebody wrote: the stamps of the file and of its log.
+fn stamps(path: &Path) -> Result<[Option<Stamp>; 2], StoreError> {
     let of = |path: &Path| match std::fs::metadata(path) {
         Ok(metadata) => Ok(Some((metadata.len(), metadata.modified().ok()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

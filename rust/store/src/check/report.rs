@@ -287,10 +287,9 @@ impl Lost {
         // Below a page that only leads to others nothing is lost when all of those are there.
         let are_all_there = !broken.iter().any(|page| page.part == Part::Unknown);
         let is_unnamed = |gap: &Gap| {
-            survey.name_of(gap.object) == "log"
-                && !gap.is_overflow
-                && !(are_all_there && part_of(survey, gap) == Part::Interior)
-                && !(index_is_whole && indexed.is_some_and(|indexed| gap.between.1 <= indexed))
+            let is_named = index_is_whole && indexed.is_some_and(|indexed| gap.between.1 <= indexed);
+            let leads_to_others = are_all_there && part_of(survey, gap) == Part::Interior;
+            survey.name_of(gap.object) == "log" && !(gap.is_overflow || is_named || leads_to_others)
         };
         let has_no_root =
             survey.is_torn("log") && survey.gaps.iter().all(|gap| survey.name_of(gap.object) != "log");
