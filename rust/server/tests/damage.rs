@@ -12,7 +12,7 @@ use world::{
 };
 
 /// So many that the way to them is two pages long.
-const MESSAGES: usize = 8_000;
+const MESSAGES: usize = 4_000;
 
 /// Salvages, and sees that the original and what is beside it are as they were.
 fn salvaged(path: &Path, new: &Path) -> (Report, Salvaged) {
@@ -191,7 +191,7 @@ fn of_a_page_with_a_flipped_bit_what_proves_itself_comes_back() {
 fn several_broken_pages_are_told_together() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("im.db");
-    world::make(&path, 8_000);
+    world::make(&path, 4_000);
     let all = read(&copy(&path).1);
     let pages = pages(&path);
     let mut random = fastrand::Rng::with_seed(3);

@@ -48,13 +48,18 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     with_survey(path, 1, progress, |survey, _| Ok(Report::of(path, survey)))
 }
 
-/// Looks at a file, and brings everything that is whole into a new one, which must not be there yet (`Conflict`).
+/// Looks at a file, and brings everything that is whole into a new one, which must not be there yet (`Conflict`). A file that
+/// a newer version wrote is `Refused`: not all of it would come with it.
 pub fn salvage(
     path: &Path,
     to: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Report, Salvaged), StoreError> {
     with_survey(path, 2, progress, |survey, on_page| {
+        if survey.is_newer {
+            let what = "a newer version wrote the file, and not all of it is known here: salvage it with that version";
+            return Err(StoreError::Refused(what));
+        }
         let report = Report::of(path, survey);
         Ok((report, salvage::salvage(survey, to, on_page)?))
     })

@@ -14,6 +14,9 @@ use std::path::Path;
 pub struct Report {
     /// Which file.
     pub path: String,
+    /// A newer version wrote it: tables and columns that this one does not know were not looked at, and it does not salvage
+    /// the file.
+    pub newer: bool,
     /// Its pages, as a reader sees them.
     pub pages: PageCounts,
     /// Those that are broken.
@@ -185,6 +188,7 @@ impl Report {
         let behind = |rescued: &super::survey::Rescued| matches!(rescued.place.source, Source::Frame(_));
         Report {
             path: path.display().to_string(),
+            newer: survey.is_newer,
             pages: PageCounts {
                 all,
                 broken: broken.len() as u64,
@@ -339,6 +343,9 @@ impl fmt::Display for Report {
         let PageCounts { all, broken, never_written, free, cut_off, unplaced } = self.pages;
         let verdict = if self.is_whole() { "whole" } else { "DAMAGED" };
         writeln!(f, "{}: {verdict}", self.path)?;
+        if self.newer {
+            writeln!(f, "  a newer version wrote it: what this one does not know was not looked at")?;
+        }
         write!(f, "  {all} pages, {broken} broken, {free} free")?;
         let also =
             [(never_written, "never written"), (cut_off, "cut off"), (unplaced, "to which nothing leads")];

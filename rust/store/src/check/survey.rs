@@ -122,6 +122,8 @@ pub(super) struct Survey<'p> {
     pub(super) leaf_depths: HashMap<usize, u32>,
     /// Where each table and index begins, in the order of the layout.
     pub(super) roots: Vec<Option<u32>>,
+    /// A newer version wrote the file: it may have tables and columns that this one does not know.
+    pub(super) is_newer: bool,
     pub(super) gaps: Vec<Gap>,
     /// Broken pages that nothing leads to.
     pub(super) adrift: Vec<(u32, Fault)>,
@@ -168,6 +170,7 @@ impl<'p> Survey<'p> {
             reached: HashMap::new(),
             leaf_depths: HashMap::new(),
             roots: vec![None; layout.objects.len()],
+            is_newer: false,
             gaps: Vec::new(),
             adrift: Vec::new(),
             findings: Vec::new(),
@@ -199,9 +202,10 @@ impl<'p> Survey<'p> {
             unwritten: 0,
         };
         let mut walker = Walker::new(pages, on_page);
+        let first = pages.read(1);
+        survey.is_newer = first.fault.is_none() && word(&first.bytes[..], 60) > layout.format;
         survey.schema(&mut walker);
         survey.each_object(&mut walker, &mut |survey, object, found| survey.take(object, found));
-        let first = pages.read(1);
         if first.fault.is_none() {
             let gaps = &mut survey.gaps;
             walker.free_pages(FREE, word(&first.bytes[..], 32), &mut |gap| gaps.push(gap));
@@ -381,7 +385,8 @@ impl<'p> Survey<'p> {
     fn take_row(&mut self, of: &Object, row_id: i64, values: &[Value<'_>]) {
         let number = |at: usize| values.get(at).and_then(|value| value.integer()).unwrap_or_default() as u64;
         let text = |at: usize| values.get(at).and_then(|value| value.text()).unwrap_or_default();
-        if !of.is_index && !of.fits(values) {
+        let is_shaped = if self.is_newer { of.begins(values) } else { of.fits(values) };
+        if !of.is_index && !is_shaped {
             return self.note(&of.name, key(of, row_id, values), "its columns are not those of the table");
         }
         if let Err(what) = check_value(&of.name, row_id, values) {
@@ -794,7 +799,7 @@ fn read_behind(pages: &Pages, behind: &HashMap<u32, usize>, page: u32) -> Bytes 
 pub(super) fn log_row(row: &Row<'_>) -> Result<(LogRow, row::Row), &'static str> {
     let record = row.record.as_deref().map_err(|_| "a page of it is missing")?;
     let values = decode(record).ok_or("it is no record")?;
-    let [Value::Null, Value::Integer(from), Value::Integer(to), Value::Integer(sides), Value::Blob(body)] =
+    let [Value::Null, Value::Integer(from), Value::Integer(to), Value::Integer(sides), Value::Blob(body), ..] =
         values[..]
     else {
         return Err("its columns are not those of the table");
@@ -871,7 +876,7 @@ fn key(of: &Object, row_id: i64, values: &[Value<'_>]) -> String {
 }
 
 fn record_of(row_id: i64, values: &[Value<'_>]) -> Option<rosterkit_core::account::Record> {
-    let &[_, _, Value::Text(address), Value::Blob(record), _] = values else { return None };
+    let &[_, _, Value::Text(address), Value::Blob(record), ..] = values else { return None };
     decode_record(AddressId::from_bits(row_id as u64), Address::account(address).ok()?, record).ok()
 }
 

@@ -35,6 +35,8 @@ fn failed(source: rusqlite::Error) -> StoreError {
 pub(crate) struct Layout {
     /// In the order in which they were made.
     pub(crate) objects: Vec<Object>,
+    /// The number of the format, in a file's `user_version`.
+    pub(crate) format: u32,
 }
 
 /// A table or an index.
@@ -91,7 +93,8 @@ impl Layout {
                 });
                 Ok(Object { is_index, columns: columns.collect(), without_rowid, name })
             })?;
-            Ok(Layout { objects: objects.collect::<rusqlite::Result<_>>()? })
+            let objects = objects.collect::<rusqlite::Result<_>>()?;
+            Ok(Layout { objects, format: MIGRATIONS.len() as u32 })
         };
         make().map_err(|source| StoreError::Sqlite { doing: "making the tables in memory", source })
     }
@@ -105,13 +108,18 @@ impl Object {
 
     /// Whether these can be the values of a row of the table, as they are stored.
     pub(crate) fn fits(&self, values: &[Value<'_>]) -> bool {
+        values.len() == self.columns.len() && self.begins(values)
+    }
+
+    /// The same, of a row to which a newer version may have added columns.
+    pub(crate) fn begins(&self, values: &[Value<'_>]) -> bool {
         let fits = |column: &Column, value: &Value<'_>| match (column.kind, value) {
             (_, Value::Null) => column.is_row_id || column.may_be_null,
             (Kind::Integer, Value::Integer(_)) => !column.is_row_id,
             (Kind::Text, Value::Text(_)) | (Kind::Blob, Value::Blob(_)) => true,
             _ => false,
         };
-        values.len() == self.columns.len()
+        values.len() >= self.columns.len()
             && self.columns.iter().zip(values).all(|(column, value)| fits(column, value))
     }
 
