@@ -4,11 +4,11 @@
 mod world;
 
 use rosterkit::store::check::{Part, Report, Salvaged, check, salvage};
-use rosterkit::{ClientId, Send, Serves};
+use rosterkit::{ClientId, Command, Send, Serves};
 use std::collections::BTreeSet;
 use std::path::Path;
 use world::{
-    Held, account, change, contents, copy, free_pages, page_of, pages, read, read_some, seal, settle,
+    Held, account, act, change, contents, copy, free_pages, page_of, pages, read, read_some, seal, settle,
 };
 
 /// So many that the way to them is two pages long.
@@ -242,4 +242,65 @@ fn a_salvaged_file_goes_on() {
     engine.shutdown(true).unwrap();
     drop(engine);
     held(&new);
+}
+
+#[test]
+fn what_was_deleted_stays_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    world::make(&path, 4_000);
+    let indexed = |path: &Path| -> i64 {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection.query_row("SELECT value FROM meta WHERE key = 'indexed'", [], |row| row.get(0)).unwrap()
+    };
+    let engine = world::open(&path, 1_000);
+    world::run(
+        &engine,
+        (0..world::ACCOUNTS).map(|number| act(number, Command::Forget { peer: None })).collect(),
+        8,
+    );
+    engine.advance(5_000).unwrap();
+    let mut random = fastrand::Rng::with_seed(6);
+    world::run(&engine, (10_000..10_050).map(|number| world::message(&mut random, number)).collect(), 1);
+    engine.shutdown(true).unwrap();
+    drop(engine);
+    settle(&path);
+    let indexed = indexed(&path) as u64;
+    settle(&path);
+    let all = read(&copy(&path).1);
+    assert!(all.messages.keys().map(|key| key.1).collect::<BTreeSet<_>>().len() == 50 && indexed > 2_000);
+    // Nothing leads to any row, and nobody knows which pages are free.
+    let log = pages(&path).into_iter().filter(|((name, kind), _)| name == "log" && kind.starts_with("root"));
+    let root = log.flat_map(|(_, pages)| pages).next().unwrap().0;
+    let [list, _] = free_pages(&path);
+    change(&path, |bytes| [root, list].iter().for_each(|page| page_of(bytes, *page).fill(9)));
+    let new = directory.path().join("new.db");
+    let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+    assert!(report.pages.unplaced == 0 && !report.is_whole(), "{report}");
+    for (key, message) in held(&new).messages {
+        assert!(key.1 > indexed || all.messages.get(&key) == Some(&message), "{key:?} was deleted");
+    }
+}
+
+#[test]
+fn who_cannot_be_named_any_more_has_a_name_that_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    world::make(&path, 300);
+    let rows = check(&path, &mut |_| {}).unwrap().messages;
+    let of_names = ["address", "address_live", "account", "account_by_domain", "buddy"];
+    let broken = pages(&path).into_iter().filter(|((name, _), _)| of_names.contains(&name.as_str()));
+    let broken: Vec<u32> = broken.flat_map(|(_, pages)| pages).map(|(page, _)| page).collect();
+    change(&path, |bytes| broken.iter().for_each(|page| page_of(bytes, *page).fill(9)));
+    let new = directory.path().join("new.db");
+    let (_, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    assert_eq!((salvaged.messages, salvaged.accounts), (rows, 0));
+    assert_eq!(salvaged.unknown_addresses, world::ACCOUNTS as u64);
+    seal(&new);
+    let report = check(&new, &mut |_| {}).unwrap();
+    assert!(report.is_whole(), "{report}");
+    // Whoever is made anew is somebody else: no id is used again.
+    let engine = world::open(&new, 1_000);
+    engine.create_account(&account(0)).unwrap();
+    engine.shutdown(true).unwrap();
 }

@@ -28,7 +28,7 @@ pub fn open(path: &Path, checkpoint_pages: u64) -> Engine {
     Engine::open_virtual(store, options, 7, Timestamp(1_700_000_000_000)).unwrap()
 }
 
-fn act(number: usize, command: Command) -> (Actor, Command) {
+pub fn act(number: usize, command: Command) -> (Actor, Command) {
     (Actor { account: account(number), session: None }, command)
 }
 
