@@ -6,6 +6,7 @@
 mod pages;
 mod record;
 mod report;
+mod rows;
 mod salvage;
 mod survey;
 mod tree;

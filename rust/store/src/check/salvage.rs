@@ -5,7 +5,8 @@
 //! that the old one may have given.
 
 use super::record::{Value, decode};
-use super::survey::{Listed, Rescued, Survey, buddy_of, check_value, is_derived, log_row};
+use super::rows::{HIGHEST_POSITION, buddy_of, check_value, is_derived, log_row};
+use super::survey::{Listed, Rescued, Survey};
 use super::tree::{Found, Row};
 use crate::StoreError;
 use crate::sqlite::{Known, LOST, Object, Rebuild, rebuild};
@@ -69,7 +70,10 @@ pub(super) fn salvage(
         filling.addresses(survey)?;
         filling.buddies(survey)?;
         filling.accounts(survey)?;
-        let meta = |key: &str| survey.meta.get(key).map(|value| *value as u64);
+        let meta = |key: &str| {
+            let value = survey.meta.get(key).and_then(|value| u64::try_from(*value).ok());
+            value.filter(|value| *value <= HIGHEST_POSITION)
+        };
         let known = Known {
             reserved: meta("reserved").unwrap_or(0).max(survey.highest_position + 1),
             sent: meta("sent").unwrap_or(survey.highest_position),

@@ -5,19 +5,16 @@
 
 use super::pages::{Bytes, Fault, Pages, word};
 use super::record::{Value, decode};
+use super::rows::{
+    HIGHEST_POSITION, LogRow, buddy_of, check_value, covers, decode_start, held, is_derived, key, log_row,
+    proves, record_of, root_of,
+};
 use super::tree::{Found, Gap, Node, Role, Row, Use, Walker};
 use super::wal::State;
 use crate::sqlite::{Layout, Object};
-use crate::values::{
-    address_of, decode_buddy, decode_client_id, decode_overrides, decode_progress, decode_record, decode_row,
-    decode_signal,
-};
-use rosterkit_core::address::{Address, Domain};
 use rosterkit_core::id::{AddressId, Position};
-use rosterkit_core::roster::{Buddy, Relation};
-use rosterkit_core::row::{self, Side, Sides};
-use rosterkit_core::rules::RuleSet;
-use rosterkit_core::time::Timestamp;
+use rosterkit_core::roster::Relation;
+use rosterkit_core::row::{Side, Sides};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
@@ -38,17 +35,6 @@ pub struct Finding {
     pub key: String,
     /// What is wrong with it.
     pub what: String,
-}
-
-/// What is remembered of a row of the log that is whole.
-#[derive(Clone, Copy)]
-pub(super) struct LogRow {
-    pub(super) position: u64,
-    sender: u64,
-    recipient: u64,
-    sides: Sides,
-    /// Which of its entries in the indexes were found.
-    indexed: u8,
 }
 
 /// Where a row stands that the tables do not lead to.
@@ -338,7 +324,7 @@ impl<'p> Survey<'p> {
             Found::Row(row) if of.name == "log" => self.take_log_row(row),
             Found::Row(row) if row.is_proven => match row.record.as_deref().map(decode) {
                 Ok(Some(values)) => self.take_row(of, row.row_id, &values),
-                Ok(None) => self.note(&of.name, key_of(of, &row, &[]), "it is no record"),
+                Ok(None) => self.note(&of.name, key(of, row.row_id, &[]), "it is no record"),
                 // Which page is missing is a gap.
                 Err(_) => {}
             },
@@ -377,7 +363,7 @@ impl<'p> Survey<'p> {
         let highest = |known: u64, new: &[u64], most: u64| {
             new.iter().copied().filter(|number| *number <= most).fold(known, u64::max)
         };
-        self.highest_position = highest(self.highest_position, positions, Position::MAX.0 >> 1);
+        self.highest_position = highest(self.highest_position, positions, HIGHEST_POSITION);
         self.highest_id = highest(self.highest_id, ids, AddressId::MAX.to_bits());
     }
 
@@ -613,12 +599,25 @@ impl<'p> Survey<'p> {
     fn decide(&mut self) {
         let log = self.layout.objects.iter().position(|object| object.name == "log");
         let root_is_known = log.is_some_and(|log| self.roots[log].is_some());
-        let gaps: Vec<(i64, i64)> = self
+        let mut gaps: Vec<(i64, i64)> = self
             .gaps
             .iter()
             .filter(|gap| Some(gap.object) == log && !gap.is_overflow)
             .map(|gap| gap.between)
             .collect();
+        // They may lie in each other, where a page is malformed and what is below it is broken.
+        gaps.sort_unstable();
+        gaps.dedup_by(|next, before| {
+            let is_joined = next.0 <= before.1;
+            if is_joined {
+                before.1 = before.1.max(next.1);
+            }
+            is_joined
+        });
+        let is_in_a_gap = |position: i64| {
+            let behind = gaps.partition_point(|&(low, _)| low < position);
+            behind > 0 && position <= gaps[behind - 1].1
+        };
         let last = self.log.last().map_or(0, |row| row.position);
         let indexed = self.meta.get("indexed").map(|indexed| *indexed as u64);
         let index_is_whole = !self.is_torn("log_by_account");
@@ -632,9 +631,7 @@ impl<'p> Survey<'p> {
         for candidate in candidates {
             let Candidate { position, place, sender, recipient, mut sides, .. } = candidate;
             let is_above = matches!(place.source, Source::Frame(_)) && position > last;
-            let is_in_gap = !root_is_known
-                || bad.contains(&position)
-                || gaps.iter().any(|&(low, high)| low < position as i64 && position as i64 <= high);
+            let is_in_gap = !root_is_known || bad.contains(&position) || is_in_a_gap(position as i64);
             let is_there = self.log.binary_search_by_key(&position, |row| row.position).is_ok();
             if is_there || !(is_above || is_in_gap) || self.rescued.contains_key(&position) {
                 continue;
@@ -791,157 +788,4 @@ fn read_behind(pages: &Pages, behind: &HashMap<u32, usize>, page: u32) -> Bytes 
     let frame = behind.get(&page).zip(pages.wal.as_ref());
     let bytes = frame.and_then(|(frame, wal)| wal.page(*frame).ok());
     bytes.unwrap_or_else(|| pages.read(page).bytes)
-}
-
-// ---- rows -----------------------------------------------------------------------------------------------------------
-
-/// A row of the log: itself, and what the table has of it. It proves itself.
-pub(super) fn log_row(row: &Row<'_>) -> Result<(LogRow, row::Row), &'static str> {
-    let record = row.record.as_deref().map_err(|_| "a page of it is missing")?;
-    let values = decode(record).ok_or("it is no record")?;
-    let [Value::Null, Value::Integer(from), Value::Integer(to), Value::Integer(sides), Value::Blob(body), ..] =
-        values[..]
-    else {
-        return Err("its columns are not those of the table");
-    };
-    let (sender, recipient) = (AddressId::from_bits(from as u64), AddressId::from_bits(to as u64));
-    let position = Position(row.row_id as u64);
-    let sides = Sides(u8::try_from(sides).map_err(|_| "its sides are none")?);
-    let entry = decode_row(position, sender, recipient, body).map_err(|malformed| malformed.0)?;
-    let of = LogRow { position: position.0, sender: from as u64, recipient: to as u64, sides, indexed: 0 };
-    Ok((of, row::Row { position, sides, entry }))
-}
-
-/// The integers at the start of a record of which only the start is known.
-fn decode_start(local: &[u8]) -> Vec<Option<i64>> {
-    let Some((header, behind)) = super::record::varint(local) else { return Vec::new() };
-    let Some(types) = local.get(local.len() - behind.len()..header as usize) else { return Vec::new() };
-    // None of a record's types is longer than one byte but the last: the body's.
-    let known = types.get(..4).unwrap_or_default();
-    let lengths = known.iter().map(|serial| match serial {
-        1..=4 => usize::from(*serial),
-        5 => 6,
-        6 => 8,
-        _ => 0,
-    });
-    let end = header as usize + lengths.sum::<usize>();
-    let Some(body) = local.get(header as usize..end) else { return Vec::new() };
-    let start = [&[known.len() as u8 + 1], known, body].concat();
-    decode(&start).unwrap_or_default().into_iter().map(Value::integer).collect()
-}
-
-/// A row that somebody else than its two sides keeps.
-fn held(sides: Sides) -> bool {
-    sides.is_quarantined() || sides.0 & Sides::FORWARDING != 0
-}
-
-/// A table whose rows follow from the log.
-pub(super) fn is_derived(name: &str) -> bool {
-    matches!(name, "log_by_account" | "log_by_peer")
-}
-
-fn covers(gap: &Gap, row_id: i64) -> bool {
-    !gap.is_overflow && gap.between.0 < row_id && row_id <= gap.between.1
-}
-
-/// A table or an index, and its root page, out of a row of the schema.
-fn root_of(record: &[u8]) -> Option<(&str, u32)> {
-    match decode(record)?[..] {
-        [
-            Value::Text("table" | "index"),
-            Value::Text(name),
-            Value::Text(_),
-            Value::Integer(root),
-            Value::Text(_) | Value::Null,
-        ] => Some((name, u32::try_from(root).ok()?)),
-        _ => None,
-    }
-}
-
-fn key_of(of: &Object, row: &Row<'_>, values: &[Value<'_>]) -> String {
-    key(of, row.row_id, values)
-}
-
-/// How a row is called: by its id, or by its first columns.
-fn key(of: &Object, row_id: i64, values: &[Value<'_>]) -> String {
-    if of.has_row_ids() {
-        return row_id.to_string();
-    }
-    let first = values.iter().take(2).map(|value| match value {
-        Value::Integer(number) => number.to_string(),
-        Value::Text(text) => (*text).to_owned(),
-        _ => "?".into(),
-    });
-    first.collect::<Vec<_>>().join(", ")
-}
-
-fn record_of(row_id: i64, values: &[Value<'_>]) -> Option<rosterkit_core::account::Record> {
-    let &[_, _, Value::Text(address), Value::Blob(record), ..] = values else { return None };
-    decode_record(AddressId::from_bits(row_id as u64), Address::account(address).ok()?, record).ok()
-}
-
-/// A buddy, out of its row.
-pub(super) fn buddy_of(values: &[Value<'_>]) -> Option<Buddy> {
-    let &[_, Value::Integer(peer), Value::Integer(version), Value::Blob(value)] = values else { return None };
-    decode_buddy(AddressId::from_bits(peer as u64), Position(version as u64), value).ok()
-}
-
-/// Whether what a row holds can be read.
-pub(super) fn check_value(table: &str, row_id: i64, values: &[Value<'_>]) -> Result<(), &'static str> {
-    let id = AddressId::from_bits(row_id as u64);
-    let malformed = |malformed: crate::codec::Malformed| malformed.0;
-    match (table, values) {
-        ("account", &[_, Value::Text(domain), Value::Text(address), Value::Blob(record), _]) => {
-            let address = Address::account(address).map_err(|_| "its address is none")?;
-            if address.domain() != domain {
-                return Err("its address is of another domain");
-            }
-            decode_record(id, address, record).map(drop).map_err(malformed)
-        }
-        ("progress", &[_, Value::Blob(value)]) => decode_progress(value).map(drop).map_err(malformed),
-        ("buddy", &[_, Value::Integer(peer), Value::Integer(version), Value::Blob(value)]) => {
-            let (peer, version) = (AddressId::from_bits(peer as u64), Position(version as u64));
-            decode_buddy(peer, version, value).map(drop).map_err(malformed)
-        }
-        ("domain", &[Value::Text(name), Value::Blob(overrides)]) => {
-            Domain::new(name).map_err(|_| "its name is none")?;
-            decode_overrides(overrides).map(drop).map_err(malformed)
-        }
-        ("rules", &[_, Value::Text(json)]) => {
-            RuleSet::load(json).map(drop).map_err(|_| "its rules cannot be read")
-        }
-        ("pending", &[_, Value::Text(recipient), _, Value::Text(sender), Value::Blob(signal)]) => {
-            address_of(recipient.as_bytes()).map_err(malformed)?;
-            address_of(sender.as_bytes()).map_err(malformed)?;
-            decode_signal(signal).map(drop).map_err(malformed)
-        }
-        ("client_id", &[_, Value::Integer(position), _, _, Value::Blob(value)]) => {
-            decode_client_id(Position(position as u64), value).map(drop).map_err(malformed)
-        }
-        ("address", &[_, Value::Text(text), _]) => {
-            Address::new(text).map(drop).map_err(|_| "it is no address")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a row on a page that nothing leads to can only be one of this table.
-fn proves(table: &str, row_id: i64, values: &[Value<'_>]) -> bool {
-    let id = AddressId::from_bits(row_id as u64);
-    let is_his = |text: &str| Address::new(text).is_ok_and(|address| address.slot() == id.slot());
-    let is_shaped = match (table, values) {
-        ("address", [_, Value::Text(text), Value::Integer(0 | 1)]) => is_his(text),
-        ("account", [_, _, Value::Text(address), ..]) => is_his(address),
-        ("meta", [Value::Text(key), _]) => {
-            let keys = ["file_generation", "min_reader", "minor", "features", "reserved", "indexed", "sent"];
-            keys.contains(key)
-        }
-        ("client_id", [_, _, _, Value::Integer(time), _]) | ("file", [_, _, Value::Integer(time), _]) => {
-            Timestamp(*time) > Timestamp(0)
-        }
-        // Four numbers could be anything.
-        ("quarantine" | "due" | "outbox" | "unswept" | "seen" | "mark", _) => false,
-        _ => true,
-    };
-    is_shaped && check_value(table, row_id, values).is_ok()
 }

@@ -5,6 +5,7 @@
 //! whose checksum goes on from there is as it was written, though what is between is not. The salts in each tell it from
 //! what an earlier log left in the file.
 
+use super::pages::word;
 use crate::vfs::PAGE_SIZE;
 use std::collections::HashMap;
 use std::fs::File;
@@ -132,10 +133,6 @@ impl Wal {
 fn read_at(mut file: &File, frame: usize, bytes: &mut [u8]) -> std::io::Result<()> {
     file.seek(SeekFrom::Start((HEADER + frame * FRAME) as u64))?;
     file.read_exact(bytes)
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// The two sums of a checksum.

@@ -157,8 +157,9 @@ impl Rebuild<'_> {
         if known.skip_ids {
             // Ids are never used again: what they stood for is not known, so many are passed by.
             let serial = AddressId::from_bits(known.highest_id).serial() + (1 << 20);
+            let serial = serial.min(AddressId::MAX.serial());
             let id = AddressId::new(serial, 0).to_bits();
-            let text = format!("{}-{id}@{LOST}", "skipped");
+            let text = format!("skipped-{id}@{LOST}");
             self.insert("address", &[number(id), Value::Text(&text), Value::Integer(1)])?;
         }
         self.run("COMMIT", &[])?;
