@@ -188,9 +188,13 @@ impl Reading {
         // Of the frame before only the checksum was broken, when this one goes on from what it should have been.
         let from_reckoned = !from_stored
             && self.reckoned.is_some_and(|reckoned| reckoned != self.stored && goes_on_from(reckoned).0);
-        let is_ours = salts == self.salts && page != 0;
+        // What an earlier log left goes on from what that left, and not from what is ours.
+        let is_behind_ours =
+            frames.last().is_some_and(|before| matches!(before.state, State::Valid | State::Proven));
+        let has_salts = salts == self.salts && page != 0;
+        let is_ours = has_salts || page != 0 && is_behind_ours && from_stored;
         let state = match is_ours && (from_stored || from_reckoned) {
-            true if self.unbroken => State::Valid,
+            true if self.unbroken && has_salts => State::Valid,
             true => State::Proven,
             false if is_ours => State::Doubtful,
             false => State::Foreign,
