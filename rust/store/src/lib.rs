@@ -6,6 +6,7 @@
 //! Opening gives three parts, each used by one thread at a time: a [`Writer`], any number of [`Reader`]s and a
 //! [`Checkpointer`]. When the result of a commit is unknown there is one way on: drop every part and open again.
 
+pub mod check;
 mod codec;
 mod error;
 pub mod memory;

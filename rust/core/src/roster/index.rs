@@ -54,6 +54,11 @@ impl Relation {
         self.0 & Self::FROM != 0
     }
 
+    /// I asked and wait for an answer.
+    pub const fn requested(self) -> bool {
+        self.0 & Self::REQUESTED != 0
+    }
+
     /// They asked and wait for an answer.
     pub const fn asking(self) -> bool {
         self.0 & Self::ASKING != 0

@@ -6,10 +6,11 @@ use crate::StoreError;
 use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
+use tempfile::TempPath;
 
 /// So many positions are skipped by a file that is opened from a backup: what the original gave out after the backup was
 /// made does not mean something else in the copy.
-const SKIPPED: u64 = 1 << 32;
+pub(super) const SKIPPED: u64 = 1 << 32;
 
 /// Copies what this connection reads now into a new file. Nothing has its name before it is whole and synced, and what has
 /// it already is not touched; until then it is a file beside it, which is gone when this fails.
@@ -17,22 +18,60 @@ const SKIPPED: u64 = 1 << 32;
 /// It is one read, as long as it takes: the writer goes on, and its write-ahead log is not cut meanwhile. SQLite's online
 /// backup would begin anew with every commit of another connection, and under load never end.
 pub(super) fn backup(connection: &Connection, options: &SqliteOptions, to: &Path) -> Result<(), StoreError> {
-    if to.try_exists().map_err(io("looking for the backup"))? {
-        return Err(taken());
+    let partial = Partial::beside(to)?;
+    copy(connection, options, partial.path())?;
+    partial.publish()
+}
+
+/// A file that is being made beside where it is to be, and is gone when it is not published.
+pub(super) struct Partial<'a> {
+    path: TempPath,
+    to: &'a Path,
+    directory: &'a Path,
+}
+
+impl<'a> Partial<'a> {
+    pub(super) fn beside(to: &'a Path) -> Result<Self, StoreError> {
+        if to.try_exists().map_err(io("looking for the new file"))? {
+            return Err(taken());
+        }
+        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Closed at once: SQLite's locks on a file are gone when anybody in the process closes it (POSIX).
+        let partial = tempfile::Builder::new().prefix(".backup-").tempfile_in(directory);
+        let path = partial.map_err(io("making the new file"))?.into_temp_path();
+        Ok(Partial { path, to, directory })
     }
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Closed at once: SQLite's locks on a file are gone when anybody in the process closes it (POSIX).
-    let partial = tempfile::Builder::new().prefix(".backup-").tempfile_in(directory);
-    let partial = partial.map_err(io("making the backup"))?.into_temp_path();
-    copy(connection, options, &partial)?;
-    partial.persist_noclobber(to).map_err(|error| io("naming the backup")(error.error))?;
-    sync_directory(directory)
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name. What is in it has been closed, and is all in it.
+    pub(super) fn publish(self) -> Result<(), StoreError> {
+        File::open(&self.path).and_then(|file| file.sync_all()).map_err(io("syncing the new file"))?;
+        self.path.persist_noclobber(self.to).map_err(|error| io("naming the new file")(error.error))?;
+        sync_directory(self.directory)
+    }
+}
+
+/// What SQLite and the lock make beside a file that is being made: of no use once it is closed, and everything is in it.
+pub(super) struct SideFiles<'a>(pub(super) &'a Path);
+
+impl Drop for SideFiles<'_> {
+    fn drop(&mut self) {
+        for suffix in ["-wal", "-shm", "-journal", "-lock"] {
+            let mut beside = self.0.as_os_str().to_owned();
+            beside.push(suffix);
+            let _ = std::fs::remove_file(beside);
+        }
+    }
 }
 
 fn copy(connection: &Connection, options: &SqliteOptions, to: &Path) -> Result<(), StoreError> {
     let name = to.to_str().ok_or(StoreError::Refused("the path of a backup is to be UTF-8"))?;
     let failed = |e| StoreError::of(connection, "copying into the backup", e);
     connection.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
+    let _beside = SideFiles(to);
     let copy = connect(to, options)?;
     let mark = || -> rusqlite::Result<()> {
         copy.execute("UPDATE meta SET value = value + ?1 WHERE key = 'reserved'", [sql(SKIPPED)])?;
@@ -41,14 +80,7 @@ fn copy(connection: &Connection, options: &SqliteOptions, to: &Path) -> Result<(
     };
     let marked = mark();
     let closed = copy.close().map_err(|(_, e)| e);
-    for suffix in ["-wal", "-shm", "-journal"] {
-        // Nothing was written since it has a log; and what failed is of no use.
-        let mut beside = to.as_os_str().to_owned();
-        beside.push(suffix);
-        let _ = std::fs::remove_file(beside);
-    }
-    marked.and(closed).map_err(failed)?;
-    File::open(to).and_then(|file| file.sync_all()).map_err(io("syncing the backup"))
+    marked.and(closed).map_err(failed)
 }
 
 /// A file that was named is there after a power cut when its directory is synced (POSIX).
@@ -56,7 +88,7 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
         File::open(directory)
             .and_then(|file| file.sync_all())
-            .map_err(io("syncing the backup's directory"))?;
+            .map_err(io("syncing the new file's directory"))?;
     }
     Ok(())
 }

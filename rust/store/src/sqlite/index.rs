@@ -102,25 +102,7 @@ impl SqliteWriter {
 
     fn begin_pass(&self) -> Pass {
         let tail = self.parts.tail.read().unwrap_or_else(PoisonError::into_inner);
-        let first = tail.first_number();
-        let upto = first + tail.len() as u64;
-        let mut entries = Vec::with_capacity(tail.len() * 5);
-        let mut position = self.indexed;
-        for row in first..upto {
-            let Some(of) = tail.get(row) else { continue };
-            position = of.position;
-            let both = [(of.sender, of.recipient), (of.recipient, of.sender)];
-            // A message to oneself has one entry for both sides.
-            for &(account, peer) in &both[usize::from(of.sender == of.recipient)..] {
-                entries.push(Entry::Account { account, row });
-                entries.push(Entry::Peer { account, peer, row });
-            }
-            if of.client_id.is_some() {
-                entries.push(Entry::ClientId { account: of.sender, row });
-            }
-        }
-        // By table and key, so that a slice touches few pages.
-        Pass { entries: Sorting::new(entries), turn: self.passes % TRIM_EVERY, done: 0, upto, position }
+        Pass::over(&tail, self.passes % TRIM_EVERY, self.indexed)
     }
 
     /// Writes a slice's entries. True when the pass is done and its mark is written.
@@ -157,7 +139,38 @@ impl SqliteWriter {
     }
 }
 
+/// Writes all entries of these rows.
+pub(super) fn index_all(connection: &Connection, tail: &Tail) -> rusqlite::Result<()> {
+    let mut pass = Pass::over(tail, 0, Position::ZERO);
+    pass.sort(usize::MAX);
+    let mut inserts = Inserts::prepare(connection)?;
+    pass.entries.all.iter().try_for_each(|entry| inserts.write(tail, entry))?;
+    inserts.finish()
+}
+
 impl Pass {
+    fn over(tail: &Tail, turn: u64, indexed: Position) -> Pass {
+        let first = tail.first_number();
+        let upto = first + tail.len() as u64;
+        let mut entries = Vec::with_capacity(tail.len() * 5);
+        let mut position = indexed;
+        for row in first..upto {
+            let Some(of) = tail.get(row) else { continue };
+            position = of.position;
+            let both = [(of.sender, of.recipient), (of.recipient, of.sender)];
+            // A message to oneself has one entry for both sides.
+            for &(account, peer) in &both[usize::from(of.sender == of.recipient)..] {
+                entries.push(Entry::Account { account, row });
+                entries.push(Entry::Peer { account, peer, row });
+            }
+            if of.client_id.is_some() {
+                entries.push(Entry::ClientId { account: of.sender, row });
+            }
+        }
+        // By table and key, so that a slice touches few pages.
+        Pass { entries: Sorting::new(entries), turn, done: 0, upto, position }
+    }
+
     /// Has the entries below this one sorted, when there are so many; says how many there are. Behind the last come the
     /// rings to trim, which are known when all are sorted.
     fn sort(&mut self, upto: usize) -> usize {

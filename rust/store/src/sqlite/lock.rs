@@ -4,30 +4,29 @@
 //! a second descriptor of the file (POSIX). The side file is opened by nobody else.
 
 use crate::StoreError;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 /// Held as long as any part of the open store lives; the system lets go of it when the process dies.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
     pub(super) fn take(path: &Path) -> Result<Lock, StoreError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-lock");
-        let io = |source| StoreError::Io { doing: "locking the side file", source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(name).map_err(io)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(side_file(path))
+            .map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Who holds it is a help for people; that somebody does is what counts.
-                let _ = file.read_to_string(&mut holder);
-                let holder = if holder.is_empty() { "another process" } else { holder.trim() };
-                return Err(StoreError::Held { path: path.display().to_string(), holder: holder.into() });
+                return Err(held(path, &mut file));
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
@@ -35,4 +34,37 @@ impl Lock {
         file.write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(io)?;
         Ok(Lock { _file: file })
     }
+
+    /// Keeps writers off as long as it is held, and changes nothing, not even the side file: where there is none, nobody is
+    /// kept off.
+    pub(crate) fn share(path: &Path) -> Result<Option<Lock>, StoreError> {
+        let mut file = match File::open(side_file(path)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(held(path, &mut file)),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
+fn side_file(path: &Path) -> OsString {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    name
+}
+
+fn io(source: std::io::Error) -> StoreError {
+    StoreError::Io { doing: "locking the side file", source }
+}
+
+fn held(path: &Path, file: &mut File) -> StoreError {
+    let mut holder = String::new();
+    // Who holds it is a help for people; that somebody does is what counts.
+    let _ = file.read_to_string(&mut holder);
+    let holder = if holder.is_empty() { "another process" } else { holder.trim() };
+    StoreError::Held { path: path.display().to_string(), holder: holder.into() }
 }

@@ -10,9 +10,14 @@ mod index;
 mod lock;
 mod open;
 mod reader;
+mod rebuild;
 mod schema;
 mod tail;
 mod writer;
+
+pub(crate) use lock::Lock;
+pub(crate) use rebuild::{Known, LOST, Rebuild, rebuild};
+pub(crate) use schema::{APPLICATION_ID, Layout, Object, READS};
 
 use crate::vfs::Disk;
 use crate::{Opened, Store, StoreError};

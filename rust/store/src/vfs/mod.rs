@@ -8,7 +8,7 @@
 mod checksum;
 mod shim;
 
-pub(crate) use checksum::{PAGE_SIZE, RESERVED_BYTES};
+pub(crate) use checksum::{PAGE_SIZE, RESERVED_BYTES, Seal, inspect};
 pub(crate) use shim::take_broken_page;
 
 use std::fs::OpenOptions;
