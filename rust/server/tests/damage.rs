@@ -8,7 +8,7 @@ use rosterkit::{ClientId, Command, Send, Serves};
 use std::collections::BTreeSet;
 use std::path::Path;
 use world::{
-    Held, account, act, change, contents, copy, free_pages, page_of, pages, read, read_some, seal, settle,
+    Held, account, act, change, contents, copy, free_pages, page_of, pages, read, read_some, settle,
 };
 
 /// So many that the way to them is two pages long.
@@ -30,7 +30,6 @@ fn held(new: &Path) -> Held {
 }
 
 fn held_by_some(new: &Path, one_in: usize) -> Held {
-    seal(new);
     let report = check(new, &mut |_| {}).unwrap();
     assert!(report.is_whole(), "{report}");
     read_some(new, one_in)
@@ -296,7 +295,6 @@ fn who_cannot_be_named_any_more_has_a_name_that_says_so() {
     let (_, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
     assert_eq!((salvaged.messages, salvaged.accounts), (rows, 0));
     assert_eq!(salvaged.unknown_addresses, world::ACCOUNTS as u64);
-    seal(&new);
     let report = check(&new, &mut |_| {}).unwrap();
     assert!(report.is_whole(), "{report}");
     // Whoever is made anew is somebody else: no id is used again.

@@ -79,8 +79,7 @@ static FILES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("im.db");
     make(&path);
-    let mut main = std::fs::read(&path).unwrap();
-    seal(&mut main);
+    let main = std::fs::read(&path).unwrap();
     [main, std::fs::read(directory.path().join("im.db-wal")).unwrap()]
 });
 

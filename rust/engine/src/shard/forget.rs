@@ -44,7 +44,7 @@ pub(crate) struct Forgetting {
 
 impl Forgetting {
     /// The store was opened again in the middle of it: some of it may be gone.
-    pub(super) fn is_cut_short(self) {
+    pub(super) fn cut_short(self) {
         if let Some(reply) = self.reply {
             reply.answer(Err(Error::outcome_unknown()));
         }

@@ -280,7 +280,7 @@ impl Shard {
             ToShard::Signal(signal) => self.take_signal(signal),
             ToShard::Fetched(of, fetched) if of == self.generation => self.take_fetched(fetched),
             ToShard::Done(of, done) if of == self.generation => self.take_done(done),
-            ToShard::Fetched(_, Fetched::Forgotten { forgetting, .. }) => forgetting.is_cut_short(),
+            ToShard::Fetched(_, Fetched::Forgotten { forgetting, .. }) => forgetting.cut_short(),
             ToShard::Fetched(..) | ToShard::Done(..) => {}
             ToShard::Parcel(_, reply) if !self.open => reply.answer(Err(Error::storage(BEING_OPENED))),
             ToShard::Parcel(parcel, reply) => self.take_parcel(parcel, reply),

@@ -60,7 +60,7 @@ pub fn message(random: &mut fastrand::Rng, number: usize) -> (Actor, Command) {
     act(random.usize(..ACCOUNTS), Command::Send(send))
 }
 
-/// A file with everything in it, closed, and every page of it sealed.
+/// A file with everything in it, closed.
 pub fn make(path: &Path, messages: usize) {
     let engine = open(path, 1_000);
     let mut random = fastrand::Rng::with_seed(1);
@@ -108,22 +108,6 @@ pub fn settle(path: &Path) {
     for suffix in ["-wal", "-shm"] {
         std::fs::remove_file(format!("{}{suffix}", path.display())).unwrap();
     }
-    seal(path);
-}
-
-/// Gives each page its checksum.
-pub fn seal(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    for (number, page) in bytes.chunks_mut(PAGE).enumerate() {
-        if page.iter().any(|byte| *byte != 0) {
-            let mut crc = crc32fast::Hasher::new();
-            crc.update(&(number as u32 + 1).to_be_bytes());
-            crc.update(&page[..PAGE - 8]);
-            page[PAGE - 8..PAGE - 4].copy_from_slice(&crc.finalize().to_le_bytes());
-            page[PAGE - 4..].copy_from_slice(b"RKc1");
-        }
-    }
-    std::fs::write(path, bytes).unwrap();
 }
 
 /// What the accounts have.
