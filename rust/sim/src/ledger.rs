@@ -240,11 +240,11 @@ impl Ledger {
             Left::Did(fact) => {
                 let register = self.register(fact.place);
                 register.flying = None;
-                let value = match fact.place.only_rises() {
-                    true => register.may_be.iter().copied().max().flatten().max(Some(fact.value)),
-                    false => Some(fact.value),
+                let value = Some(fact.value);
+                register.may_be = match fact.place.only_rises() {
+                    true => register.may_be.iter().map(|before| value.max(*before)).collect(),
+                    false => [value].into(),
                 };
-                register.may_be = [value].into();
             }
             Left::DidNot(fact) => self.register(fact.place).flying = None,
             Left::MayHaveDone(fact) => {

@@ -236,6 +236,9 @@ impl World {
 
     /// Writes down what left a machine, or what its clients do.
     pub fn note(&mut self, machine: usize, left: Left) {
+        if let Left::Tries(_) | Left::TriesEdit(..) | Left::TriesAmend(..) = left {
+            self.history.say(format_args!("{left:?}"));
+        }
         let machine = &mut self.machines[machine];
         machine.ledger.take(&left);
         machine.disk.left(left);
