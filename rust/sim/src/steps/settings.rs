@@ -1,0 +1,164 @@
+//! What is set and kept: preferences, rules, files, registrations, decisions on strangers, what is forgotten.
+
+use super::Random;
+use crate::facts::{Fact, Place};
+use crate::ledger::{Fate, Left};
+use crate::people::{COMES_AND_GOES, User, actor, address, machine_of, user_of};
+use crate::world::{Came, Step, World};
+use rosterkit::{Answer, Command, ErrorKind, HistoryRequest, MessageId, Op, Position};
+
+impl World {
+    pub(super) fn set(&mut self, fact: Fact) -> Step {
+        let owner = fact.place.owner();
+        let machine = machine_of(owner);
+        self.note(machine, Left::Tries(fact));
+        let command = fact.command(self.now);
+        if let Place::Name(owner, peer) = fact.place {
+            self.note(machine, Left::TriesEdit(owner, peer, Op::Update));
+        }
+        let left = match self.call(machine, &actor(owner), command)? {
+            Came::Done(_) => Left::Did(fact),
+            Came::Unknown => Left::MayHaveDone(fact),
+            Came::Not(error) => match error.kind {
+                ErrorKind::Storage { .. } => Left::DidNot(fact),
+                // There is no such buddy, or nothing to have read.
+                ErrorKind::NotFound
+                    if matches!(fact.place, Place::Name(..) | Place::Read(..) | Place::Visibility(..)) =>
+                {
+                    Left::DidNot(fact)
+                }
+                _ => return Err(format!("{fact:?} was refused: {error}")),
+            },
+        };
+        if let Place::Name(owner, peer) = fact.place {
+            let did = match left {
+                Left::Did(_) => Some(true),
+                Left::DidNot(_) => Some(false),
+                _ => None,
+            };
+            // Who has a name is listed.
+            self.note(machine, Left::Edited(owner, peer, Op::Update, did));
+        }
+        self.note(machine, left);
+        Ok(())
+    }
+
+    pub(super) fn set_fact(&mut self, machine: usize, random: &mut Random) -> Step {
+        let user = self.here(machine, random);
+        let value = u64::from(self.number());
+        let place = match random.u8(0..10) {
+            0 | 1 if user == 1 || user == 3 || user == 8 => Place::Preferences(user),
+            0..3 => Place::File(user, random.u8(0..2)),
+            3 => Place::Card(user),
+            4 | 5 => Place::Registration(user),
+            6 => Place::Rules([3, 8][machine]),
+            7 => {
+                let Some((owner, peer)) = self.two(machine, random) else { return Ok(()) };
+                Place::Name(owner, peer)
+            }
+            _ => return self.mark_read(machine, random),
+        };
+        self.set(Fact { place, value })
+    }
+
+    /// Somebody has read what they were told last.
+    pub(super) fn mark_read(&mut self, machine: usize, random: &mut Random) -> Step {
+        let told = &self.machines[machine].ledger.told;
+        let received: Vec<(User, User, Position)> = told
+            .iter()
+            .filter_map(|((reader, id), position)| {
+                let mail = self.machines[machine].ledger.mail_of(*id)?;
+                let sender = mail.sent.sender;
+                let kept = reader.user != 2 && mail.gone_for.is_empty() && mail.sent.expires.is_none();
+                (sender != reader.user && kept && mail.fate == Fate::Comes).then_some((
+                    reader.user,
+                    sender,
+                    *position,
+                ))
+            })
+            .collect();
+        if received.is_empty() {
+            return Ok(());
+        }
+        let (user, peer, upto) = received[random.usize(..received.len())];
+        self.set(Fact { place: Place::Read(user, peer), value: upto.0 })
+    }
+
+    pub(super) fn decide(&mut self, machine: usize, random: &mut Random) -> Step {
+        let owner = [3, 8][machine];
+        let read = Command::ReadQuarantined { after: Position::ZERO, limit: 100 };
+        let came = self.call(machine, &actor(owner), read)?;
+        let Came::Done(Answer::History(page)) = came else { return Ok(()) };
+        let waiting: Vec<(User, MessageId)> =
+            page.messages.iter().filter_map(|m| Some((user_of(&m.sender.bare())?, m.id))).collect();
+        for mail in self.machines[machine].ledger.mails.values() {
+            let Some(id) = mail.id.filter(|_| mail.fate == Fate::Waits && mail.sent.recipient == owner)
+            else {
+                continue;
+            };
+            let dated = mail.sent.expires.is_some_and(|expires| expires <= self.now);
+            if !dated && page.complete && waiting.iter().all(|(_, waits)| *waits != id) {
+                return Err(format!("{:?} is to wait in quarantine, and does not", mail.sent));
+            }
+            self.covered.add("admission.quarantine");
+            self.covered.add("quarantine.read");
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (sender, _) = waiting[random.usize(..waiting.len())];
+        if random.bool() {
+            self.note(machine, Left::Admits(owner, sender));
+            let came = self.call(machine, &actor(owner), Command::AdmitSender(address(sender)))?;
+            self.covered.add("quarantine.admit");
+            self.has_failed(machine, "admitting", &came)
+        } else {
+            self.note(machine, Left::Refuses(owner, sender));
+            let refuse = Command::RefuseSender { sender: address(sender), block: false };
+            let came = self.call(machine, &actor(owner), refuse)?;
+            self.covered.add("quarantine.refuse");
+            self.has_failed(machine, "refusing", &came)
+        }
+    }
+
+    pub(super) fn forget(&mut self, machine: usize, random: &mut Random) -> Step {
+        let Some((owner, peer)) = self.two(machine, random) else { return Ok(()) };
+        let peer = (random.u8(0..4) > 0).then_some(peer);
+        self.note(machine, Left::Forgets(owner, peer));
+        let came = self.call(machine, &actor(owner), Command::Forget { peer: peer.map(address) })?;
+        if matches!(came, Came::Done(_)) {
+            let with = peer.map(address);
+            let request = HistoryRequest {
+                peer: with,
+                anchor: rosterkit::Anchor::End,
+                direction: rosterkit::Direction::Newer,
+                limit: 10,
+            };
+            match self.call(machine, &actor(owner), Command::ReadHistory(request))? {
+                Came::Done(Answer::History(page)) if !page.messages.is_empty() => {
+                    return Err(format!(
+                        "user{owner} has forgotten {peer:?}, and there is {:?}",
+                        page.messages
+                    ));
+                }
+                _ => self.covered.add("history.forget"),
+            }
+        }
+        self.has_failed(machine, "forgetting", &came)
+    }
+
+    pub(super) fn come_and_go(&mut self, machine: usize, _: &mut Random) -> Step {
+        if machine != 0 {
+            return Ok(());
+        }
+        match self.call(0, &actor(COMES_AND_GOES), Command::CreateAccount)? {
+            Came::Not(error) if error.kind == ErrorKind::Conflict => {
+                self.note(0, Left::Gone);
+                let came = self.call(0, &actor(COMES_AND_GOES), Command::DeleteAccount)?;
+                self.covered.add("account.incarnation");
+                self.has_failed(0, "deleting", &came)
+            }
+            came => self.has_failed(0, "creating", &came),
+        }
+    }
+}
