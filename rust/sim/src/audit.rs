@@ -1,7 +1,7 @@
 //! What must be true of an engine, asked through its own API: of one that was opened after a cut, and of one at rest.
 
 use crate::ledger::{FIRST_EDIT, Fate, Ledger, keeps, number_in};
-use crate::people::{COMES_AND_GOES, Reader, User, actor, address, machine_of};
+use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, machine_of};
 use crate::report::Coverage;
 use rosterkit::{
     Anchor, Answer, Command, Direction, Engine, EventBody, HistoryRequest, MessageId, Position, Session,
@@ -217,12 +217,28 @@ impl Audit<'_> {
                 return Err(format!("{reader:?} got {id}, which is to wait in quarantine"));
             }
         }
+        for mail in self.ledger.mails.values().filter(|mail| self.ledger.owes_copy(mail, reader)) {
+            if mail.receipt.is_some_and(|receipt| !ids.contains(&receipt.id)) {
+                return Err(format!("{reader:?} has no copy of {:?}: {:?}", mail.sent, mail.receipt));
+            }
+            self.covered.add("delivery.copies");
+        }
         for mail in self.ledger.mails.values().filter(|mail| self.ledger.owes(mail, reader, self.until)) {
             if mail.id.is_some_and(|id| !ids.contains(&id)) {
                 let why = self.explain(mail, reader.user);
                 return Err(format!("{:?} is lost for {reader:?}: {:?}; {why}", mail.sent, mail.receipt));
             }
-            self.covered.add("delivery.devices");
+            self.covered.add(match mail.sent.recipient {
+                REDIRECTS => "ruled.redirect",
+                FORKS => "ruled.fork",
+                _ => "delivery.devices",
+            });
+            if mail.sent.recipient == REDIRECTS || mail.sent.recipient == FORKS {
+                self.covered.add("ruled.crash");
+            }
+            if machine_of(mail.sent.sender) != self.machine {
+                self.covered.add("relay.inbound-once");
+            }
         }
         Ok(())
     }
@@ -249,7 +265,10 @@ impl Audit<'_> {
         let Some(user) = self.users().first().copied() else { return Ok(()) };
         let send = rosterkit::Send::text(&address(user), "to oneself");
         match self.engine.call(&actor(user), Command::Send(send)) {
-            Ok(Answer::Receipt(receipt)) if receipt.position > self.ledger.highest => Ok(()),
+            Ok(Answer::Receipt(receipt)) if receipt.position > self.ledger.highest => {
+                self.covered.add("backup.positions");
+                Ok(())
+            }
             other => Err(format!("behind {:?} comes {other:?}", self.ledger.highest)),
         }
     }

@@ -23,6 +23,8 @@ pub struct Sent {
     pub expires: Option<u64>,
     /// It is data, not text.
     pub is_data: bool,
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
 }
 
 /// What left the engine, and what its clients did.
@@ -160,9 +162,9 @@ impl Sent {
         if self.is_data {
             let bytes: Arc<[u8]> = text.into_bytes().into();
             let body = Body::Data { media_type: "application/octet-stream".into(), bytes };
-            return Content { body, extensions: Arc::default(), reply_to: None };
+            return Content { body, extensions: Arc::default(), reply_to: self.reply_to };
         }
-        Content::text(&text)
+        Content { reply_to: self.reply_to, ..Content::text(&text) }
     }
 
     pub fn client_id(&self) -> ClientId {
@@ -461,6 +463,16 @@ impl Ledger {
             && mail.sent.expires.is_none_or(|expires| now < expires)
             // Who writes to oneself through no session is told; where it comes by a rule as well, that is one too many.
             && (mail.sent.sender != reader.user || mail.sent.recipient == reader.user)
+    }
+
+    /// Whether a device has to get its copy of what its account sent otherwise.
+    pub fn owes_copy(&self, mail: &Mail, reader: Reader) -> bool {
+        mail.receipt.is_some_and(|receipt| !self.acked.contains_key(&(reader, receipt.id)))
+            && reader.device.is_some()
+            && mail.sent.sender == reader.user
+            && mail.sent.recipient != reader.user
+            && mail.sent.expires.is_none()
+            && !mail.gone_for.contains(&reader.user)
     }
 
     /// Whether an acknowledgement is on disk for sure by now.

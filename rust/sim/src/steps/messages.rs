@@ -2,7 +2,9 @@
 
 use super::Random;
 use crate::ledger::{FIRST_EDIT, Fate, Left, Sent, text};
-use crate::people::{COMES_AND_GOES, FORKS, ORDINARY, REDIRECTS, Reader, User, actor, address, machine_of};
+use crate::people::{
+    COMES_AND_GOES, FORKS, ORDINARY, REDIRECTS, Reader, User, actor, address, machine_of, wall,
+};
 use crate::world::{Came, Client, Step, World};
 use rosterkit::{Amend, Amendment, Answer, Command, Content, ErrorKind, MessageId, SessionOptions};
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ impl World {
                 recipient,
                 expires,
                 is_data: random.u8(0..10) == 0,
+                reply_to: if random.u8(0..5) == 0 { self.any_known(machine, random) } else { None },
             });
             self.note(machine, Left::Sends(Arc::clone(&sent)));
             let to = machine_of(recipient);
@@ -37,6 +40,54 @@ impl World {
             sends.push(sent);
         }
         self.submit(machine, &sends)
+    }
+
+    /// The id of some message that was answered.
+    fn any_known(&self, machine: usize, random: &mut Random) -> Option<MessageId> {
+        let mails = self.machines[machine].ledger.mails.values();
+        let known: Vec<MessageId> = mails.filter_map(|mail| mail.id).collect();
+        random.choice(&known).copied()
+    }
+
+    /// What cannot be sent is refused, and nothing of it is kept.
+    pub(super) fn send_badly(&mut self, machine: usize, random: &mut Random) -> Step {
+        let sender = self.here(machine, random);
+        let to = |recipient: &str| rosterkit::Address::new(recipient).expect("an address");
+        let plain = |recipient| rosterkit::Send::text(&recipient, "nothing of this is kept");
+        let (send, kinds, sentence): (_, &[ErrorKind], _) = match random.u8(0..4) {
+            0 => {
+                let long = rosterkit::Send::text(&address(0), &"x".repeat(70_000));
+                (
+                    long,
+                    &[ErrorKind::LimitExceeded { retry_after_ms: None }, ErrorKind::InvalidArgument],
+                    "delivery.size-limit",
+                )
+            }
+            1 => {
+                let past = rosterkit::Send { expires: Some(wall(0)), ..plain(address(0)) };
+                (past, &[ErrorKind::InvalidArgument], "expiry.past")
+            }
+            2 => (
+                plain(to("nobody@example.org")),
+                &[ErrorKind::NotFound, ErrorKind::Forbidden],
+                "delivery.not-found",
+            ),
+            _ => (plain(to("somebody@example.com")), &[ErrorKind::Unreachable], "relay.speaks-for"),
+        };
+        if machine != 0 && sentence == "delivery.not-found" {
+            // That is another machine's to say.
+            return Ok(());
+        }
+        match self.call(machine, &actor(sender), Command::Send(send.clone()))? {
+            Came::Done(answer) => Err(format!("{send:?} was taken: {answer:?}")),
+            Came::Not(error) if kinds.contains(&error.kind) => {
+                self.covered.add(sentence);
+                Ok(())
+            }
+            Came::Not(error) if matches!(error.kind, ErrorKind::Storage { .. }) => Ok(()),
+            Came::Not(error) => Err(format!("{send:?} was refused otherwise: {error}")),
+            Came::Unknown => Ok(()),
+        }
     }
 
     /// Many at once, so that one commit takes them all.

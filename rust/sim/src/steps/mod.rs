@@ -24,6 +24,7 @@ const STEPS: &[(u32, &str, Do)] = &[
     (20, "send", World::send),
     (5, "repeat a send", World::repeat),
     (5, "amend", World::amend),
+    (2, "send badly", World::send_badly),
     (22, "read", World::read),
     (9, "open a session", World::open),
     (4, "close a session", World::close),

@@ -71,6 +71,15 @@ impl World {
         }
         if is_known {
             self.covered.add("roster.rfc6121-states");
+            self.covered.add(match (of_a.status(), of_b.status()) {
+                (Status::Requested, Status::Asking) | (Status::Asking, Status::Requested) => {
+                    "roster.add-asks-both"
+                }
+                (Status::Confirmed, Status::Confirmed) if of_a.to() && of_a.from() => "roster.confirm",
+                (Status::Confirmed, Status::Confirmed) => "roster.one-direction",
+                _ if of_a.listed || of_b.listed => "roster.decline",
+                _ => "roster.remove",
+            });
             let expected =
                 (self.machines[machine].ledger.view(a, b), self.machines[machine].ledger.view(b, a));
             if (expected.0.map(View::shown), expected.1.map(View::shown)) != (Ok(of_a), Ok(of_b)) {

@@ -145,11 +145,14 @@ impl World {
         let mut lefts = Vec::new();
         let Some(client) = self.machines[machine].clients.get_mut(&number) else { return Ok(false) };
         let mut is_over = false;
+        let mut replies = Vec::new();
         for event in &events {
             self.history.say(format_args!("{reader:?} {event:?}"));
             match &event.body {
                 EventBody::Message(message) => {
                     client.in_hand.push(message.id);
+                    let sent = number_sent(&message.content).map(|number| (number, message.content.reply_to));
+                    replies.extend(sent);
                     let number = number_sent(&message.content);
                     lefts.push(Left::Told { reader, id: message.id, position: message.position, number });
                 }
@@ -162,6 +165,13 @@ impl World {
                 EventBody::Ended(_) => is_over = true,
                 _ => {}
             }
+        }
+        for (number, reply_to) in replies {
+            let mails = &self.machines[machine].ledger.mails;
+            if let Some(mail) = mails.get(&number).filter(|mail| mail.sent.reply_to != reply_to) {
+                return Err(format!("{:?} came as an answer to {reply_to:?}", mail.sent));
+            }
+            self.covered.add("message.reply");
         }
         for left in lefts {
             self.check_told(machine, &left)?;
@@ -183,6 +193,15 @@ impl World {
             return Err(format!("{id} has moved for {reader:?}, from {before:?} to {position:?}"));
         }
         let mail = number.and_then(|number| ledger.mails.get(&number));
+        let is_late = |mail: &crate::ledger::Mail| {
+            mail.sent.expires.is_some_and(|expires| expires <= self.now) && mail.sent.sender != reader.user
+        };
+        if mail.is_some_and(is_late) && !ledger.told.contains_key(&(*reader, *id)) {
+            return Err(format!("{reader:?} was told {mail:?} too late, at {}", self.now));
+        }
+        if mail.is_some_and(|mail| mail.sent.expires.is_some()) {
+            self.covered.add("expiry.undelivered");
+        }
         if let Some(mail) = mail
             && mail.sent.sender != reader.user
             && !mail.sent.reaches().contains(&reader.user)
