@@ -87,7 +87,7 @@ fn rules(user: User, value: u64) -> String {
 }
 
 /// What is in a file of this number: long enough to be spread over pages.
-fn content(value: u64) -> Vec<u8> {
+pub fn content(value: u64) -> Vec<u8> {
     let length = 8 + value as usize * 977 % 12_000;
     value.to_le_bytes().into_iter().cycle().take(length).collect()
 }

@@ -13,10 +13,10 @@ use crate::report::{Coverage, Report};
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk as Vfs, Failure, FileKind, Layer};
 use rosterkit::{
-    Actor, Answer, Command, Engine, EngineOptions, Error, ErrorKind, MessageId, Rate, Relay, Serves, Session,
-    State,
+    Actor, Answer, Body, Command, Engine, EngineOptions, Error, ErrorKind, MessageId, Rate, Relay, Serves,
+    Session, State,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,15 +31,29 @@ pub struct Client {
     pub host: Option<Arc<Host>>,
     /// Its host vanished: it ends by itself at that time.
     pub ends_at: Option<u64>,
-    /// What it shows to others, and since when.
-    pub shows: Option<(State, u64)>,
+    /// What it shows to others.
+    pub shows: Option<Shows>,
     pub is_invisible: bool,
     /// What it was handed and has not acknowledged.
     pub in_hand: Vec<MessageId>,
-    /// What it was told of others.
-    pub saw: BTreeMap<User, State>,
+    /// What it was told of others: a state, and a note.
+    pub saw: BTreeMap<User, (State, Option<String>)>,
+    /// What other sessions ask it, and what became of what it asked.
+    pub asked: Vec<u64>,
+    pub answered: Vec<(u64, Option<Body>)>,
     /// It was told to read it all again.
     pub is_behind: bool,
+}
+
+/// What a session shows.
+#[derive(Clone, Debug)]
+pub struct Shows {
+    pub state: State,
+    pub note: Option<String>,
+    /// When it is over, and the session is plainly online.
+    pub until: Option<u64>,
+    /// Which of two was shown later.
+    pub order: u32,
 }
 
 impl Client {
@@ -53,6 +67,8 @@ impl Client {
             is_invisible: false,
             in_hand: Vec::new(),
             saw: BTreeMap::new(),
+            asked: Vec::new(),
+            answered: Vec::new(),
             is_behind: false,
         }
     }
@@ -95,6 +111,8 @@ pub struct World {
     pub history: Arc<History>,
     pub covered: Coverage,
     pub report: Report,
+    /// Those on two machines between whom something went.
+    pub across: BTreeSet<(User, User)>,
     /// Numbers messages, values and clients.
     pub next: u32,
 }
@@ -198,6 +216,7 @@ impl World {
             history: Arc::clone(history),
             covered: Coverage::default(),
             report: Report { seeds: 1, ..Report::default() },
+            across: BTreeSet::new(),
             next: 1,
         };
         for number in 0..=usize::from(is_pair) {

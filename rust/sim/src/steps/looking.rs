@@ -2,9 +2,15 @@
 
 use super::Random;
 use crate::audit::Depth;
-use crate::people::{actor, address};
+use crate::facts::{Place, content, visibility};
+use crate::people::{User, actor, address};
 use crate::world::{Came, Step, World};
-use rosterkit::{Answer, ChatState, Command, ConversationsRequest, SearchRequest};
+use rosterkit::{
+    Answer, Body, ChatState, Command, ConversationsRequest, ErrorKind, EventBody, Position, Receipt,
+    SearchRequest, SessionOptions, Visibility,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 impl World {
     pub(super) fn look(&mut self, machine: usize, random: &mut Random) -> Step {
@@ -20,6 +26,11 @@ impl World {
     /// Questions that change nothing, whatever the disk does meanwhile.
     pub(super) fn ask(&mut self, machine: usize, random: &mut Random) -> Step {
         let Some((user, other)) = self.two(machine, random) else { return Ok(()) };
+        match random.u8(0..9) {
+            0 => return self.read_file_of(machine, user, other),
+            1 => return self.explain(machine, user, random),
+            _ => {}
+        }
         let ask = match random.u8(0..6) {
             0 => Command::ReadConversations(ConversationsRequest { before: None, limit: 10 }),
             1 => Command::SearchHistory(SearchRequest {
@@ -51,6 +62,199 @@ impl World {
             _ => {}
         }
         self.has_failed(machine, "a question", &came)
+    }
+
+    /// Another account's public files can be read by who is not blocked, and nothing else of it.
+    fn read_file_of(&mut self, machine: usize, reader: User, owner: User) -> Step {
+        let read = |path: &str| Command::ReadFile { owner: Some(address(owner)), path: path.into() };
+        match self.call(machine, &actor(reader), read("private/number-1"))? {
+            Came::Done(answer) => return Err(format!("user{reader} read what is private: {answer:?}")),
+            Came::Unknown => return Ok(()),
+            Came::Not(_) => {}
+        }
+        let ledger = &self.machines[machine].ledger;
+        let (blocked, value) =
+            (ledger.value(Place::Blocked(owner, reader)), ledger.value(Place::File(owner, 0)));
+        let came = self.call(machine, &actor(reader), read("public/number-0"))?;
+        let (Ok(blocked), Ok(value)) = (blocked, value) else { return Ok(()) };
+        let expected = if blocked == Some(1) { None } else { value };
+        match came {
+            Came::Done(Answer::File(bytes)) if expected.is_some_and(|value| content(value) == bytes) => {}
+            Came::Not(error) if error.kind == ErrorKind::NotFound && expected.is_none() => {}
+            Came::Not(error) if matches!(error.kind, ErrorKind::Storage { .. }) => {}
+            Came::Unknown => {}
+            Came::Done(_) => {
+                return Err(format!("user{reader} read another file of user{owner} than {expected:?}"));
+            }
+            Came::Not(error) => {
+                return Err(format!("user{reader} could not read {expected:?} of user{owner}: {error}"));
+            }
+        }
+        self.covered.add("files.public");
+        Ok(())
+    }
+
+    /// An account learns what became of what it sent.
+    fn explain(&mut self, machine: usize, user: User, random: &mut Random) -> Step {
+        let mails = self.machines[machine].ledger.mails.values();
+        let sent: Vec<Receipt> = mails
+            .filter(|mail| {
+                mail.sent.sender == user && mail.gone_for.is_empty() && mail.sent.expires.is_none()
+            })
+            .filter_map(|mail| mail.receipt)
+            .collect();
+        let Some(receipt) = random.choice(&sent) else { return Ok(()) };
+        let explain = Command::ExplainDelivery(receipt.position);
+        match self.call(machine, &actor(user), explain)? {
+            Came::Done(Answer::Explanation(json)) if !json.contains(&receipt.id.to_string()) => {
+                Err(format!("{receipt:?} is explained by {json}"))
+            }
+            // Where nothing is kept it may be gone.
+            Came::Not(error) if user != 2 && error.kind == ErrorKind::NotFound => {
+                Err(format!("{receipt:?} is not explained: {error}"))
+            }
+            _ => {
+                self.covered.add("explain.delivery");
+                Ok(())
+            }
+        }
+    }
+
+    /// A session asks another: it is answered by who may be seen, and by nobody else.
+    pub(super) fn query(&mut self, machine: usize, random: &mut Random) -> Step {
+        self.machines[machine].disk.heal();
+        self.let_recover(machine)?;
+        let clients = self.machines[machine].clients.iter();
+        let pulled: Vec<u32> = clients
+            .filter(|(_, c)| c.host.is_none() && c.ends_at.is_none())
+            .map(|(number, _)| *number)
+            .collect();
+        if pulled.len() < 2 {
+            return self.open(machine, random);
+        }
+        let (asks, answers) = (pulled[random.usize(..pulled.len())], pulled[random.usize(..pulled.len())]);
+        // What was asked before is nobody's concern any more.
+        for number in [asks, answers] {
+            if !self.take_all(machine, number)? {
+                return Ok(());
+            }
+        }
+        let clients = &self.machines[machine].clients;
+        let (Some(asking), Some(asked)) = (clients.get(&asks), clients.get(&answers)) else { return Ok(()) };
+        let (viewer, subject) = (asking.reader.user, asked.reader.user);
+        let ledger = &self.machines[machine].ledger;
+        let sees = match (
+            ledger.view(subject, viewer),
+            ledger.value(Place::Blocked(subject, viewer)),
+            ledger.value(Place::Visibility(subject, viewer)),
+        ) {
+            _ if viewer == subject => true,
+            (Ok(view), Ok(blocked), Ok(visible)) => {
+                view.from() && blocked != Some(1) && visible.map(visibility) != Some(Visibility::Hidden)
+            }
+            _ => return Ok(()),
+        };
+        let sees = sees && (asked.shows.is_some() && !asked.is_invisible || viewer == subject);
+        let body = Body::Text("what is it?".into());
+        let query = match asking.session.query(&asked.session.address(), body) {
+            Ok(query) => query,
+            Err(error) => {
+                self.history.say(format_args!("{error}"));
+                return Ok(());
+            }
+        };
+        if asks == answers || !self.take_all(machine, answers)? {
+            return Ok(());
+        }
+        let Some(asked) = self.machines[machine].clients.get_mut(&answers) else { return Ok(()) };
+        let came = asked.asked.pop();
+        if viewer != subject && came.is_some() != sees {
+            return Err(format!("user{viewer} asks user{subject}, whom they see: {sees}; it came: {came:?}"));
+        }
+        let answer = came.map(|_| Body::Text("it is this".into()));
+        if let Some(came) = came {
+            let session = asked.session.clone();
+            session
+                .answer_query(came, answer.clone())
+                .map_err(|error| format!("an answer was refused: {error}"))?;
+            self.covered.add("queries.answered");
+        } else {
+            self.covered.add("queries.nobody");
+        }
+        if !self.take_all(machine, asks)? {
+            return Ok(());
+        }
+        let Some(asking) = self.machines[machine].clients.get_mut(&asks) else { return Ok(()) };
+        let told = asking.answered.pop();
+        if told != Some((query, answer.clone())) {
+            return Err(format!(
+                "user{viewer} asked user{subject}, and is told {told:?} instead of {answer:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes and acknowledges everything that a session is told. False when it has ended.
+    fn take_all(&mut self, machine: usize, number: u32) -> Result<bool, String> {
+        self.engine(machine)?.advance(0).map_err(|error| error.to_string())?;
+        for _ in 0..3 {
+            if !self.take_events(machine, number, 1_000)? {
+                return Ok(false);
+            }
+            self.acknowledge(machine, number);
+        }
+        Ok(true)
+    }
+
+    /// An observer is told what there is: the conversations and buddies that a question would be answered with.
+    pub(super) fn observe(&mut self, machine: usize, random: &mut Random) -> Step {
+        self.machines[machine].disk.heal();
+        self.let_recover(machine)?;
+        let user = self.here(machine, random);
+        let options = SessionOptions { observes: true, ..SessionOptions::default() };
+        let observer = match self.engine(machine)?.open_session(&address(user), options) {
+            Ok(observer) => observer,
+            Err(error) => {
+                let came = self.came(machine, Err(error))?;
+                return self.has_failed(machine, "an observer", &came);
+            }
+        };
+        self.advance(1_500)?;
+        let events = observer.next_events(10_000, Duration::ZERO).map_err(|error| error.to_string())?;
+        observer.close();
+        let (mut conversations, mut buddies, mut is_whole) = (BTreeMap::new(), BTreeSet::new(), false);
+        for event in &events {
+            match &event.body {
+                EventBody::ConversationChanged(one) => {
+                    conversations.insert(one.peer.clone(), (one.latest.id, one.unread));
+                }
+                EventBody::RosterChanged { buddy, .. } => drop(buddies.insert(buddy.address.clone())),
+                EventBody::SnapshotEnd => is_whole = true,
+                EventBody::Message(_) => return Err("an observer took a message".into()),
+                _ => {}
+            }
+        }
+        let all = ConversationsRequest { before: None, limit: 1_000 };
+        let page = self.call(machine, &actor(user), Command::ReadConversations(all))?;
+        let roster = self.call(machine, &actor(user), Command::ReadRoster { since: Position::ZERO })?;
+        let (Came::Done(Answer::Conversations(page)), Came::Done(Answer::Roster(roster))) = (page, roster)
+        else {
+            return Ok(());
+        };
+        let expected: BTreeMap<_, _> =
+            page.conversations.into_iter().map(|one| (one.peer, (one.latest.id, one.unread))).collect();
+        if !is_whole || conversations != expected {
+            return Err(format!(
+                "an observer of user{user} was told {conversations:?}, whole {is_whole}: {expected:?}"
+            ));
+        }
+        let expected: BTreeSet<_> = roster.buddies.into_iter().map(|buddy| buddy.address).collect();
+        if buddies != expected {
+            return Err(format!("an observer of user{user} was told of {buddies:?}, who are {expected:?}"));
+        }
+        self.covered.add("observers.snapshot");
+        self.covered.add("observers.not-there");
+        Ok(())
     }
 
     pub(super) fn wait(&mut self, _: usize, random: &mut Random) -> Step {

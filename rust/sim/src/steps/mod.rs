@@ -39,7 +39,9 @@ const STEPS: &[(u32, &str, Do)] = &[
     (2, "come and go", World::come_and_go),
     (4, "look", World::look),
     (8, "look at presence", World::look_at_presence),
-    (3, "ask", World::ask),
+    (4, "ask", World::ask),
+    (3, "query", World::query),
+    (2, "observe", World::observe),
     (12, "wait", World::wait),
     (8, "something fails", World::fail),
     (3, "the power goes", World::lose_power),
@@ -80,7 +82,7 @@ impl World {
                 continue;
             }
             for (owner, peer) in [(a, b), (b, a)] {
-                self.edit_roster(machine, owner, peer, Op::Add)?;
+                self.edit_roster(machine, owner, peer, Op::Add, None)?;
             }
         }
         Ok(())
@@ -142,6 +144,7 @@ impl World {
             self.look_at_presence(number, &mut Random::with_seed(0))?;
         }
         self.check_carried()?;
+        self.check_across()?;
         for number in 0..self.machines.len() {
             self.restart(number)?;
             self.advance(5_000)?;

@@ -2,8 +2,9 @@
 
 use super::Random;
 use crate::facts::{Place, visibility};
-use crate::people::{ORDINARY, User, machine_of};
-use crate::world::{Step, World};
+use crate::ledger::Unsure;
+use crate::people::{ORDINARY, User, machine_of, wall};
+use crate::world::{Shows, Step, World};
 use rosterkit::{Answer, ErrorKind, EventBody, SetPresence, State, Visibility};
 use std::time::Duration;
 
@@ -14,16 +15,20 @@ impl World {
         let Some(number) = self.any_client(machine, random) else { return self.open(machine, random) };
         let (state, goes, hides) =
             (STATES[random.usize(..STATES.len())], random.u8(0..5) == 0, random.u8(0..6) == 0);
-        let now = self.now;
+        let order = self.number();
+        let note = random.bool().then(|| format!("note {order}"));
+        let until = (random.u8(0..5) == 0).then(|| self.now + random.u64(1_000..60_000));
         let Some(client) = self.machines[machine].clients.get_mut(&number) else { return Ok(()) };
         let result = if goes {
             client.session.go_offline()
         } else {
-            let presence = SetPresence { invisible: hides, ..SetPresence::state(state) };
+            let shown =
+                SetPresence { note: note.clone(), until: until.map(wall), ..SetPresence::state(state) };
+            let presence = SetPresence { invisible: hides, ..shown };
             client.session.set_presence(presence)
         };
         if result.is_ok() {
-            client.shows = (!goes).then_some((state, now));
+            client.shows = (!goes).then_some(Shows { state, note, until, order });
             client.is_invisible = hides && !goes;
             if goes {
                 client.saw.clear();
@@ -41,16 +46,26 @@ impl World {
         self.has_failed(machine, "presence", &came)
     }
 
-    /// What a user's watchers are to see.
-    pub(super) fn aggregate(&self, user: User) -> State {
+    /// What a user's watchers are to see: the winning state, and the note of who shows it since last, when that is sure.
+    pub(super) fn aggregate(&self, user: User) -> (State, Result<Option<String>, Unsure>) {
         const ORDER: [State; 5] = [State::Busy, State::Chat, State::Online, State::Away, State::ExtendedAway];
         let clients = self.machines[machine_of(user)].clients.values();
-        let shown: Vec<State> = clients
+        let is_over = |shows: &Shows| shows.until.is_some_and(|until| until <= self.now);
+        let shown: Vec<(State, &Shows)> = clients
             .filter(|client| client.reader.user == user && !client.is_invisible)
             .filter(|client| client.ends_at.is_none_or(|ends_at| self.now < ends_at))
-            .filter_map(|client| client.shows.map(|(state, _)| state))
+            .filter_map(|client| client.shows.as_ref())
+            .map(|shows| (if is_over(shows) { State::Online } else { shows.state }, shows))
             .collect();
-        ORDER.into_iter().find(|state| shown.contains(state)).unwrap_or(State::Offline)
+        let best = ORDER.into_iter().find(|state| shown.iter().any(|(one, _)| one == state));
+        let Some(best) = best else { return (State::Offline, Ok(None)) };
+        let winners = || shown.iter().filter(|(state, _)| *state == best).map(|(_, shows)| *shows);
+        // Who is plainly online since an end that came by itself is so since then, whatever was set in between.
+        let note = match winners().any(is_over) {
+            true => Err(Unsure),
+            false => Ok(winners().max_by_key(|shows| shows.order).and_then(|shows| shows.note.clone())),
+        };
+        (best, note)
     }
 
     /// Every session sees what it may see, and nothing else.
@@ -86,21 +101,28 @@ impl World {
                 else {
                     continue;
                 };
-                let is_hidden = visible.map(visibility) == Some(Visibility::Hidden);
-                let expected = if view.from() && blocked != Some(1) && !is_hidden {
-                    self.aggregate(subject)
-                } else {
-                    State::Offline
+                let seen = match visible.map(visibility) {
+                    _ if !view.from() || blocked == Some(1) => Visibility::Hidden,
+                    visible => visible.unwrap_or_default(),
                 };
-                let saw = client.saw.get(&subject).copied().unwrap_or(State::Offline);
-                if !client.is_behind && saw != expected {
+                let expected = match (seen, self.aggregate(subject)) {
+                    (Visibility::Full, shown) => shown,
+                    (Visibility::StateOnly, (state, _)) => (state, Ok(None)),
+                    (Visibility::Hidden, _) => (State::Offline, Ok(None)),
+                };
+                let saw = client.saw.get(&subject).cloned().unwrap_or((State::Offline, None));
+                let is_as_expected =
+                    saw.0 == expected.0 && expected.1.as_ref().is_ok_and(|note| *note == saw.1);
+                if !client.is_behind && !is_as_expected && (saw.0 != expected.0 || expected.1.is_ok()) {
                     return Err(format!(
-                        "user{viewer} saw user{subject} {saw:?}, who shows {expected:?} to them: {view:?}, blocked {blocked:?}"
+                        "user{viewer} saw user{subject} {saw:?}, who shows {expected:?} to them: {view:?}, {seen:?}, blocked {blocked:?}"
                     ));
                 }
-                if expected == State::Offline {
+                if expected.0 == State::Offline {
                     self.covered.add("presence.who-sees");
                 } else {
+                    self.covered.add("presence.note");
+                    self.covered.add("presence.end-time");
                     self.covered.add("presence.aggregate");
                     self.covered.add("presence.aggregate-order");
                     self.covered.add("presence.snapshot");

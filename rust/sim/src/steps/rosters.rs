@@ -3,7 +3,7 @@
 use super::Random;
 use crate::facts::{Fact, Place};
 use crate::handshake::View;
-use crate::ledger::Left;
+use crate::ledger::{Left, roster_view};
 use crate::people::{ORDINARY, User, actor, address, machine_of, wall};
 use crate::world::{Came, Step, World};
 use rosterkit::{Command, ErrorKind, InvitationToken, Op, RosterEdit, Status};
@@ -18,6 +18,9 @@ impl World {
 
     pub(super) fn edit(&mut self, machine: usize, random: &mut Random) -> Step {
         let Some((owner, peer)) = self.two(machine, random) else { return Ok(()) };
+        if self.is_pair && random.u8(0..4) == 0 {
+            return self.edit_across(machine, owner, random);
+        }
         // Who is asked mostly says yes.
         let asks = |of: User, by: User| {
             self.machines[machine].ledger.view(of, by).is_ok_and(|view| view.asking()) && of != by
@@ -30,10 +33,17 @@ impl World {
             8 => Op::Unsubscribed,
             _ => Op::Unsubscribe,
         };
-        self.edit_roster(machine, owner, peer, op)
+        self.edit_roster(machine, owner, peer, op, None)
     }
 
-    pub(super) fn edit_roster(&mut self, machine: usize, owner: User, peer: User, op: Op) -> Step {
+    pub(super) fn edit_roster(
+        &mut self,
+        machine: usize,
+        owner: User,
+        peer: User,
+        op: Op,
+        token: Option<InvitationToken>,
+    ) -> Step {
         // Who asks somebody that blocks them is not heard, and does not learn it.
         let heard = self.machines[machine].ledger.value(Place::Blocked(peer, owner)) == Ok(Some(0));
         if !heard {
@@ -48,7 +58,11 @@ impl World {
             self.note(machine, Left::LostSight(Place::Visibility(peer, owner)));
         }
         self.note(machine, Left::TriesEdit(owner, peer, op));
-        let came = self.call(machine, &actor(owner), Command::Roster(RosterEdit::new(&address(peer), op)))?;
+        let came = self.call(
+            machine,
+            &actor(owner),
+            Command::Roster(RosterEdit { token, ..RosterEdit::new(&address(peer), op) }),
+        )?;
         let did = match &came {
             Came::Done(_) => Some(true),
             Came::Unknown => None,
@@ -59,6 +73,46 @@ impl World {
         };
         self.note(machine, Left::Edited(owner, peer, op, did));
         self.see_pair(machine, owner, peer)
+    }
+
+    /// An edit about somebody on the other machine: the link decides when they hear of it.
+    fn edit_across(&mut self, machine: usize, owner: User, random: &mut Random) -> Step {
+        let there: Vec<User> = ORDINARY.into_iter().filter(|user| machine_of(*user) != machine).collect();
+        let peer = there[random.usize(..there.len())];
+        let op = [Op::Add, Op::Add, Op::Add, Op::Remove, Op::Subscribe, Op::Unsubscribed][random.usize(..6)];
+        self.note(machine, Left::LostSightOf(owner, peer));
+        self.note(1 - machine, Left::LostSightOf(owner, peer));
+        let edit = Command::Roster(RosterEdit::new(&address(peer), op));
+        let came = self.call(machine, &actor(owner), edit)?;
+        self.across.insert((owner.min(peer), owner.max(peer)));
+        match came {
+            Came::Not(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            came => self.has_failed(machine, "an edit across the link", &came),
+        }
+    }
+
+    /// Once everything has arrived both sides of the link believe the same.
+    pub(super) fn check_across(&mut self) -> Step {
+        for (low, high) in self.across.clone() {
+            let blocks = |one: User, other: User| {
+                self.machines[machine_of(one)].ledger.value(Place::Blocked(one, other)) != Ok(Some(0))
+            };
+            if blocks(low, high) || blocks(high, low) {
+                continue;
+            }
+            let of = |user: User, peer| roster_view(self.engine(machine_of(user))?, user, peer);
+            let halves = |view: View| View { listed: false, ..view };
+            let (of_low, of_high) = (halves(of(low, high)?), halves(of(high, low)?));
+            // What a roster does not show may be there.
+            let agree = of_low == of_high.mirrored()
+                || of_low == View::default() && !of_high.to() && !of_high.from()
+                || of_high == View::default() && !of_low.to() && !of_low.from();
+            if !agree {
+                return Err(format!("user{low} and user{high} are {of_low:?} and {of_high:?}"));
+            }
+            self.covered.add("relay.handshake");
+        }
+        Ok(())
     }
 
     /// Looks at what two believe, when nobody knows.
@@ -103,6 +157,15 @@ impl World {
         let came = self.call(machine, &actor(host), invite)?;
         if !matches!(came, Came::Done(_)) {
             // Too many are open: they last an hour.
+            return Ok(());
+        }
+        if random.u8(0..3) == 0 {
+            // Taken back: it is a request as any other.
+            let came = self.call(machine, &actor(host), Command::RevokeInvitations(Some(token.clone())))?;
+            if matches!(came, Came::Done(_)) {
+                self.covered.add("invitations.ended");
+                return self.edit_roster(machine, guest, host, Op::Add, Some(token));
+            }
             return Ok(());
         }
         self.note(machine, Left::LostSightOf(host, guest));

@@ -4,7 +4,7 @@ use super::Random;
 use crate::host::{Host, Manner};
 use crate::ledger::{Left, number_sent};
 use crate::people::{Reader, address, user_of};
-use crate::world::{Came, Client, Machine, Step, World};
+use crate::world::{Came, Client, Machine, Shows, Step, World};
 use rosterkit::{Answer, Consumer, EventBody, Session, SessionOptions, SetPresence, State};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,8 @@ impl World {
             if !matches!(came, Came::Done(_)) {
                 return Ok(());
             }
-            client.shows = Some((State::Online, self.now));
+            let order = self.number();
+            client.shows = Some(Shows { state: State::Online, note: None, until: None, order });
             client.ends_at = Some(self.now + 60_000);
         }
         self.come(machine, client)
@@ -158,9 +159,12 @@ impl World {
                 }
                 EventBody::Presence { subject, presence } => {
                     if let Some(user) = user_of(subject) {
-                        client.saw.insert(user, presence.state);
+                        let note = presence.note.as_ref().map(|note| note.to_string());
+                        client.saw.insert(user, (presence.state, note));
                     }
                 }
+                EventBody::Query { query, .. } => client.asked.push(*query),
+                EventBody::QueryAnswered { query, body } => client.answered.push((*query, body.clone())),
                 EventBody::Resync => client.is_behind = true,
                 EventBody::Ended(_) => is_over = true,
                 _ => {}
@@ -196,7 +200,9 @@ impl World {
         let is_late = |mail: &crate::ledger::Mail| {
             mail.sent.expires.is_some_and(|expires| expires <= self.now) && mail.sent.sender != reader.user
         };
-        if mail.is_some_and(is_late) && !ledger.told.contains_key(&(*reader, *id)) {
+        // Once one client of the account has taken it, it is there for the others too.
+        let is_taken = Reader::of(reader.user).iter().any(|other| ledger.acked.contains_key(&(*other, *id)));
+        if mail.is_some_and(is_late) && !is_taken && !ledger.told.contains_key(&(*reader, *id)) {
             return Err(format!("{reader:?} was told {mail:?} too late, at {}", self.now));
         }
         if mail.is_some_and(|mail| mail.sent.expires.is_some()) {
