@@ -74,9 +74,21 @@ struct Inner<L> {
 }
 
 impl<L: Clone + Send + 'static> Disk<L> {
-    /// A good one, so far.
+    /// A good one, so far, which adds its calls to a history.
     pub fn new(history: &Arc<History>) -> Arc<Self> {
         Self::make(history, false)
+    }
+
+    /// A good one, so far, whose history nobody reads.
+    pub fn good() -> Arc<Self> {
+        Self::make(&Arc::default(), false)
+    }
+
+    /// One with which something goes wrong.
+    pub fn with(fault: Fault) -> Arc<Self> {
+        let disk = Self::good();
+        disk.plan(fault);
+        disk
     }
 
     /// One that only says it syncs.
@@ -185,6 +197,8 @@ impl<L> Inner<L> {
 impl<L: Clone + Send + 'static> Layer for Disk<L> {
     fn call(&self, file: FileKind, path: &str, call: Call<'_>) -> Result<(), Failure> {
         let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        // What is made beside the file has another name each time.
+        let name = if name.starts_with('.') { "beside".into() } else { name };
         let mut inner = self.lock();
         let name = match inner.names.get(&*name) {
             Some(name) => Arc::clone(name),

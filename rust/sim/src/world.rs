@@ -21,6 +21,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How many file calls an engine may make while only time passes: it does what was due, and tries again what fails.
+const CALLS_AT_ONCE: u64 = 5_000;
+const CALLS_A_SECOND: u64 = 60;
+
 /// What something differed in.
 pub type Step = Result<(), String>;
 
@@ -336,8 +340,15 @@ impl World {
         for number in 0..self.machines.len() {
             self.note(number, Left::Passes(now));
             let machine = &mut self.machines[number];
+            let before = machine.disk.counts().calls;
             if let Some(engine) = &machine.engine {
                 let result = engine.advance(millis);
+                let calls = machine.disk.counts().calls - before;
+                if calls > CALLS_AT_ONCE + millis / 1_000 * CALLS_A_SECOND {
+                    return Err(format!(
+                        "machine {number} does not come to rest: {calls} file calls in {millis} ms"
+                    ));
+                }
                 if let (Err(error), false) = (result, machine.disk.is_off()) {
                     return Err(format!("machine {number} cannot go on: {error}"));
                 }

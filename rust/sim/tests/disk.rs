@@ -4,13 +4,15 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Disk as Vfs, Failure};
 use rosterkit::{
-    Actor, Address, ClientId, Command, Domain, Engine, EngineOptions, ErrorKind, Receipt, Send, Timestamp,
+    Actor, Address, ClientId, Command, Domain, Engine, EngineOptions, ErrorKind, EventBody, Receipt, Send,
+    SessionOptions, Timestamp,
 };
 use rosterkit_core::planted::{Bug, plant};
 use rosterkit_sim::disk::{Cut, Disk, Entry, Fault, Image};
 use rosterkit_sim::world::folder;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Answered = (usize, Receipt);
 
@@ -126,4 +128,30 @@ fn a_forgetting_is_answered_for_what_it_is_whichever_file_call_fails() {
     }
     println!("{answers:?}");
     assert!(answers.values().sum::<usize>() > 100, "{answers:?}");
+}
+
+/// What expired while the disk was full was looked for again each millisecond.
+#[test]
+fn a_full_disk_is_tried_again_each_second_and_not_more() {
+    let directory = folder().unwrap();
+    let disk = Disk::<Answered>::good();
+    let engine = open(directory.path(), disk.clone()).unwrap();
+    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
+    for address in [&alice, &bob] {
+        engine.create_account(address).unwrap();
+    }
+    let expires = Some(Timestamp(1_700_000_000_000 + 60_000));
+    let receipt = engine.send(&alice, Send { expires, ..Send::text(&bob, "for a minute") }).unwrap();
+    engine.advance(50_000).unwrap();
+    disk.plan(Fault::Full);
+    let before = disk.counts().calls;
+    engine.advance(600_000).unwrap();
+    let calls = disk.counts().calls - before;
+    assert!(calls < 600 * 40, "{calls} file calls in ten minutes");
+    disk.make_room();
+    engine.advance(5_000).unwrap();
+    let options = SessionOptions { reads_messages: true, ..SessionOptions::default() };
+    let events = engine.open_session(&alice, options).unwrap().next_events(10, Duration::ZERO).unwrap();
+    let told = |event: &rosterkit::Event| matches!(&event.body, EventBody::Outcome { message_id, .. } if *message_id == receipt.id);
+    assert!(events.iter().any(told), "{events:?}");
 }

@@ -8,9 +8,9 @@ use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::Disk;
 use rosterkit::{Engine, ErrorKind, Send};
 use rosterkit_promises::folder_in_memory;
-use rosterkit_promises::recorder::{Change, Cut, Entry, Image, Recorder};
 use rosterkit_promises::truth::{Answers, ask, fill, told};
 use rosterkit_promises::workload::{Run, START, Sent, USERS, address, open, options};
+use rosterkit_sim::disk::{Change, Cut, Disk as Recorder, Entry, Image};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -233,7 +233,7 @@ fn many_commits() -> (Files, Vec<(usize, Truth)>) {
     let (base, sent, before) = whole();
     let folder = folder_in_memory();
     base.write(folder.path());
-    let recorder = Recorder::<()>::new(false);
+    let recorder = Recorder::<()>::good();
     let disk = Disk::through(recorder.clone());
     let never =
         SqliteOptions { disk, tail_rows: 32, checkpoint_pages: u64::MAX / 4, ..SqliteOptions::small() };
@@ -254,11 +254,11 @@ fn many_commits() -> (Files, Vec<(usize, Truth)>) {
     let mut commits = vec![(0, before)];
     for entry in recorder.take() {
         image.apply(&entry);
-        if !matches!(&entry, Entry::Synced(name) if name == LOG) {
+        if !matches!(&entry, Entry::Synced(name) if &**name == LOG) {
             continue;
         }
         let folder = folder_in_memory();
-        image.cut(Cut::Dropped, folder.path());
+        image.cut(Cut::Dropped).write(folder.path()).unwrap();
         let then = Files::read(folder.path());
         // The log grows from here on: nothing of it is in the main file yet.
         if then.main == base.main

@@ -8,9 +8,9 @@ use rosterkit::{
     HistoryRequest, Op, Overrides, Position, RosterEdit, Send, Status,
 };
 use rosterkit_promises::folder_in_memory;
-use rosterkit_promises::recorder::{Cut, Image, Recorder};
 use rosterkit_promises::truth::{RICH, ask, fill, told};
 use rosterkit_promises::workload::{USERS, address, open};
+use rosterkit_sim::disk::{Cut, Disk as Recorder, Image};
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -221,7 +221,7 @@ fn a_file_for_newer_versions_is_refused_and_not_a_byte_of_it_changes() {
 #[test]
 fn making_a_file_that_is_cut_off_anywhere_is_done_at_the_next_opening() {
     let directory = folder_in_memory();
-    let recorder = Recorder::<()>::new(false);
+    let recorder = Recorder::<()>::good();
     let engine = open(directory.path(), Disk::through(recorder.clone())).unwrap();
     let entries = recorder.take();
     stop(engine);
@@ -230,7 +230,7 @@ fn making_a_file_that_is_cut_off_anywhere_is_done_at_the_next_opening() {
         image.apply(entry);
         for cut in [Cut::Dropped, Cut::Kept, Cut::Torn(number as u64), Cut::Torn(!(number as u64))] {
             let directory = folder_in_memory();
-            image.cut(cut, directory.path());
+            image.cut(cut).write(directory.path()).unwrap();
             let engine = open(directory.path(), Disk::plain())
                 .unwrap_or_else(|error| panic!("cut after {number}, {cut:?}: {error}"));
             engine.create_account(&address(0)).unwrap();

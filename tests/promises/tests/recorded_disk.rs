@@ -9,10 +9,10 @@ use rosterkit::{
 };
 use rosterkit_promises::kept::Ledger;
 use rosterkit_promises::mortal::{Fate, Mortal};
-use rosterkit_promises::recorder::{Cut, Entry, Image, Recorder};
 use rosterkit_promises::workload::{
     ACCOUNTS, Drained, FORKS, Left, REDIRECTS, Run, START, Sent, USERS, address, drain, open, options,
 };
+use rosterkit_sim::disk::{Cut, Disk as Recorder, Entry, Fault, Image};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -23,9 +23,11 @@ const STEPS: usize = 60;
 /// The ordered log of a run, and what its clients sent.
 fn record(seed: u64, ignores_syncs: bool) -> (Vec<Entry<Left>>, Vec<Sent>) {
     let directory = tempfile::tempdir().unwrap();
-    let recorder = Recorder::new(ignores_syncs);
+    let recorder = if ignores_syncs { Recorder::ignoring_syncs() } else { Recorder::good() };
     let engine = open(directory.path(), Disk::through(recorder.clone())).unwrap();
-    let left = |what: Left| recorder.left(what);
+    let left = |what: Left| {
+        recorder.left(what);
+    };
     let mut run = Run::new(engine, seed, &left);
     run.begin();
     for _ in 0..STEPS {
@@ -63,7 +65,7 @@ impl Owed {
 
     fn check(&self, image: &Image, cut: Cut, is_late: bool) {
         let directory = tempfile::tempdir().unwrap();
-        image.cut(cut, directory.path());
+        image.cut(cut).write(directory.path()).unwrap();
         let engine = open(directory.path(), Disk::plain()).unwrap();
         for (sent, receipt) in self.answered.values() {
             let again = sent.repeat(&engine).unwrap();
@@ -150,7 +152,7 @@ fn two_faults(seed: u64, reader_present: bool) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     // Right before a sync of the write-ahead log: a commit is written, and only in the page cache.
     let syncs: Vec<usize> = (0..entries.len())
-        .filter(|at| matches!(&entries[*at], Entry::Synced(name) if name == "im.db-wal"))
+        .filter(|at| matches!(&entries[*at], Entry::Synced(name) if &**name == "im.db-wal"))
         .collect();
     let (mut image, mut owed) = (Image::default(), Owed::default());
     let kill_at = *random.choice(&syncs[syncs.len() / 3..]).unwrap();
@@ -161,14 +163,14 @@ fn two_faults(seed: u64, reader_present: bool) -> usize {
         }
     }
     let directory = tempfile::tempdir().unwrap();
-    image.cut(Cut::Kept, directory.path());
+    image.cut(Cut::Kept).write(directory.path()).unwrap();
     // Somebody else has the file open, and reads nothing at the moment.
     let reader = reader_present.then(|| {
         let reader = rusqlite::Connection::open(directory.path().join("im.db")).unwrap();
         reader.query_row("SELECT count(*) FROM log", [], |row| row.get::<_, i64>(0)).unwrap();
         reader
     });
-    let recorder = Recorder::new(false);
+    let recorder = Recorder::good();
     let engine = open(directory.path(), Disk::through(recorder.clone())).unwrap();
     // Sends that were under way when the process was killed are repeated first: some have a row, some do not.
     let (answered, under_way): (Vec<Sent>, Vec<Sent>) =
@@ -201,7 +203,7 @@ fn durability_a_kill_then_a_power_cut() {
 /// how many cuts there were behind it.
 fn failed_sync(seed: u64, number: u64, reader_present: bool) -> Option<(String, usize)> {
     let directory = tempfile::tempdir().unwrap();
-    let recorder = Recorder::failing_sync(number);
+    let recorder = Recorder::with(Fault::Sync { after: number - 1 });
     let opened = open(directory.path(), Disk::through(recorder.clone()));
     let engine = opened.or_else(|_| open(directory.path(), Disk::through(recorder.clone()))).unwrap();
     let reader = reader_present.then(|| {
@@ -209,13 +211,15 @@ fn failed_sync(seed: u64, number: u64, reader_present: bool) -> Option<(String, 
         reader.query_row("SELECT count(*) FROM log", [], |row| row.get::<_, i64>(0)).unwrap();
         reader
     });
-    let left = |what: Left| recorder.left(what);
+    let left = |what: Left| {
+        recorder.left(what);
+    };
     let mut run = Run::new(engine, seed, &left);
     run.begin();
     for _ in 0..STEPS {
         run.step();
     }
-    let failed = recorder.calls().1?;
+    let failed = recorder.failed()?;
     let (mut image, mut owed, mut behind, mut cuts) = (Image::default(), Owed::default(), false, 0);
     for entry in recorder.take() {
         image.apply(&entry);
@@ -306,8 +310,8 @@ fn an_observer_is_told_everything_again_after_a_failed_commit() {
 /// fails; and which did.
 fn told_of_a_snapshot(directory: &Path, fail: Option<u64>) -> (Vec<String>, u64, Option<String>) {
     let recorder = match fail {
-        Some(at) => Recorder::<()>::failing(at, Failure::Io),
-        None => Recorder::new(false),
+        Some(at) => Recorder::<()>::with(Fault::Call { after: at - 1, failure: Failure::Io }),
+        None => Recorder::good(),
     };
     let disk = || Disk::through(recorder.clone());
     let engine = open(directory, disk()).or_else(|_| open(directory, disk())).unwrap();
@@ -337,7 +341,7 @@ fn told_of_a_snapshot(directory: &Path, fail: Option<u64>) -> (Vec<String>, u64,
     let told =
         sessions.iter().enumerate().flat_map(|(i, s)| told(s).into_iter().map(move |t| format!("{i}: {t}")));
     let told = told.collect();
-    let (calls, failed) = recorder.calls();
+    let (calls, failed) = (recorder.counts().calls, recorder.failed());
     engine.shutdown(true).unwrap();
     (told, calls, failed)
 }
@@ -382,7 +386,7 @@ fn durability_is_lost_without_syncs() {
 /// One run in which one call fails; everything is true at the end, and stays true in a new engine.
 fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
-    let recorder = Recorder::<()>::failing(at, failure);
+    let recorder = Recorder::<()>::with(Fault::Call { after: at - 1, failure });
     let engine = match open(directory.path(), Disk::through(recorder.clone())) {
         Ok(engine) => engine,
         // It failed while opening, said so, and lets itself be opened now.
@@ -433,7 +437,7 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
             assert!(
                 done || told.contains(&receipt.id),
                 "a live session of user{user} was never told {sent:?}; call {at} failed, {failure:?}: {:?}",
-                recorder.calls().1
+                recorder.failed()
             );
         }
     }
@@ -444,7 +448,7 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
         assert_eq!(sent.repeat(&engine).unwrap(), *receipt, "memory and file differ about {sent:?}");
     }
     owed.borrow().kept.check(&engine);
-    recorder.calls().1
+    recorder.failed()
 }
 
 // behaviour: engine.tried-again
@@ -452,14 +456,14 @@ fn fail_once(seed: u64, at: u64, failure: Failure) -> Option<String> {
 fn durability_every_file_call_fails_once() {
     let calls = {
         let directory = tempfile::tempdir().unwrap();
-        let recorder = Recorder::<()>::new(false);
+        let recorder = Recorder::<()>::good();
         let engine = open(directory.path(), Disk::through(recorder.clone())).unwrap();
         let mut run = Run::new(engine, 3, &|_| {});
         run.begin();
         for _ in 0..25 {
             run.step();
         }
-        recorder.calls().0
+        recorder.counts().calls
     };
     let mut failures: BTreeMap<String, usize> = BTreeMap::new();
     for at in 1..=calls {

@@ -4,6 +4,7 @@
 //! whose recipient's side is the relay's; roster signals are pending ones. Both wait in the [`Outbox`], which is what is
 //! under way; on disk are the rows.
 
+use super::later::DISK_FAILED_MS;
 use super::{Deadline, Shard};
 use crate::error::{Error, Result};
 use crate::messages::{Deliver, Fetch, Flight, Forwarding, Job, RelayChange, RowAddresses, Settling, Signal};
@@ -314,7 +315,7 @@ impl Shard {
         if self.shared.shard_of(delivery.recipient) == self.index && self.hosts(&addresses.recipient) {
             // It had expired; what could not be written is looked for again.
             if result.is_err() {
-                self.due_at(self.now.wall);
+                self.due_at(Timestamp(self.now.wall.0 + DISK_FAILED_MS as i64));
             }
         } else if self.shared.shard_of(delivery.recipient) == self.index {
             let pair = (delivery.recipient, delivery.sender);

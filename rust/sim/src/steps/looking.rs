@@ -129,14 +129,18 @@ impl World {
             .filter(|(_, c)| c.host.is_none() && c.ends_at.is_none())
             .map(|(number, _)| *number)
             .collect();
-        if pulled.len() < 2 {
+        let (asks, answers) = (random.choice(&pulled).copied(), random.choice(&pulled).copied());
+        let (Some(asks), Some(answers)) = (asks, answers.filter(|answers| Some(*answers) != asks)) else {
             return self.open(machine, random);
-        }
-        let (asks, answers) = (pulled[random.usize(..pulled.len())], pulled[random.usize(..pulled.len())]);
+        };
         // What was asked before is nobody's concern any more.
         for number in [asks, answers] {
             if !self.take_all(machine, number)? {
                 return Ok(());
+            }
+            if let Some(client) = self.machines[machine].clients.get_mut(&number) {
+                client.asked.clear();
+                client.answered.clear();
             }
         }
         let clients = &self.machines[machine].clients;
@@ -163,7 +167,7 @@ impl World {
                 return Ok(());
             }
         };
-        if asks == answers || !self.take_all(machine, answers)? {
+        if !self.take_all(machine, answers)? {
             return Ok(());
         }
         let Some(asked) = self.machines[machine].clients.get_mut(&answers) else { return Ok(()) };
