@@ -390,7 +390,8 @@ impl World {
             if ORDINARY.contains(&sent.recipient) && admits == Ok(Some(true)) && sent.expires.is_none() {
                 return Err(format!("{sent:?} was refused by the other machine"));
             }
-            self.covered.add("relay.failed");
+            let is_late = sent.expires.is_some_and(|expires| expires <= self.now);
+            self.covered.add(if is_late { "expiry.relay" } else { "relay.failed" });
             self.note(machine, Left::Unclear(sent.number));
         }
         Ok(())

@@ -138,6 +138,10 @@ impl Shard {
         amended: Option<Position>,
     ) -> Result<Option<(Entry, Decided)>> {
         self.shared.options.limits.check_message(message.content.size())?;
+        // It was too long on its way.
+        if message.expires.is_some_and(|expires| expires <= self.now.wall) {
+            return Err(Refusal::InvalidArgument("the message has expired already".into()).into());
+        }
         let instance = match &message.instance {
             Some(instance) => addresses.sender.with_instance(instance)?.instance().map(Arc::from),
             None => None,

@@ -86,6 +86,20 @@ fn what_waits_for_a_relay_expires_there() {
     assert_eq!(there.iter().map(|m| m.expires).collect::<Vec<_>>(), [expires]);
 }
 
+// behaviour: expiry.relay
+#[test]
+fn what_was_too_long_on_its_way_is_refused() {
+    let (_, b) = sides();
+    let at_b = b.session(&bob());
+    let mut late = RelayedMessage::new(Content::text("too late"));
+    late.expires = Some(Timestamp(NOW + 60_000));
+    b.world.engine.advance(60_000).unwrap();
+    let parcel = Parcel { sender: alice(), recipient: bob(), contents: Contents::Messages(vec![late]) };
+    let settled = b.relay.receive(parcel).unwrap();
+    assert!(matches!(&settled[..], [Settlement::Failed { .. }]), "{settled:?}");
+    assert!(b.drain(&at_b).is_empty() && history(&at_b).is_empty());
+}
+
 // behaviour: ruled.relay
 #[test]
 fn rules_decide_on_what_comes_from_outside_and_send_on_to_there() {
