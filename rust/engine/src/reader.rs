@@ -328,10 +328,13 @@ impl ReaderStep {
             return Ok((id, false));
         }
         if let Some(&id) = self.minted.get(address) {
-            // On disk, and yet not the address's live incarnation: it was deleted, and its id with it.
-            let retired = self.store()?.addresses(&[id])?.first().is_some_and(Option::is_some);
-            if !retired {
+            let is_written = self.store()?.addresses(&[id])?.first().is_some_and(Option::is_some);
+            if !is_written {
                 return Ok((id, true));
+            }
+            // It was written since it was looked for; or the account was deleted, and its id with it.
+            if let Some(id) = self.store()?.address_id(address)? {
+                return Ok((id, false));
             }
         }
         if self.minted.len() >= MAX_MINTED {

@@ -206,6 +206,7 @@ fn an_account_that_is_made_meanwhile_is_made_by_one_of_both() {
         let imported = import.join().unwrap();
         let alice = engine.open_session(&user("alice"), SessionOptions::default()).unwrap();
         let buddies = alice.roster().unwrap().buddies.len();
+        let said = format!("{made:?}, {imported:?}");
         match (made.map_err(|e| e.kind), imported.map_err(|e| e.kind)) {
             (Ok(()), Err(ErrorKind::Conflict)) => {
                 assert_eq!(buddies, 0, "nothing of the import");
@@ -213,7 +214,7 @@ fn an_account_that_is_made_meanwhile_is_made_by_one_of_both() {
                 assert_eq!(bob.unwrap_err().kind, ErrorKind::NotFound);
             }
             (Err(ErrorKind::Conflict), Ok(_)) => assert_eq!(buddies, 8, "all of it"),
-            other => panic!("{other:?}"),
+            _ => panic!("{said}"),
         }
         engine.shutdown(true).unwrap();
     }
