@@ -212,6 +212,10 @@ impl World {
             // Those whom rules send on to take everything.
             return Ok(());
         }
+        if !self.is_quiet(machine) {
+            // What they asked may still be on its way, and is heard or not.
+            self.note(machine, Left::LostSightOf(owner, whom));
+        }
         self.set(Fact { place: Place::Blocked(owner, whom), value: u64::from(random.bool()) })
     }
 }
