@@ -1,11 +1,11 @@
 //! What must be true of an engine, asked through its own API: of one that was opened after a cut, and of one at rest.
 
-use crate::ledger::{FIRST_EDIT, Fate, Ledger, keeps, number_in};
-use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, machine_of};
+use crate::ledger::{FIRST_EDIT, Fate, Ledger, Mail, keeps, number_in};
+use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, machine_of, user_of};
 use crate::report::Coverage;
 use rosterkit::{
-    Anchor, Answer, Command, Direction, Engine, EventBody, HistoryRequest, MessageId, Position, Session,
-    SessionOptions,
+    Anchor, Answer, Command, ConversationsRequest, Direction, Engine, EventBody, HistoryRequest, MessageId,
+    Position, Session, SessionOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +38,7 @@ impl Audit<'_> {
         self.receipts()?;
         self.facts()?;
         self.histories()?;
+        self.quarantines()?;
         self.readers()?;
         self.positions()
     }
@@ -46,7 +47,8 @@ impl Audit<'_> {
     pub fn running(&self) -> Result<(), String> {
         self.receipts()?;
         self.facts()?;
-        self.histories()
+        self.histories()?;
+        self.quarantines()
     }
 
     /// Some of them, the latest first, or all.
@@ -108,6 +110,7 @@ impl Audit<'_> {
     fn histories(&self) -> Result<(), String> {
         for user in self.some(self.users(), 0, 2) {
             let mut found: Found = BTreeMap::new();
+            let mut senders: Vec<(Option<User>, Position)> = Vec::new();
             let mut after = Anchor::End;
             loop {
                 let request =
@@ -117,6 +120,7 @@ impl Audit<'_> {
                     other => return Err(format!("the history of user{user} was answered {other:?}")),
                 };
                 for message in &page.messages {
+                    senders.push((user_of(&message.sender.bare()), message.position));
                     let before = found.insert(message.id, message.position);
                     if before.is_some() && message.sender.bare() != message.recipient.bare() {
                         return Err(format!("user{user} has {} twice in the history", message.id));
@@ -129,6 +133,7 @@ impl Audit<'_> {
                 }
             }
             self.covered.add("history.pages");
+            self.conversations(user, &senders)?;
             if !keeps(user) {
                 continue;
             }
@@ -140,6 +145,80 @@ impl Audit<'_> {
                 if (sent || got) && !dated && !mail.gone_for.contains(&user) && !found.contains_key(&id) {
                     return Err(format!("{:?} is not in the history of user{user}: {id}", mail.sent));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The conversations of an account are its history in short: with each peer as much is unread as they sent above what was
+    /// read; and a page of one peer is that peer's.
+    fn conversations(&self, user: User, senders: &[(Option<User>, Position)]) -> Result<(), String> {
+        let all = ConversationsRequest { before: None, limit: 1_000 };
+        let page = match self.engine.call(&actor(user), Command::ReadConversations(all)) {
+            Ok(Answer::Conversations(page)) => page,
+            other => return Err(format!("the conversations of user{user} were answered {other:?}")),
+        };
+        for one in &page.conversations {
+            let Some(peer) = user_of(&one.peer).filter(|peer| *peer != user && *peer != COMES_AND_GOES)
+            else {
+                continue;
+            };
+            let theirs = || senders.iter().filter(|(sender, _)| *sender == Some(peer));
+            let unread = theirs().filter(|(_, position)| *position > one.marks.read).count();
+            if unread != one.unread as usize {
+                return Err(format!(
+                    "user{user} has {} unread of user{peer}, and {unread} by history",
+                    one.unread
+                ));
+            }
+            self.covered.add("conversations.unread");
+            let (anchor, direction) = (Anchor::End, Direction::Newer);
+            let request = HistoryRequest { peer: Some(one.peer.clone()), anchor, direction, limit: 1_000 };
+            match self.engine.call(&actor(user), Command::ReadHistory(request)) {
+                Ok(Answer::History(with)) => {
+                    let got =
+                        with.messages.iter().filter(|m| user_of(&m.sender.bare()) == Some(peer)).count();
+                    let strange = with
+                        .messages
+                        .iter()
+                        .find(|m| ![&m.sender.bare(), &m.recipient.bare()].contains(&&one.peer));
+                    if with.complete && got != theirs().count() || strange.is_some() {
+                        return Err(format!(
+                            "user{user} has {got} of user{peer} in a page of theirs: {strange:?}"
+                        ));
+                    }
+                    self.covered.add("history.by-peer");
+                }
+                other => {
+                    return Err(format!("the history of user{user} with user{peer} was answered {other:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits in quarantine is there, and stays there.
+    fn quarantines(&self) -> Result<(), String> {
+        for user in self.users() {
+            let waits = |mail: &&Mail| {
+                let dated = mail.sent.expires.is_some_and(|expires| expires <= self.until);
+                mail.fate == Fate::Waits && mail.sent.recipient == user && mail.id.is_some() && !dated
+            };
+            let expected: Vec<&Mail> = self.ledger.mails.values().filter(waits).collect();
+            if expected.is_empty() {
+                continue;
+            }
+            let read = Command::ReadQuarantined { after: Position::ZERO, limit: 1_000 };
+            let page = match self.engine.call(&actor(user), read) {
+                Ok(Answer::History(page)) => page,
+                other => return Err(format!("the quarantine of user{user} was answered {other:?}")),
+            };
+            for mail in expected {
+                if page.messages.iter().all(|message| Some(message.id) != mail.id) {
+                    return Err(format!("{:?} is to wait in quarantine, and does not", mail.sent));
+                }
+                let is_local = machine_of(mail.sent.sender) == self.machine;
+                self.covered.add(if is_local { "quarantine.durable" } else { "quarantine.relayed" });
             }
         }
         Ok(())
@@ -244,7 +323,7 @@ impl Audit<'_> {
     }
 
     /// What an engine itself says of a message that was lost.
-    fn explain(&self, mail: &crate::ledger::Mail, user: User) -> String {
+    fn explain(&self, mail: &Mail, user: User) -> String {
         let anchor = Anchor::End;
         let request = HistoryRequest { peer: None, anchor, direction: Direction::Older, limit: 1_000 };
         let page = match self.engine.call(&actor(user), Command::ReadHistory(request)) {

@@ -64,6 +64,7 @@ impl World {
         self.collect()?;
         before.acked.extend(self.machines[machine].ledger.acked.clone());
         let bytes = std::fs::read(&path).map_err(|e| format!("the backup: {e}"))?;
+        let kept = bytes.clone();
         let mut image = crate::disk::Image::default();
         image.put("im.db", bytes);
         // What was acknowledged a moment ago may not be on disk yet.
@@ -71,6 +72,13 @@ impl World {
         look_after(&image, &before, machine, depth, &self.covered)
             .map_err(|e| format!("in a backup: {e}"))?;
         self.covered.add("backup.whole");
+        // What has the name stays as it is.
+        let again = self.engine(machine)?.backup_to(&path);
+        let after = std::fs::read(&path).map_err(|e| format!("the backup: {e}"))?;
+        if again.is_ok() || after != kept {
+            return Err(format!("a backup was written over: {again:?}"));
+        }
+        self.covered.add("backup.name");
         Ok(())
     }
 }

@@ -3,11 +3,12 @@
 use super::Random;
 use crate::audit::Depth;
 use crate::facts::{Place, content, visibility};
-use crate::people::{User, actor, address};
-use crate::world::{Came, Step, World};
+use crate::ledger::Mail;
+use crate::people::{ORDINARY, User, actor, address, domain, machine_of, wall};
+use crate::world::{Came, Machine, Step, World};
 use rosterkit::{
-    Answer, Body, ChatState, Command, ConversationsRequest, ErrorKind, EventBody, Position, Receipt,
-    SearchRequest, SessionOptions, Visibility,
+    Answer, Body, ChatState, Command, ConversationsRequest, ErrorKind, EventBody, HistoryRequest, Position,
+    Receipt, SearchRequest, SessionOptions, Visibility,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -258,6 +259,82 @@ impl World {
         }
         self.covered.add("observers.snapshot");
         self.covered.add("observers.not-there");
+        Ok(())
+    }
+
+    /// What became of a message that was given to the link stands in its sender's history.
+    pub(super) fn check_outcome(&self, from: &Machine, receipt: Receipt, mail: &Mail) -> Step {
+        if mail.gone_for.contains(&mail.sent.sender) || mail.sent.sender == 2 {
+            return Ok(());
+        }
+        let Some(engine) = &from.engine else { return Ok(()) };
+        let anchor = rosterkit::Anchor::Row(Position(receipt.position.0 - 1));
+        let request = HistoryRequest { peer: None, anchor, direction: rosterkit::Direction::Newer, limit: 1 };
+        match engine.call(&actor(mail.sent.sender), Command::ReadHistory(request)) {
+            Ok(Answer::History(page)) => match page.messages.first() {
+                Some(message) if message.id == receipt.id && message.outcome.is_some() => {
+                    self.covered.add("relay.outcome");
+                    Ok(())
+                }
+                other => Err(format!("nobody says what became of {:?}: {other:?}", mail.sent)),
+            },
+            other => Err(format!("the history of user{} was answered {other:?}", mail.sent.sender)),
+        }
+    }
+
+    /// Everything goes into a file of another format, and another engine makes the same of it.
+    pub(super) fn export(&mut self, machine: usize, _: &mut Random) -> Step {
+        self.machines[machine].disk.heal();
+        self.let_recover(machine)?;
+        self.advance(1_500)?;
+        let directory = crate::world::folder().map_err(|e| e.to_string())?;
+        let path = directory.path().join("export.xml");
+        let engine = self.engine(machine)?;
+        engine.export_xep0227(&path).map_err(|error| format!("an export: {error}"))?;
+        let options = rosterkit::EngineOptions::hosting([domain(machine)]);
+        let store = rosterkit::store::memory::MemoryStore::new();
+        let other = rosterkit::Engine::open_virtual(store, options, 1, wall(self.now));
+        let other = other.map_err(|error| format!("an engine for an export: {error}"))?;
+        other
+            .import_xep0227(&path, |_| Ok(()))
+            .map_err(|error| format!("an export that does not come in: {error}"))?;
+        for user in ORDINARY.into_iter().filter(|user| machine_of(*user) == machine) {
+            let buddies = |engine: &rosterkit::Engine| -> Result<BTreeMap<_, _>, String> {
+                let read = Command::ReadRoster { since: Position::ZERO };
+                match engine.call(&actor(user), read) {
+                    Ok(Answer::Roster(roster)) => Ok(roster
+                        .buddies
+                        .into_iter()
+                        .filter(|buddy| buddy.listed)
+                        .map(|buddy| (buddy.address.clone(), (buddy.name.clone(), buddy.status())))
+                        .collect()),
+                    other => Err(format!("a roster was answered {other:?}")),
+                }
+            };
+            let (here, there) = (buddies(self.engine(machine)?)?, buddies(&other)?);
+            if here != there {
+                return Err(format!("user{user} has {there:?} out of an export, and {here:?}"));
+            }
+            for place in [Place::Card(user), Place::File(user, 0), Place::File(user, 1)] {
+                let (here, there) = (place.read(self.engine(machine)?)?, place.read(&other)?);
+                if here != there {
+                    return Err(format!("{place:?} is {there:?} out of an export, and {here:?}"));
+                }
+            }
+            let blocked = |engine: &rosterkit::Engine| match engine.call(&actor(user), Command::ReadBlocked) {
+                Ok(Answer::Blocked(mut all)) => {
+                    all.sort();
+                    Ok(all)
+                }
+                other => Err(format!("who is blocked was answered {other:?}")),
+            };
+            if blocked(self.engine(machine)?)? != blocked(&other)? {
+                return Err(format!("user{user} blocks others out of an export"));
+            }
+        }
+        for sentence in ["export.xep0227", "import.xep0227", "import.blocked"] {
+            self.covered.add(sentence);
+        }
         Ok(())
     }
 

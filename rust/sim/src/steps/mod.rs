@@ -25,6 +25,8 @@ const STEPS: &[(u32, &str, Do)] = &[
     (5, "repeat a send", World::repeat),
     (5, "amend", World::amend),
     (2, "send badly", World::send_badly),
+    (2, "set badly", World::set_badly),
+    (1, "export", World::export),
     (22, "read", World::read),
     (9, "open a session", World::open),
     (4, "close a session", World::close),
@@ -164,6 +166,9 @@ impl World {
                 let there = to.ledger.mails.get(&mail.sent.number);
                 let comes = there.is_some_and(|there| there.fate == Fate::Comes && there.id.is_none());
                 let dated = mail.sent.expires.is_some_and(|expires| expires <= self.now);
+                if let (Some(receipt), false) = (mail.receipt, dated) {
+                    self.check_outcome(from, receipt, mail)?;
+                }
                 if mail.receipt.is_some() && comes && !dated {
                     return Err(format!("{:?} has not crossed the link: {:?}", mail.sent, mail.receipt));
                 }

@@ -2,7 +2,7 @@
 
 use super::Random;
 use crate::host::{Host, Manner};
-use crate::ledger::{Left, number_sent};
+use crate::ledger::{Fate, Left, number_sent};
 use crate::people::{Reader, address, user_of};
 use crate::world::{Came, Client, Machine, Shows, Step, World};
 use rosterkit::{Answer, Consumer, EventBody, Session, SessionOptions, SetPresence, State};
@@ -213,6 +213,12 @@ impl World {
             && !mail.sent.reaches().contains(&reader.user)
         {
             return Err(format!("{reader:?} was told {:?}, which is not for them", mail.sent));
+        }
+        if let Some(mail) = mail.filter(|mail| mail.fate == Fate::Waits) {
+            if mail.sent.recipient == reader.user {
+                return Err(format!("{reader:?} was told {:?}, which is to wait in quarantine", mail.sent));
+            }
+            self.covered.add("quarantine.unseen");
         }
         if let Some(mail) = mail
             && mail.was_refused

@@ -3,9 +3,11 @@
 use super::Random;
 use crate::facts::{Fact, Place};
 use crate::ledger::{Fate, Left};
-use crate::people::{COMES_AND_GOES, User, actor, address, machine_of, user_of};
+use crate::people::{COMES_AND_GOES, User, actor, address, machine_of, user_of, wall};
 use crate::world::{Came, Step, World};
-use rosterkit::{Answer, Command, ErrorKind, HistoryRequest, MessageId, Op, Position};
+use rosterkit::{
+    Answer, Command, ErrorKind, HistoryRequest, InvitationToken, MessageId, Op, Position, RosterEdit,
+};
 
 impl World {
     pub(super) fn set(&mut self, fact: Fact) -> Step {
@@ -59,6 +61,40 @@ impl World {
             _ => return self.mark_read(machine, random),
         };
         self.set(Fact { place, value })
+    }
+
+    /// What makes no sense is refused, and changes nothing.
+    pub(super) fn set_badly(&mut self, machine: usize, random: &mut Random) -> Step {
+        let user = self.here(machine, random);
+        let rule = |action: String| {
+            format!(r#"{{"rules": [{{"name": "bad", "priority": 5, "actions": [{action}]}}]}}"#)
+        };
+        let to_oneself = rule(format!(r#"{{"redirect-to": ["{}"]}}"#, address(user)));
+        let write = |path: &str| Command::WriteFile { path: path.into(), bytes: b"no card".to_vec() };
+        let (command, sentence) = match random.u8(0..6) {
+            0 => (Command::SetRules(to_oneself), "rules.loops"),
+            1 => (Command::SetRules(rule(r#""explode""#.into())), "rules.refused-place"),
+            2 => (write("../outside"), "files.paths"),
+            3 => (write("profile.vcf"), "files.avatar-refused"),
+            4 => (Command::Roster(RosterEdit::new(&address(user), Op::Add)), "roster.not-oneself"),
+            _ => {
+                let past = Command::Invite {
+                    token: InvitationToken::from_random(u128::from(self.number()).to_le_bytes()),
+                    expires: wall(self.now + 400 * 86_400_000),
+                };
+                (past, "invitations.limits")
+            }
+        };
+        match self.call(machine, &actor(user), command.clone())? {
+            Came::Done(answer) => Err(format!("{command:?} was done: {answer:?}")),
+            Came::Not(error) if error.kind == ErrorKind::InvalidArgument => {
+                self.covered.add(sentence);
+                Ok(())
+            }
+            Came::Not(error) if matches!(error.kind, ErrorKind::Storage { .. }) => Ok(()),
+            Came::Not(error) => Err(format!("{command:?} was refused otherwise: {error}")),
+            Came::Unknown => Ok(()),
+        }
     }
 
     /// Somebody has read what they were told last.
