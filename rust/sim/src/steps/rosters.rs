@@ -46,7 +46,8 @@ impl World {
     ) -> Step {
         // Who asks somebody that blocks them is not heard, and does not learn it.
         let heard = self.machines[machine].ledger.value(Place::Blocked(peer, owner)) == Ok(Some(0));
-        if !heard {
+        // Nor can anybody know what they make of it while something of before may be on its way.
+        if !heard || !self.is_quiet(machine) {
             self.note(machine, Left::LostSightOf(owner, peer));
         }
         if op == Op::Remove {
