@@ -123,7 +123,11 @@ pub(crate) fn run(arguments: &Arguments) -> bool {
     if let Some(file) = &arguments.json {
         let mut value = report.json();
         value["seconds"] = seconds.into();
-        value["failed"] = failed.as_ref().map(|failed| failed.seed).into();
+        value["seeds_per_second"] = (report.seeds as f64 / seconds).into();
+        value["sentences"] = all_sentences().len().into();
+        let found =
+            failed.iter().map(|Failed { seed, why }| serde_json::json!({ "seed": seed, "what": why }));
+        value["found"] = found.collect::<Vec<_>>().into();
         if let Err(error) = std::fs::write(file, format!("{value:#}\n")) {
             eprintln!("{file}: {error}");
             return false;

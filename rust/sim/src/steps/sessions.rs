@@ -245,6 +245,7 @@ impl World {
             let given: Vec<Left> =
                 clients.values().filter_map(|client| Some(client.host.as_ref()?.take())).flatten().collect();
             for left in given {
+                self.history.say(format_args!("{left:?}"));
                 self.check_told(machine, &left)?;
                 self.machines[machine].ledger.take(&left);
                 self.covered.add("delivery.listener-fails");
