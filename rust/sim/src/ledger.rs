@@ -46,6 +46,8 @@ pub enum Left {
     /// Nobody follows any more what is between the two.
     LostSightOf(User, User),
     Sends(Arc<Sent>),
+    /// A client sends again what it had no answer to: it may be admitted now, or have been then.
+    SendsAgain(u32),
     Answered(u32, Receipt),
     /// It came from another machine, and is this one's now.
     TakenIn(u32, MessageId),
@@ -282,6 +284,15 @@ impl Ledger {
                     texts: [u64::from(sent.number)].into(),
                 };
                 self.mails.insert(sent.number, mail);
+            }
+            Left::SendsAgain(number) => {
+                let unanswered = self.mails.get(number).filter(|mail| mail.receipt.is_none());
+                let fate = unanswered.map(|mail| (mail.fate, self.fate(&mail.sent)));
+                if let (Some((then, now)), Some(mail)) = (fate, self.mails.get_mut(number))
+                    && then != now
+                {
+                    mail.fate = Fate::Unsure;
+                }
             }
             Left::Answered(number, receipt) => {
                 self.highest = self.highest.max(receipt.position);

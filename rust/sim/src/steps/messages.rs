@@ -210,6 +210,7 @@ impl World {
         for _ in 0..3 {
             let sent = &known[random.usize(..known.len())];
             let before = self.machines[machine].ledger.mails.get(&sent.number).and_then(|mail| mail.receipt);
+            self.note(machine, Left::SendsAgain(sent.number));
             let result = self.engine(machine)?.call(&actor(sent.sender), sent.command());
             self.history.say(format_args!("{} {result:?}", sent.number));
             if let (Ok(Answer::Receipt(again)), Some(before)) = (&result, before)
