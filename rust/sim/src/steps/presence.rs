@@ -19,6 +19,8 @@ impl World {
         let note = random.bool().then(|| format!("note {order}"));
         let until = (random.u8(0..5) == 0).then(|| self.now + random.u64(1_000..60_000));
         let Some(client) = self.machines[machine].clients.get_mut(&number) else { return Ok(()) };
+        self.history
+            .say(format_args!("{:?} {state:?} {note:?} {until:?} goes {goes} hides {hides}", client.reader));
         let result = if goes {
             client.session.go_offline()
         } else {
@@ -52,9 +54,12 @@ impl World {
         let clients = self.machines[machine_of(user)].clients.values();
         let is_over = |shows: &Shows| shows.until.is_some_and(|until| until <= self.now);
         let shown: Vec<(State, &Shows)> = clients
-            .filter(|client| client.reader.user == user && !client.is_invisible)
+            .filter(|client| client.reader.user == user)
             .filter(|client| client.ends_at.is_none_or(|ends_at| self.now < ends_at))
-            .filter_map(|client| client.shows.as_ref())
+            .filter_map(|client| client.shows.as_ref().map(|shows| (shows, client.is_invisible)))
+            // That nobody is to see it ends with the rest.
+            .filter(|(shows, is_invisible)| !is_invisible || is_over(shows))
+            .map(|(shows, _)| shows)
             .map(|shows| (if is_over(shows) { State::Online } else { shows.state }, shows))
             .collect();
         let best = ORDER.into_iter().find(|state| shown.iter().any(|(one, _)| one == state));
