@@ -18,16 +18,19 @@ pub enum PresenceLayer {
 pub struct Layers {
     manual: Option<Contribution>,
     automatic: Option<Box<Contribution>>,
+    /// Plainly online, since what was set has ended by itself. Nobody set it: it is gone with whatever is set next.
+    plain: Option<Box<Contribution>>,
 }
 
 impl Layers {
     /// What counts.
     pub fn shown(&self) -> Option<&Contribution> {
-        self.manual.as_ref().or(self.automatic.as_deref())
+        self.manual.as_ref().or(self.automatic.as_deref()).or(self.plain.as_deref())
     }
 
     /// Puts it in place of what that layer showed.
     pub fn set(&mut self, layer: PresenceLayer, contribution: Contribution) {
+        self.plain = None;
         match layer {
             PresenceLayer::Manual => self.manual = Some(contribution),
             PresenceLayer::Automatic => self.automatic = Some(Box::new(contribution)),
@@ -38,7 +41,7 @@ impl Layers {
     pub fn clear(&mut self, layer: PresenceLayer) {
         match layer {
             PresenceLayer::Manual => self.manual = None,
-            PresenceLayer::Automatic => self.automatic = None,
+            PresenceLayer::Automatic => (self.automatic, self.plain) = (None, None),
         }
     }
 
@@ -59,7 +62,7 @@ impl Layers {
         {
             let extensions = Default::default();
             let plain = Contribution { state: State::Online, note: None, until: None, extensions, ..ended };
-            self.automatic = Some(Box::new(plain));
+            self.plain = Some(Box::new(plain));
         }
     }
 }
@@ -79,6 +82,21 @@ mod tests {
             invisible: false,
             extensions: [1][..].into(),
         }
+    }
+
+    // behaviour: presence.invisible, presence.end-time
+    #[test]
+    fn who_hides_stays_hidden_when_that_ends_whatever_had_ended_before() {
+        let mut layers = Layers::default();
+        layers.set(PresenceLayer::Manual, contribution(State::Away, Some(10)));
+        layers.end(Timestamp(10));
+        assert_eq!(layers.shown().map(|shown| (shown.state, shown.invisible)), Some((State::Online, false)));
+        let hidden = Contribution { invisible: true, ..contribution(State::Busy, Some(20)) };
+        layers.set(PresenceLayer::Manual, hidden);
+        layers.end(Timestamp(20));
+        assert_eq!(layers.shown().map(|shown| (shown.state, shown.invisible)), Some((State::Online, true)));
+        layers.clear(PresenceLayer::Automatic);
+        assert_eq!(layers.shown(), None);
     }
 
     // behaviour: presence.layers, presence.end-time

@@ -54,12 +54,10 @@ impl World {
         let clients = self.machines[machine_of(user)].clients.values();
         let is_over = |shows: &Shows| shows.until.is_some_and(|until| until <= self.now);
         let shown: Vec<(State, &Shows)> = clients
-            .filter(|client| client.reader.user == user)
+            // Who hides stays hidden when what they set ends.
+            .filter(|client| client.reader.user == user && !client.is_invisible)
             .filter(|client| client.ends_at.is_none_or(|ends_at| self.now < ends_at))
-            .filter_map(|client| client.shows.as_ref().map(|shows| (shows, client.is_invisible)))
-            // That nobody is to see it ends with the rest.
-            .filter(|(shows, is_invisible)| !is_invisible || is_over(shows))
-            .map(|(shows, _)| shows)
+            .filter_map(|client| client.shows.as_ref())
             .map(|shows| (if is_over(shows) { State::Online } else { shows.state }, shows))
             .collect();
         let best = ORDER.into_iter().find(|state| shown.iter().any(|(one, _)| one == state));

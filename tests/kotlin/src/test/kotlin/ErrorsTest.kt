@@ -75,7 +75,7 @@ class ErrorsTest {
 
     @Test fun damaged() {
         // The second opening moves what the first wrote out of the write-ahead log.
-        repeat(2) { openIn(folder).close() }
+        repeat(2) { openIn(folder).use { it.shutdown() } }
         val file = folder.resolve("im.db")
         val content = file.readBytes()
         content[200] = content[200].inc()
