@@ -178,7 +178,7 @@ impl World {
             self.covered.add("message.reply");
         }
         for left in lefts {
-            self.check_told(machine, &left)?;
+            self.check_told(machine, &left, true)?;
             self.note(machine, left);
         }
         if is_over {
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// What a session is told was sent to it, and stands where it stood before.
-    pub(super) fn check_told(&self, machine: usize, left: &Left) -> Step {
+    pub(super) fn check_told(&self, machine: usize, left: &Left, is_now: bool) -> Step {
         let Left::Told { reader, id, position, number } = left else { return Ok(()) };
         let ledger = &self.machines[machine].ledger;
         if let Some(before) = ledger.told.get(&(*reader, *id))
@@ -197,8 +197,11 @@ impl World {
             return Err(format!("{id} has moved for {reader:?}, from {before:?} to {position:?}"));
         }
         let mail = number.and_then(|number| ledger.mails.get(&number));
+        // A listener may have been told any time since it was looked at last.
         let is_late = |mail: &crate::ledger::Mail| {
-            mail.sent.expires.is_some_and(|expires| expires <= self.now) && mail.sent.sender != reader.user
+            is_now
+                && mail.sent.expires.is_some_and(|expires| expires <= self.now)
+                && mail.sent.sender != reader.user
         };
         // Once one client of the account has taken it, it is there for the others too.
         let is_taken = Reader::of(reader.user).iter().any(|other| ledger.acked.contains_key(&(*other, *id)));
@@ -246,7 +249,7 @@ impl World {
                 clients.values().filter_map(|client| Some(client.host.as_ref()?.take())).flatten().collect();
             for left in given {
                 self.history.say(format_args!("{left:?}"));
-                self.check_told(machine, &left)?;
+                self.check_told(machine, &left, false)?;
                 self.machines[machine].ledger.take(&left);
                 self.covered.add("delivery.listener-fails");
             }
