@@ -128,18 +128,15 @@ impl Place {
         matches!(self, Place::Read(..))
     }
 
-    /// The sentence of `docs/behaviour.md` that says so.
-    pub const fn sentence(self) -> &'static str {
+    /// The sentence of `docs/behaviour.md` that reading it back shows to hold, where there is one.
+    pub const fn sentence(self) -> Option<&'static str> {
         match self {
-            Place::Preferences(_) => "account.told",
-            Place::Rules(_) => "rules.json",
-            Place::File(..) => "files.replace",
-            Place::Card(_) => "files.avatar-hash",
-            Place::Registration(_) => "registration.replaced",
-            Place::Blocked(..) => "admission.blocked",
-            Place::Name(..) => "roster.versions",
-            Place::Visibility(..) => "explain.presence",
-            Place::Read(..) => "receipts.monotone",
+            Place::Rules(_) => Some("rules.json"),
+            Place::File(..) | Place::Card(_) => Some("files.replace"),
+            Place::Registration(_) => Some("registration.replaced"),
+            Place::Visibility(..) => Some("explain.presence"),
+            Place::Read(..) => Some("receipts.read"),
+            Place::Preferences(_) | Place::Blocked(..) | Place::Name(..) => None,
         }
     }
 
@@ -207,6 +204,9 @@ impl Place {
                 }
             }
             Place::Registration(_) => match ask(Command::ReadRegistrations)? {
+                Answer::Registrations(all) if all.len() > 1 => {
+                    return Err(format!("{self:?} was not replaced: {all:?}"));
+                }
                 Answer::Registrations(all) => all.first().and_then(|one| one.contact.parse().ok()),
                 answer => return Err(other(answer)),
             },

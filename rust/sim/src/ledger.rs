@@ -4,7 +4,7 @@
 //! place has the values that it may have, and a pair of accounts the views that both may have of each other; an answer
 //! leaves one of them.
 
-use crate::facts::{Fact, Place, accepted, keeps_history};
+use crate::facts::{Fact, Place, accepted};
 use crate::handshake::View;
 use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, user_of, wall};
 use rosterkit::{
@@ -69,8 +69,9 @@ pub enum Left {
         id: MessageId,
         at: u64,
     },
-    /// A stranger was let in: what waited from them comes.
+    /// A stranger is to be let in; then whether they were: what waited from them comes.
     Admits(User, User),
+    Admitted(User, User, bool),
     /// A stranger was turned away: what waited from them is gone.
     Refuses(User, User),
     /// An account forgets, or tries to, what it has with another, or everything.
@@ -112,6 +113,8 @@ pub struct Mail {
     pub id: Option<MessageId>,
     pub was_refused: bool,
     pub fate: Fate,
+    /// It waited in quarantine until its sender was let in, or is to be.
+    pub was_held: bool,
     /// Of whose history it may be gone.
     pub gone_for: BTreeSet<User>,
     /// The texts that it may have; 0 is none, its own is its number.
@@ -280,6 +283,7 @@ impl Ledger {
                     id: None,
                     was_refused: false,
                     fate,
+                    was_held: false,
                     gone_for: BTreeSet::new(),
                     texts: [u64::from(sent.number)].into(),
                 };
@@ -340,8 +344,20 @@ impl Ledger {
             Left::Acked { reader, id, at } => drop(self.acked.insert((*reader, *id), *at)),
             Left::Admits(owner, stranger) => {
                 self.admitted.insert((*owner, *stranger));
-                // They come now, at another place.
-                self.of_stranger(*owner, *stranger).for_each(|mail| mail.fate = Fate::Unsure);
+                for mail in self.of_stranger(*owner, *stranger) {
+                    (mail.fate, mail.was_held) = (Fate::Unsure, true);
+                }
+            }
+            Left::Admitted(owner, stranger, did) => {
+                let held = |mail: &&mut Mail| {
+                    mail.was_held && mail.sent.recipient == *owner && mail.sent.sender == *stranger
+                };
+                for mail in self.mails.values_mut().filter(held) {
+                    match did {
+                        true => mail.fate = Fate::Comes,
+                        false => mail.was_held = false,
+                    }
+                }
             }
             Left::Refuses(owner, stranger) => {
                 self.of_stranger(*owner, *stranger).for_each(|mail| mail.fate = Fate::Unsure);
@@ -476,6 +492,16 @@ impl Ledger {
             && (mail.sent.sender != reader.user || mail.sent.recipient == reader.user)
     }
 
+    /// Whether a message has expired, for at least as long as an opening takes to see it, and no client of the account has
+    /// taken it.
+    pub fn is_over(&self, mail: &Mail, user: User, now: u64) -> bool {
+        let taken = |id| Reader::of(user).iter().any(|reader| self.acked.contains_key(&(*reader, id)));
+        mail.id.is_some_and(|id| !taken(id))
+            && mail.sent.sender != user
+            && mail.sent.reaches().contains(&user)
+            && mail.sent.expires.is_some_and(|expires| expires + 1_500 <= now)
+    }
+
     /// Whether a device has to get its copy of what its account sent otherwise.
     pub fn owes_copy(&self, mail: &Mail, reader: Reader) -> bool {
         mail.receipt.is_some_and(|receipt| !self.acked.contains_key(&(reader, receipt.id)))
@@ -556,9 +582,4 @@ fn edit((low, high): (View, View), by_low: bool, op: Op) -> (View, View) {
     after.listed = op != Op::Remove && (mine.listed || op != Op::Unsubscribed);
     let theirs = if told { theirs.after_theirs(op) } else { theirs };
     if by_low { (after, theirs) } else { (theirs, after) }
-}
-
-/// Whether a user's history holds on to what was dealt with.
-pub const fn keeps(user: User) -> bool {
-    keeps_history(user)
 }

@@ -51,11 +51,7 @@ const STEPS: &[Step] = &[
             ])
         },
     },
-    Step {
-        name: "model: random commands, planted bugs",
-        budget: 3,
-        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "model"]),
-    },
+    Step { name: "model: random commands, planted bugs", budget: 3, run: || promises(&["model"]) },
     Step {
         // Not optimized: building it would take longer than running it takes.
         name: "interleavings: mailboxes, credits, shutdown",
@@ -70,65 +66,15 @@ const STEPS: &[Step] = &[
         budget: 3,
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-sim"]),
     },
-    Step {
-        name: "recorded disk",
-        budget: 4,
-        run: || {
-            cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "recorded_disk"])
-        },
-    },
-    Step {
-        name: "damage, files of other versions",
-        budget: 2,
-        run: || {
-            cargo_test(&[
-                "test",
-                "--release",
-                "--package",
-                "rosterkit-promises",
-                "--test",
-                "damage",
-                "--test",
-                "growing_old",
-            ])
-        },
-    },
-    Step {
-        name: "kills",
-        budget: 3,
-        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "kills"]),
-    },
-    Step {
-        name: "two worlds: a bad pipe, kills",
-        budget: 3,
-        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "two_worlds"]),
-    },
-    Step {
-        name: "hours and days in virtual time",
-        budget: 2,
-        run: || cargo_test(&["test", "--release", "--package", "rosterkit-promises", "--test", "long_runs"]),
-    },
+    Step { name: "recorded disk", budget: 4, run: || promises(&["recorded_disk"]) },
+    Step { name: "damage, files of other versions", budget: 2, run: || promises(&["damage", "growing_old"]) },
+    Step { name: "kills", budget: 3, run: || promises(&["kills"]) },
+    Step { name: "two worlds: a bad pipe, kills", budget: 3, run: || promises(&["two_worlds"]) },
+    Step { name: "hours and days in virtual time", budget: 2, run: || promises(&["long_runs"]) },
     Step {
         name: "threads, shutdown, nothing left behind",
         budget: 2,
-        run: || {
-            cargo_test(&[
-                "test",
-                "--release",
-                "--package",
-                "rosterkit-promises",
-                "--test",
-                "lifecycle",
-                "--test",
-                "panics",
-                "--test",
-                "logs",
-                "--test",
-                "sight",
-                "--test",
-                "admission",
-            ])
-        },
+        run: || promises(&["lifecycle", "panics", "logs", "sight", "admission"]),
     },
     Step { name: "bindings are what the generator makes", budget: 3, run: || of(bindings::check()) },
     Step { name: "Python: wheel, mypy, pytest", budget: 3, run: || counted(python::test(), count_of_pytest) },
@@ -213,6 +159,13 @@ pub(crate) fn all(everything: bool) -> Result<(), String> {
 
 fn of(result: Result<(), String>) -> (Outcome, Counts) {
     (result.map_or_else(Outcome::Failed, |()| Outcome::Ran), Counts::default())
+}
+
+/// Tests of what crosses rooms, optimized.
+fn promises(tests: &[&str]) -> (Outcome, Counts) {
+    let mut command = vec!["test", "--release", "--package", "rosterkit-promises"];
+    command.extend(tests.iter().flat_map(|test| ["--test", test]));
+    cargo_test(&command)
 }
 
 /// Runs `cargo test` and adds up its closing lines.

@@ -1,10 +1,12 @@
 //! What the engine promises, said as naively as it can be: no shards, no queues with room, no residency, no positions
-//! to compare, every set written out. It shares only the words of `rosterkit-core` with the engine.
+//! to compare, every set written out. It shares only the words of `rosterkit-core` with the engine, and what
+//! two sides of a handshake believe with the simulation.
 
+use rosterkit::Word;
 use rosterkit::{
     AcceptedSenders, Address, DeviceName, ErrorKind, MessageId, Op, Position, SessionId, State, Visibility,
 };
-use rosterkit::{Status, Word};
+use rosterkit_sim::handshake::View;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many rows a session has in hand at once; the rest waits in the log.
@@ -41,16 +43,6 @@ pub struct Account {
     pub unclaimed: BTreeMap<usize, Option<SessionId>>,
     /// Rows of strangers on whom the account has not decided.
     pub quarantine: BTreeSet<usize>,
-}
-
-/// What one side believes of the two directions.
-#[derive(Clone, Copy, Default, Debug, PartialEq)]
-pub struct View {
-    pub listed: bool,
-    my_wish: bool,
-    my_grant: bool,
-    their_wish: bool,
-    their_grant: bool,
 }
 
 pub struct Row {
@@ -116,60 +108,6 @@ impl Row {
     /// Whether somebody may be shown this: what waits in a queue is as it was.
     pub fn has_said(&self, text: Option<&str>) -> bool {
         self.text.as_deref() == text || self.earlier.iter().any(|earlier| Some(earlier.as_str()) == text)
-    }
-}
-
-impl View {
-    pub fn to(self) -> bool {
-        self.my_wish && self.their_grant
-    }
-
-    pub fn from(self) -> bool {
-        self.their_wish && self.my_grant
-    }
-
-    pub fn asking(self) -> bool {
-        self.their_wish && !self.my_grant
-    }
-
-    fn requested(self) -> bool {
-        self.my_wish && !self.their_grant
-    }
-
-    /// Whether there is anything between the two that a person could see.
-    pub fn is_something(self) -> bool {
-        self.listed || self.status() != Status::None
-    }
-
-    pub fn status(self) -> Status {
-        match self {
-            _ if self.to() || self.from() => Status::Confirmed,
-            _ if self.asking() => Status::Asking,
-            _ if self.my_wish => Status::Requested,
-            _ => Status::None,
-        }
-    }
-
-    fn act(&mut self, op: Op) {
-        match op {
-            Op::Add => (self.my_wish, self.my_grant) = (true, true),
-            Op::Remove => *self = View { listed: self.listed, ..View::default() },
-            Op::Subscribe => self.my_wish = true,
-            Op::Subscribed => self.my_grant = true,
-            Op::Unsubscribe => (self.my_wish, self.their_grant) = (false, false),
-            Op::Unsubscribed => (self.my_grant, self.their_wish) = (false, false),
-            Op::Update => {}
-        }
-    }
-
-    fn mirrored(self) -> View {
-        View {
-            listed: self.listed,
-            my_wish: self.their_wish,
-            my_grant: self.their_grant,
-            their_wish: self.my_wish,
-            their_grant: self.my_grant,
-        }
     }
 }
 
@@ -591,9 +529,7 @@ impl Reference {
         if !told || self.blocks(host, guest) {
             return Ok(());
         }
-        let mut theirs = self.view(host, guest).mirrored();
-        theirs.act(Op::Add);
-        let mut after = theirs.mirrored();
+        let mut after = self.view(host, guest).after_theirs(Op::Add);
         let is_let_in = after.asking();
         if is_let_in {
             after.act(Op::Add);
@@ -612,9 +548,7 @@ impl Reference {
             return;
         }
         let before = self.view(peer, owner);
-        let mut theirs = before.mirrored();
-        theirs.act(op);
-        let after = theirs.mirrored();
+        let after = before.after_theirs(op);
         self.put(peer, owner, after);
         if after.asking() && !before.asking() {
             self.accept(Row {

@@ -30,7 +30,6 @@ impl World {
         self.let_recover(machine)?;
         self.advance(3_000)?;
         self.count_fault("a restart in good order");
-        self.covered.add("engine.shutdown");
         self.restart(machine)
     }
 
@@ -72,6 +71,7 @@ impl World {
         look_after(&image, &before, machine, depth, &self.covered)
             .map_err(|e| format!("in a backup: {e}"))?;
         self.covered.add("backup.whole");
+        self.covered.add("backup.positions");
         // What has the name stays as it is.
         let again = self.engine(machine)?.backup_to(&path);
         let after = std::fs::read(&path).map_err(|e| format!("the backup: {e}"))?;

@@ -3,7 +3,7 @@
 use super::Random;
 use crate::audit::Depth;
 use crate::facts::{Place, content, visibility};
-use crate::ledger::Mail;
+use crate::ledger::{Mail, Unsure};
 use crate::people::{ORDINARY, User, actor, address, domain, machine_of, wall};
 use crate::world::{Came, Machine, Step, World};
 use rosterkit::{
@@ -48,8 +48,12 @@ impl World {
         let came = self.call(machine, &actor(user), ask)?;
         match &came {
             Came::Done(Answer::Found(found)) => {
-                if found.messages.iter().any(|message| message.content.as_text().is_none()) {
-                    return Err("a search found what is no text".into());
+                let has_it = |message: &rosterkit::Message| {
+                    message.content.as_text().is_some_and(|text| text.to_uppercase().contains("NUMBER"))
+                };
+                let newest_first = found.messages.is_sorted_by(|a, b| a.position > b.position);
+                if !found.messages.iter().all(has_it) || !newest_first {
+                    return Err(format!("a search found {:?}", found.messages));
                 }
                 self.covered.add("history.search");
             }
@@ -59,7 +63,18 @@ impl World {
                 }
                 self.covered.add("conversations.pages");
             }
-            Came::Done(Answer::Explanation(_)) => self.covered.add("explain.admission"),
+            Came::Done(Answer::Explanation(json)) if json.contains("verdict") => {
+                let expected = match self.machines[machine].ledger.admits(user, other) {
+                    Ok(Some(true)) => "admitted",
+                    Ok(Some(false)) => "forbidden",
+                    Ok(None) => "quarantined",
+                    Err(Unsure) => return Ok(()),
+                };
+                if !json.contains(&format!(r#""verdict":"{expected}""#)) {
+                    return Err(format!("user{other} is {expected} by user{user}, and explained by {json}"));
+                }
+                self.covered.add("explain.admission");
+            }
             _ => {}
         }
         self.has_failed(machine, "a question", &came)
@@ -258,7 +273,6 @@ impl World {
             return Err(format!("an observer of user{user} was told of {buddies:?}, who are {expected:?}"));
         }
         self.covered.add("observers.snapshot");
-        self.covered.add("observers.not-there");
         Ok(())
     }
 

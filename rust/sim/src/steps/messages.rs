@@ -1,12 +1,16 @@
 //! What clients send, repeat and amend.
 
 use super::Random;
+use crate::facts::{Place, visibility};
 use crate::ledger::{FIRST_EDIT, Fate, Left, Sent, text};
 use crate::people::{
     COMES_AND_GOES, FORKS, ORDINARY, REDIRECTS, Reader, User, actor, address, machine_of, wall,
 };
 use crate::world::{Came, Client, Step, World};
-use rosterkit::{Amend, Amendment, Answer, Command, Content, ErrorKind, MessageId, SessionOptions};
+use rosterkit::{
+    Amend, Amendment, Answer, Command, Content, ErrorKind, MessageId, SessionOptions, Visibility, Word,
+};
+use rosterkit_core::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,9 +76,9 @@ impl World {
                 &[ErrorKind::NotFound, ErrorKind::Forbidden],
                 "delivery.not-found",
             ),
-            _ => (plain(to("somebody@example.com")), &[ErrorKind::Unreachable], "relay.speaks-for"),
+            _ => (plain(to("somebody@example.com")), &[ErrorKind::Unreachable], "delivery.not-found"),
         };
-        if machine != 0 && sentence == "delivery.not-found" {
+        if machine != 0 && kinds.contains(&ErrorKind::NotFound) {
             // That is another machine's to say.
             return Ok(());
         }
@@ -156,12 +160,7 @@ impl World {
                 if is_local && admits == Ok(Some(false)) && sent.recipient != COMES_AND_GOES {
                     return Err(format!("{sent:?} was taken, and is to be refused: {receipt:?}"));
                 }
-                let word = match receipt.outcome {
-                    rosterkit::Word::Queued => "relay.queued",
-                    rosterkit::Word::Delivered => "delivery.one-answer",
-                    rosterkit::Word::Stored => "delivery.stored",
-                };
-                self.covered.add(word);
+                self.check_word(machine, sent, receipt.outcome)?;
                 self.note(machine, Left::Answered(sent.number, receipt));
             }
             Ok(other) => return Err(format!("{sent:?} was answered {other:?}")),
@@ -176,9 +175,15 @@ impl World {
                     self.note(machine, Left::Refused(sent.number));
                 }
                 ErrorKind::Forbidden if is_local && admits != Ok(Some(true)) => {
-                    self.covered.add("admission.policy");
-                    self.covered.add("admission.blocked");
+                    if error.details != Refusal::Forbidden.to_string() {
+                        return Err(format!("{sent:?} was refused by saying more: {error}"));
+                    }
                     self.covered.add("admission.one-answer");
+                    if admits == Ok(Some(false)) {
+                        let blocked = Place::Blocked(sent.recipient, sent.sender);
+                        let is_blocked = self.machines[machine].ledger.value(blocked) == Ok(Some(1));
+                        self.covered.add(if is_blocked { "admission.blocked" } else { "admission.policy" });
+                    }
                     self.note(machine, Left::Refused(sent.number));
                 }
                 ErrorKind::NotFound if sent.recipient == COMES_AND_GOES => {
@@ -190,6 +195,31 @@ impl World {
                 }
                 _ => return Err(format!("{sent:?} was refused: {error}")),
             },
+        }
+        Ok(())
+    }
+
+    /// `Queued` is for a relay; `Delivered` says that somebody is there, to who may see that alone.
+    fn check_word(&self, machine: usize, sent: &Sent, word: Word) -> Step {
+        let is_local = machine_of(sent.recipient) == machine;
+        if is_local == (word == Word::Queued) {
+            return Err(format!("{sent:?} was answered {word:?}"));
+        }
+        if !is_local {
+            self.covered.add("relay.queued");
+            return Ok(());
+        }
+        let ledger = &self.machines[machine].ledger;
+        let visible = ledger.value(Place::Visibility(sent.recipient, sent.sender));
+        let (Ok(view), Ok(visible)) = (ledger.view(sent.recipient, sent.sender), visible) else {
+            return Ok(());
+        };
+        let is_hidden = visible.map(visibility) == Some(Visibility::Hidden);
+        if sent.sender != sent.recipient && (!view.from() || is_hidden) {
+            if word == Word::Delivered {
+                return Err(format!("{sent:?} was answered {word:?}, and its sender sees nobody: {view:?}"));
+            }
+            self.covered.add("delivery.unseen");
         }
         Ok(())
     }
@@ -280,7 +310,10 @@ impl World {
             Came::Unknown => None,
             Came::Not(error) => match error.kind {
                 ErrorKind::Storage { .. } => Some(false),
-                ErrorKind::Conflict if was_retracted => Some(false),
+                ErrorKind::Conflict if was_retracted => {
+                    self.covered.add("amend.author");
+                    Some(false)
+                }
                 // Where history is off it may be gone; a stranger by now may be refused.
                 ErrorKind::NotFound if sent.sender == 2 => Some(false),
                 ErrorKind::Forbidden => Some(false),
@@ -290,9 +323,6 @@ impl World {
         if value == 0 && did == Some(false) && was_retracted {
             // It says nothing already, or will not by this: either way that may be so.
             return Ok(());
-        }
-        if did == Some(true) {
-            self.covered.add("amend.author");
         }
         self.note(machine, Left::Amended(sent.number, value, did));
         Ok(())

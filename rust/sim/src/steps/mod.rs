@@ -172,9 +172,12 @@ impl World {
                 if mail.receipt.is_some() && comes && !dated {
                     return Err(format!("{:?} has not crossed the link: {:?}", mail.sent, mail.receipt));
                 }
-                self.covered.add("relay.queued");
-                self.covered.add("relay.inbound-once");
-                self.covered.add("relay.restart");
+                if self.link.counts.doubled > 0 {
+                    self.covered.add("relay.inbound-once");
+                }
+                if from.lives.len() > 1 {
+                    self.covered.add("relay.restart");
+                }
             }
         }
         Ok(())

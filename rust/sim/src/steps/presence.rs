@@ -4,9 +4,12 @@ use super::Random;
 use crate::facts::{Place, visibility};
 use crate::ledger::Unsure;
 use crate::people::{ORDINARY, User, machine_of, wall};
-use crate::world::{Shows, Step, World};
+use crate::world::{Client, Shows, Step, World};
 use rosterkit::{Answer, ErrorKind, EventBody, SetPresence, State, Visibility};
 use std::time::Duration;
+
+/// A state, and a note when that is sure.
+type Shown = (State, Result<Option<String>, Unsure>);
 
 const STATES: [State; 5] = [State::Online, State::Busy, State::Away, State::Chat, State::ExtendedAway];
 
@@ -49,7 +52,7 @@ impl World {
     }
 
     /// What a user's watchers are to see: the winning state, and the note of who shows it since last, when that is sure.
-    pub(super) fn aggregate(&self, user: User) -> (State, Result<Option<String>, Unsure>) {
+    fn aggregate(&self, user: User) -> Shown {
         const ORDER: [State; 5] = [State::Busy, State::Chat, State::Online, State::Away, State::ExtendedAway];
         let clients = self.machines[machine_of(user)].clients.values();
         let is_over = |shows: &Shows| shows.until.is_some_and(|until| until <= self.now);
@@ -121,23 +124,52 @@ impl World {
                         "user{viewer} saw user{subject} {saw:?}, who shows {expected:?} to them: {view:?}, {seen:?}, blocked {blocked:?}"
                     ));
                 }
-                if expected.0 == State::Offline {
-                    self.covered.add("presence.who-sees");
-                } else {
-                    self.covered.add("presence.note");
-                    self.covered.add("presence.end-time");
-                    self.covered.add("presence.aggregate");
-                    self.covered.add("presence.aggregate-order");
-                    self.covered.add("presence.snapshot");
-                    self.covered.add("presence.invisible");
-                    self.covered.add("presence.visibility");
+                if !client.is_behind {
+                    self.cover_sight(subject, seen, &expected);
                 }
             }
         }
         Ok(())
     }
 
-    pub(super) fn next_seq(&self, machine: usize, number: u32) -> (usize, usize) {
+    /// What was shown to hold by somebody who sees so much of a subject having seen what was expected.
+    fn cover_sight(&self, subject: User, seen: Visibility, expected: &Shown) {
+        let is_there = self.aggregate(subject).0 != State::Offline;
+        let shows: Vec<&Client> = self.machines[machine_of(subject)]
+            .clients
+            .values()
+            .filter(|client| client.reader.user == subject && client.shows.is_some())
+            .collect();
+        if seen == Visibility::Hidden && is_there {
+            self.covered.add("presence.who-sees");
+        }
+        if seen == Visibility::StateOnly && is_there {
+            self.covered.add("presence.visibility");
+        }
+        if seen != Visibility::Hidden && shows.iter().any(|client| client.is_invisible) {
+            self.covered.add("presence.invisible");
+        }
+        if seen != Visibility::Hidden && is_there {
+            self.covered.add("presence.aggregate");
+            self.covered.add("presence.snapshot");
+            if shows.len() > 1 {
+                self.covered.add("presence.aggregate-order");
+            }
+            let is_over = |client: &&Client| {
+                let until = client.shows.as_ref().and_then(|shows| shows.until);
+                until.is_some_and(|until| until <= self.now)
+            };
+            if shows.iter().any(is_over) {
+                self.covered.add("presence.end-time");
+                self.covered.add("presence.ends-by-itself");
+            }
+        }
+        if matches!(&expected.1, Ok(Some(_))) {
+            self.covered.add("presence.note");
+        }
+    }
+
+    fn next_seq(&self, machine: usize, number: u32) -> (usize, usize) {
         let client = self.machines[machine].clients.get(&number);
         client.map_or((0, 0), |client| (client.in_hand.len(), self.machines[machine].ledger.acked.len()))
     }
@@ -164,7 +196,6 @@ impl World {
                 return Err(format!("the session of {:?} is there, long after its lease", client.reader));
             }
             self.covered.add("presence.lease-expires");
-            self.covered.add("presence.lease-bounds");
         }
         Ok(())
     }

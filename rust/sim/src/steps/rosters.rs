@@ -73,7 +73,7 @@ impl World {
             },
         };
         self.note(machine, Left::Edited(owner, peer, op, did));
-        self.see_pair(machine, owner, peer)
+        self.see_pair(machine, (owner, peer), op)
     }
 
     /// An edit about somebody on the other machine: the link decides when they hear of it.
@@ -116,8 +116,8 @@ impl World {
         Ok(())
     }
 
-    /// Looks at what two believe, when nobody knows.
-    pub(super) fn see_pair(&mut self, machine: usize, a: User, b: User) -> Step {
+    /// Looks at what two believe after the first has done this: what it has to be, or, when nobody knows, what it is.
+    fn see_pair(&mut self, machine: usize, (a, b): (User, User), op: Op) -> Step {
         let ledger = &self.machines[machine].ledger;
         let is_known = ledger.view(a, b).is_ok();
         let Ok((of_a, of_b)) = self.both_views(machine, a, b) else { return Ok(()) };
@@ -125,20 +125,17 @@ impl World {
             return Ok(());
         }
         if is_known {
-            self.covered.add("roster.rfc6121-states");
-            self.covered.add(match (of_a.status(), of_b.status()) {
-                (Status::Requested, Status::Asking) | (Status::Asking, Status::Requested) => {
-                    "roster.add-asks-both"
-                }
-                (Status::Confirmed, Status::Confirmed) if of_a.to() && of_a.from() => "roster.confirm",
-                (Status::Confirmed, Status::Confirmed) => "roster.one-direction",
-                _ if of_a.listed || of_b.listed => "roster.decline",
-                _ => "roster.remove",
-            });
             let expected =
                 (self.machines[machine].ledger.view(a, b), self.machines[machine].ledger.view(b, a));
             if (expected.0.map(View::shown), expected.1.map(View::shown)) != (Ok(of_a), Ok(of_b)) {
                 return Err(format!("user{a} and user{b} are {of_a:?} and {of_b:?}, not {expected:?}"));
+            }
+            self.covered.add("roster.rfc6121-states");
+            match (op, of_a.status(), of_b.status()) {
+                (Op::Add, Status::Requested, Status::Asking) => self.covered.add("roster.add-asks-both"),
+                (Op::Add, Status::Confirmed, Status::Confirmed) => self.covered.add("roster.confirm"),
+                (Op::Remove, ..) => self.covered.add("roster.remove"),
+                _ => {}
             }
             return Ok(());
         }
@@ -185,7 +182,7 @@ impl World {
             }
             self.covered.add("invitations.redeemed");
         }
-        self.see_pair(machine, host, guest)
+        self.see_pair(machine, (guest, host), Op::Add)
     }
 
     /// Somebody, and who sees their presence if anybody does.
