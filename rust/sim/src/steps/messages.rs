@@ -254,10 +254,12 @@ impl World {
                 self.came(machine, result)?;
             } else {
                 // That it cannot be asked says nothing of the first time.
-                if result.is_ok() {
-                    self.answered(machine, sent, result)?;
-                } else {
-                    self.came(machine, result)?;
+                match result {
+                    // It may be the answer to the first try, which was admitted by what was so then.
+                    Ok(Answer::Receipt(receipt)) if !self.machines[machine].disk.is_off() => {
+                        self.note(machine, Left::Answered(sent.number, receipt));
+                    }
+                    result => drop(self.came(machine, result)?),
                 }
                 self.let_recover(machine)?;
             }
