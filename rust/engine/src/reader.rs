@@ -42,6 +42,8 @@ pub(crate) struct ReaderStep {
     generation: u64,
     /// Ids given out since the store was opened; some are on disk by now, some never will be.
     minted: FxHashMap<Address, AddressId>,
+    /// Rows that are due and broken: they are looked for no more, as long as this store is open.
+    broken_due: FxHashSet<Position>,
 }
 
 impl ReaderStep {
@@ -53,6 +55,7 @@ impl ReaderStep {
             next_serial: 0,
             generation: 0,
             minted: FxHashMap::default(),
+            broken_due: FxHashSet::default(),
         }
     }
 
@@ -78,6 +81,7 @@ impl ReaderStep {
                 ToReader::Reset(countdown) => {
                     self.connection = None;
                     self.minted.clear();
+                    self.broken_due.clear();
                     drop(countdown);
                 }
                 ToReader::Opened { reader, next_serial, generation } => {
@@ -91,9 +95,7 @@ impl ReaderStep {
     }
 
     fn connection(&mut self) -> Result<&mut ReadConnection> {
-        self.connection
-            .as_mut()
-            .ok_or_else(|| Error::storage("the store is being opened again after a failure of the disk"))
+        is_open(&mut self.connection)
     }
 
     fn store(&mut self) -> Result<&mut dyn StoreReader> {
@@ -171,9 +173,8 @@ impl ReaderStep {
                 Fetched::Outside { address, result }
             }
             Fetch::Outbox { pair, positions } => {
-                let result = self.store().and_then(|s| Ok(s.rows_at(&positions)?));
-                let result = result.map(|rows| rows.into_iter().map(Arc::new).collect());
-                Fetched::Outbox { pair, asked: positions, result }
+                let (asked, result) = self.outbox(positions);
+                Fetched::Outbox { pair, asked, result }
             }
             Fetch::Deliveries { account, origin, ids, amends, held } => {
                 let result = self.deliveries(account, &origin, &ids, (&amends, &held));
@@ -296,6 +297,20 @@ impl ReaderStep {
         Ok(FoundOrigin { id, minted, known, amended: amended.collect::<Result<_>>()? })
     }
 
+    /// Rows of the outbox. One that is broken holds up only what is behind it: then the first is read alone.
+    fn outbox(&mut self, mut positions: Vec<Position>) -> (Vec<Position>, Result<Vec<Arc<Row>>>) {
+        let mut read = |positions: &[Position]| {
+            let rows = self.store()?.rows_at(positions)?;
+            Ok(rows.into_iter().map(Arc::new).collect())
+        };
+        let mut rows: Result<_> = read(&positions);
+        if rows.as_ref().is_err_and(Error::is_damage) {
+            positions.truncate(1);
+            rows = read(&positions);
+        }
+        (positions, rows)
+    }
+
     fn exist(&mut self, addresses: &[Address]) -> Result<Vec<bool>> {
         let store = self.store()?;
         addresses.iter().map(|address| Ok(store.account(address)?.is_some())).collect()
@@ -303,23 +318,37 @@ impl ReaderStep {
 
     /// Rows of a shard's accounts that are to be looked at again, and when the next one is.
     fn due(&mut self, shard: usize, upto: Timestamp) -> Result<FoundDue> {
-        let shared = Arc::clone(&self.shared);
-        let theirs = |recipient: AddressId| shared.shard_of(recipient) == shard;
-        let connection = self.connection()?;
-        let mut all = connection.store.due(Timestamp(i64::MAX), &theirs, DUE_SLICE + 1)?;
+        let theirs = |row: &rosterkit_store::DueRow| {
+            self.shared.shard_of(row.recipient) == shard && !self.broken_due.contains(&row.position)
+        };
+        let store = &mut is_open(&mut self.connection)?.store;
+        let mut all = store.due(Timestamp(i64::MAX), &theirs, DUE_SLICE + 1)?;
         let due: Vec<_> = all.extract_if(.., |row| row.time <= upto).take(DUE_SLICE).collect();
         let next = all.first().map(|row| row.time);
         let mut found = Vec::with_capacity(due.len());
-        for rosterkit_store::DueRow { position, what, .. } in due {
-            let row = connection.store.rows_at(&[position])?;
-            let row = connection.named(row)?.pop().map(|(row, addresses)| (Arc::new(row), addresses));
-            let marks = match &row {
-                Some((row, _)) => connection.store.marks(row.entry.sender, row.entry.recipient)?,
-                None => Marks::default(),
-            };
-            found.push(DueRow { position, what, row, marks });
+        for row in due {
+            match self.due_row(&row) {
+                Ok(row) => found.push(row),
+                // It holds up nothing behind it.
+                Err(error) if error.is_damage() => {
+                    tracing::error!(%error, "a message that is due cannot be read");
+                    self.broken_due.insert(row.position);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(FoundDue { due: found, next })
+    }
+
+    fn due_row(&mut self, due: &rosterkit_store::DueRow) -> Result<DueRow> {
+        let connection = self.connection()?;
+        let row = connection.store.rows_at(&[due.position])?;
+        let row = connection.named(row)?.pop().map(|(row, addresses)| (Arc::new(row), addresses));
+        let marks = match &row {
+            Some((row, _)) => connection.store.marks(row.entry.sender, row.entry.recipient)?,
+            None => Marks::default(),
+        };
+        Ok(DueRow { position: due.position, what: due.what, row, marks })
     }
 
     /// The id of an address, and whether it is not on disk yet.
@@ -385,6 +414,12 @@ impl Ids for ReaderStep {
     fn has_account(&mut self, address: &Address) -> Result<bool> {
         Ok(self.store()?.account(address)?.is_some())
     }
+}
+
+fn is_open(connection: &mut Option<ReadConnection>) -> Result<&mut ReadConnection> {
+    connection
+        .as_mut()
+        .ok_or_else(|| Error::storage("the store is being opened again after a failure of the disk"))
 }
 
 fn bytes(rows: &[Row]) -> usize {

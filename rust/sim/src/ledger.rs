@@ -493,10 +493,11 @@ impl Ledger {
     }
 
     /// Whether a message has expired, for at least as long as an opening takes to see it, and no client of the account has
-    /// taken it.
+    /// taken it. What was let out of quarantine a person has taken.
     pub fn is_over(&self, mail: &Mail, user: User, now: u64) -> bool {
         let taken = |id| Reader::of(user).iter().any(|reader| self.acked.contains_key(&(*reader, id)));
         mail.id.is_some_and(|id| !taken(id))
+            && !mail.was_held
             && mail.sent.sender != user
             && mail.sent.reaches().contains(&user)
             && mail.sent.expires.is_some_and(|expires| expires + 1_500 <= now)

@@ -2,21 +2,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit::store::vfs::{Disk as Vfs, Failure};
+use rosterkit::store::vfs::{Call, Disk as Vfs, Failure, FileKind, Layer};
+use rosterkit::store::{Anchor, Direction};
 use rosterkit::{
-    Actor, Address, ClientId, Command, Domain, Engine, EngineOptions, ErrorKind, EventBody, Receipt, Send,
-    SessionOptions, Timestamp,
+    Actor, Address, Answered, ClientId, Command, Domain, Engine, EngineOptions, ErrorKind, EventBody,
+    HistoryRequest, Overrides, Position, Receipt, Send, SessionOptions, Ticket, Timestamp,
 };
 use rosterkit_core::planted::{Bug, plant};
 use rosterkit_sim::disk::{Cut, Disk, Entry, Fault, Image};
 use rosterkit_sim::world::folder;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-type Answered = (usize, Receipt);
+type Told = (usize, Receipt);
 
-fn open(directory: &Path, disk: Arc<Disk<Answered>>) -> rosterkit::Result<Engine> {
+fn open(directory: &Path, disk: Arc<impl Layer>) -> rosterkit::Result<Engine> {
     let sqlite = SqliteOptions {
         disk: Vfs::through(disk),
         tail_rows: 8,
@@ -39,9 +41,9 @@ fn send(engine: &Engine, number: usize) -> rosterkit::Result<Receipt> {
 }
 
 /// A run in which this sync fails, and what was done to the disk.
-fn run(failing: u64) -> Vec<Entry<Answered>> {
+fn run(failing: u64) -> Vec<Entry<Told>> {
     let directory = folder().unwrap();
-    let disk = Disk::new(&Arc::default());
+    let disk = Disk::<Told>::new(&Arc::default());
     let engine = open(directory.path(), disk.clone()).unwrap();
     engine.create_account(&Address::account("alice@example.org").unwrap()).unwrap();
     disk.plan(Fault::Sync { after: failing });
@@ -76,7 +78,7 @@ fn cut_behind(failing: u64) -> Result<usize, String> {
             let directory = folder().unwrap();
             image.cut(cut).write(directory.path()).unwrap();
             let failed = |what: String| format!("sync {failing}, entry {at}, {cut:?}: {what}");
-            let engine = open(directory.path(), Disk::new(&Arc::default()));
+            let engine = open(directory.path(), Disk::<Told>::new(&Arc::default()));
             let engine = engine.map_err(|error| failed(error.to_string()))?;
             for (number, receipt) in &answered {
                 let again = send(&engine, *number);
@@ -112,7 +114,7 @@ fn a_forgetting_is_answered_for_what_it_is_whichever_file_call_fails() {
     // The checkpoint that is due behind one of the sends is what has to fail.
     for (before, at) in (0..12).flat_map(|before| (0..40).map(move |at| (before, at))) {
         let directory = folder().unwrap();
-        let disk = Disk::<Answered>::new(&Arc::default());
+        let disk = Disk::<Told>::new(&Arc::default());
         let engine = open(directory.path(), disk.clone()).unwrap();
         engine.create_account(&alice).unwrap();
         for number in 0..before {
@@ -130,18 +132,74 @@ fn a_forgetting_is_answered_for_what_it_is_whichever_file_call_fails() {
     assert!(answers.values().sum::<usize>() > 100, "{answers:?}");
 }
 
+/// A disk on which a sync fails, and somebody asks something in the middle of it.
+#[derive(Default)]
+struct Asks {
+    engine: OnceLock<Engine>,
+    is_armed: AtomicBool,
+    tickets: Mutex<Vec<Ticket>>,
+}
+
+impl Layer for Asks {
+    fn call(&self, file: FileKind, _path: &str, call: Call<'_>) -> Result<(), Failure> {
+        let now = (FileKind::Wal, true) == (file, matches!(call, Call::Sync));
+        if !now || !self.is_armed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let actor = Actor { account: Address::account("alice@example.org").unwrap(), session: None };
+        let (direction, anchor) = (Direction::Older, Anchor::End);
+        let page = HistoryRequest { peer: None, anchor, direction, limit: 10 };
+        let asks = [
+            Command::ReadHistory(page),
+            Command::ReadRoster { since: Position::ZERO },
+            Command::ListFiles { prefix: String::new() },
+            Command::Forget { peer: None },
+            Command::SetPreferences(Overrides::default()),
+        ];
+        let commands = asks.into_iter().map(|command| (actor.clone(), command)).collect();
+        *self.tickets.lock().unwrap() = self.engine.get().unwrap().submit(commands).unwrap();
+        Err(Failure::Io)
+    }
+}
+
+/// What was on its way to the reader when a sync failed was answered that the engine is shut down.
+#[test]
+fn what_is_asked_while_the_disk_fails_is_answered_for_what_it_is() {
+    let directory = folder().unwrap();
+    let disk = Arc::new(Asks::default());
+    let engine = open(directory.path(), disk.clone()).unwrap();
+    engine.create_account(&Address::account("alice@example.org").unwrap()).unwrap();
+    assert!(disk.engine.set(engine.clone()).is_ok());
+    disk.is_armed.store(true, Ordering::Relaxed);
+    let sent = send(&engine, 1);
+    assert!(matches!(sent.unwrap_err().kind, ErrorKind::Storage { outcome_unknown: true }));
+    engine.advance(10_000).unwrap();
+    let mut answered = engine.next_answers(10, Duration::ZERO).unwrap();
+    answered.sort_by_key(|answered| answered.ticket);
+    let tickets: Vec<Ticket> = answered.iter().map(|answered| answered.ticket).collect();
+    assert_eq!(tickets, *disk.tickets.lock().unwrap());
+    for Answered { result, .. } in answered {
+        let kind = result.map(drop).map_err(|error| error.kind);
+        assert!(matches!(kind, Ok(()) | Err(ErrorKind::Storage { .. })), "{kind:?}");
+    }
+}
+
 /// What expired while the disk was full was looked for again each millisecond.
 #[test]
 fn a_full_disk_is_tried_again_each_second_and_not_more() {
     let directory = folder().unwrap();
-    let disk = Disk::<Answered>::good();
+    let disk = Disk::<Told>::good();
     let engine = open(directory.path(), disk.clone()).unwrap();
-    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
-    for address in [&alice, &bob] {
+    let [alice, bob, carol] =
+        ["alice", "bob", "carol"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
+    for address in [&alice, &bob, &carol] {
         engine.create_account(address).unwrap();
     }
+    let rules = r#"{"rules": [{"name": "late", "priority": 5, "conditions": [], "stage": {"after-delay": {"seconds": 60}}, "actions": [{"redirect-to": ["alice@example.org"]}]}]}"#;
+    engine.call(&Actor { account: carol.clone(), session: None }, Command::SetRules(rules.into())).unwrap();
     let expires = Some(Timestamp(1_700_000_000_000 + 60_000));
     let receipt = engine.send(&alice, Send { expires, ..Send::text(&bob, "for a minute") }).unwrap();
+    engine.send(&bob, Send::text(&carol, "goes on in a minute")).unwrap();
     engine.advance(50_000).unwrap();
     disk.plan(Fault::Full);
     let before = disk.counts().calls;
@@ -154,4 +212,6 @@ fn a_full_disk_is_tried_again_each_second_and_not_more() {
     let events = engine.open_session(&alice, options).unwrap().next_events(10, Duration::ZERO).unwrap();
     let told = |event: &rosterkit::Event| matches!(&event.body, EventBody::Outcome { message_id, .. } if *message_id == receipt.id);
     assert!(events.iter().any(told), "{events:?}");
+    let sent_on = |event: &rosterkit::Event| matches!(&event.body, EventBody::Message(message) if message.sender == bob);
+    assert!(events.iter().any(sent_on), "{events:?}");
 }

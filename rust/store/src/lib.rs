@@ -191,11 +191,11 @@ pub trait Reader: Send {
     /// What an account knows of its conversation with a peer.
     fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError>;
 
-    /// Rows that are to be looked at by then, of these recipients, earliest first.
+    /// Of the rows that are to be looked at by then those of which this says yes, earliest first.
     fn due(
         &mut self,
         upto: Timestamp,
-        of: &dyn Fn(AddressId) -> bool,
+        of: &dyn Fn(&DueRow) -> bool,
         limit: usize,
     ) -> Result<Vec<DueRow>, StoreError>;
 

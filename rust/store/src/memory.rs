@@ -565,7 +565,7 @@ impl Reader for Part {
     fn due(
         &mut self,
         upto: Timestamp,
-        of: &dyn Fn(AddressId) -> bool,
+        of: &dyn Fn(&DueRow) -> bool,
         limit: usize,
     ) -> Result<Vec<DueRow>, StoreError> {
         let data = lock(&self.data);
@@ -573,7 +573,7 @@ impl Reader for Part {
             .due
             .iter()
             .map(|(&(position, what), &(time, recipient))| DueRow { time, what, position, recipient })
-            .filter(|row| row.time <= upto && of(row.recipient))
+            .filter(|row| row.time <= upto && of(row))
             .collect();
         rows.sort_unstable_by_key(|row| (row.time, row.position, row.what));
         rows.truncate(limit);

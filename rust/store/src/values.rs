@@ -546,15 +546,11 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
     let mut fields = Decoder::new(stored, FORMAT)?;
     let mut overrides = Overrides::default();
     while let Some((tag, bytes)) = fields.next()? {
-        if !(1..=12).contains(&tag) {
-            fields.keep(tag, bytes);
-            continue;
-        }
-        let number = number(bytes)?;
-        let flag = Some(number != 0);
+        let number = || number(bytes);
+        let flag = || Ok(Some(number()? != 0));
         match tag {
             1 => {
-                overrides.accepted_senders = Some(match number {
+                overrides.accepted_senders = Some(match number()? {
                     1 => AcceptedSenders::Everybody,
                     2 => AcceptedSenders::Authenticated,
                     3 => AcceptedSenders::SameDomain,
@@ -563,32 +559,32 @@ pub(crate) fn decode_overrides(stored: &[u8]) -> Result<Overrides, Malformed> {
                     _ => return Err(Malformed("a policy that this version does not know")),
                 });
             }
-            2 => overrides.offline_storage = flag,
-            3 => overrides.keep_history = flag,
-            4 => overrides.deliver_to_devices = flag,
-            5 => overrides.max_roster_items = Some(number as u32),
-            7 => overrides.storage_files = Some(number as u32),
-            8 => overrides.storage_bytes = Some(number),
-            9 => {
-                overrides.last_seen = Some(match number {
-                    1 => LastSeenPrecision::Exact,
-                    2 => LastSeenPrecision::Rough,
-                    3 => LastSeenPrecision::Nothing,
-                    _ => return Err(Malformed("a precision that this version does not know")),
-                });
-            }
-            11 => overrides.history_days = Some(number as u32),
-            12 => overrides.history_messages = Some(number as u32),
-            10 => overrides.utc_offset_minutes = Some(unzigzag(number) as i16),
+            2 => overrides.offline_storage = flag()?,
+            3 => overrides.keep_history = flag()?,
+            4 => overrides.deliver_to_devices = flag()?,
+            5 => overrides.max_roster_items = Some(number()? as u32),
             6 => {
-                overrides.receipts = Some(match number {
+                overrides.receipts = Some(match number()? {
                     1 => Receipts::All,
                     2 => Receipts::Delivered,
                     3 => Receipts::Nothing,
                     _ => return Err(Malformed("a policy that this version does not know")),
                 });
             }
-            _ => {}
+            7 => overrides.storage_files = Some(number()? as u32),
+            8 => overrides.storage_bytes = Some(number()?),
+            9 => {
+                overrides.last_seen = Some(match number()? {
+                    1 => LastSeenPrecision::Exact,
+                    2 => LastSeenPrecision::Rough,
+                    3 => LastSeenPrecision::Nothing,
+                    _ => return Err(Malformed("a precision that this version does not know")),
+                });
+            }
+            10 => overrides.utc_offset_minutes = Some(unzigzag(number()?) as i16),
+            11 => overrides.history_days = Some(number()? as u32),
+            12 => overrides.history_messages = Some(number()? as u32),
+            _ => fields.keep(tag, bytes),
         }
     }
     overrides.unknown = fields.into_unknown();

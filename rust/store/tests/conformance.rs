@@ -18,7 +18,7 @@ use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{Credential, Due, File, Forward, OWN, Pending, RulesOf, Write};
 use rosterkit_store::memory::MemoryStore;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit_store::{Anchor, Direction, HistoryQuery, Item, Opened, Store};
+use rosterkit_store::{Anchor, Direction, DueRow, HistoryQuery, Item, Opened, Store};
 use std::sync::Arc;
 
 const ACCOUNTS: usize = 4;
@@ -430,7 +430,7 @@ impl Suite {
             let marks = ids.iter().map(|peer| reader.marks(id, *peer).unwrap());
             out += &format!("{:?}\n", marks.collect::<Vec<_>>());
             for (upto, limit) in [(20, 2), (100, 100)] {
-                let due = reader.due(Timestamp(upto), &|recipient| recipient == id, limit);
+                let due = reader.due(Timestamp(upto), &|row: &DueRow| row.recipient == id, limit);
                 out += &format!("{:?}\n", due.unwrap());
             }
             for number in 0..3 {

@@ -9,10 +9,12 @@ use rosterkit_core::row::{Entry, Kind, Sides};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Write;
 use rosterkit_store::sqlite::{SqliteOptions, SqliteStore};
-use rosterkit_store::vfs::Disk;
+use rosterkit_store::vfs::{Counters, Disk};
 use rosterkit_store::{Item, Store, StoreError};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A whole file with a few rows, closed.
 fn make(path: &Path) {
@@ -172,6 +174,26 @@ fn a_second_writer_is_refused_and_told_who_holds_the_file() {
     assert!(holder.contains(&std::process::id().to_string()), "{holder}");
     drop(first);
     SqliteStore::new(&path, SqliteOptions::small()).open().unwrap();
+}
+
+/// SQLite puts what lies beside a file beside the one that a link points to.
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_is_that_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, link) = (directory.path().join("im.db"), directory.path().join("link.db"));
+    make(&path);
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let open = SqliteStore::new(&path, SqliteOptions::small()).open().unwrap();
+    assert!(matches!(refused(&link), StoreError::Held { .. }));
+    drop(open);
+    let [log_bytes, by_link] = [&path, &link].map(|path| {
+        let counters = Arc::new(Counters::default());
+        let disk = Disk::through(counters.clone());
+        SqliteStore::new(path, SqliteOptions { disk, ..SqliteOptions::small() }).open().unwrap();
+        counters.wal_bytes.load(Ordering::Relaxed)
+    });
+    assert_eq!(by_link, log_bytes, "the log that it found was not written again");
 }
 
 #[test]

@@ -32,6 +32,11 @@ pub(crate) const TRIED_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
 const FIRST_BACK_OFF_MS: u64 = 1_000;
 const LONGEST_BACK_OFF_MS: u64 = 5 * 60 * 1_000;
 
+/// How long a pair waits that the file did not let go on. What is broken is so for long.
+fn back_off_at(error: &Error) -> u64 {
+    if error.is_damage() { LONGEST_BACK_OFF_MS } else { FIRST_BACK_OFF_MS }
+}
+
 /// What a delivery is called: where its item stands here, and the message's own id, which a file restored from a backup
 /// gives to no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,9 +237,7 @@ impl Outbox {
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => {
-                // What is broken is so for long.
-                let damaged = error.is_damage();
-                pair.not_before = now.after(if damaged { LONGEST_BACK_OFF_MS } else { FIRST_BACK_OFF_MS });
+                pair.not_before = now.after(back_off_at(error));
                 return;
             }
         };
@@ -378,12 +381,12 @@ impl Outbox {
     }
 
     /// It could not be written: the item waits again.
-    pub(crate) fn not_done(&mut self, key: PairKey, position: Position, now: Tick) {
+    pub(crate) fn not_done(&mut self, key: PairKey, position: Position, error: &Error, now: Tick) {
         if let Some(pair) = self.pair_mut(key) {
             if let Some(item) = pair.find(position) {
                 item.state = State::Waiting;
             }
-            pair.not_before = now.after(FIRST_BACK_OFF_MS);
+            pair.not_before = now.after(back_off_at(error));
         }
     }
 
@@ -546,6 +549,10 @@ impl Pair {
                 break;
             }
             let Some(row) = row else {
+                // What is at hand goes first; whether this one can be read is seen then.
+                if !messages.is_empty() {
+                    break;
+                }
                 missing.push(item.position);
                 continue;
             };

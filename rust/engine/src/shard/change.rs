@@ -93,12 +93,12 @@ pub(crate) enum After {
     FileChanged {
         reply: ReplyTo,
     },
-    /// A stranger was admitted, or refused.
     /// What was on its way to an account before it decides on a stranger is installed.
     QuarantineFilled {
         command: Box<Command>,
         reply: ReplyTo,
     },
+    /// A stranger was admitted, or refused.
     StrangerDecided(Box<OnStranger>),
     RulesSet {
         rules: Option<Arc<RuleSet>>,
@@ -195,13 +195,11 @@ impl Shard {
                 let (slot, pending) = (pending.origin_address.slot(), Box::new(pending));
                 self.signal_later(DISK_FAILED_MS, slot, Signal::Superseded { pending, known });
             }
-            After::RulesLooked(_) if may_pass => self.due_at(self.now.wall),
-            after => {
-                let changing = Changing { record: None, after };
-                if let Some(reply) = changing.into_reply() {
-                    reply.answer(Err(error.clone()));
-                }
-            }
+            After::RulesLooked(_) if may_pass => self.due_again(),
+            after => match (Changing { record: None, after }).into_reply() {
+                Some(reply) => reply.answer(Err(error.clone())),
+                None => tracing::error!(%error, "a change waits for the file to be mended"),
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 //! Who has not taken one that has expired does not get it. Its sender is told, unless they know that it was taken: what they
 //! learn follows from what they know, so that it says nothing of who is there.
 
+use super::later::DISK_FAILED_MS;
 use super::{Deadline, Shard, Work};
 use crate::error::Result;
 use crate::messages::{DueRow, Fetch, FoundDue, Job, RowAddresses, Settling, Signal};
@@ -14,15 +15,16 @@ use rosterkit_core::row::{Outcome, Row, Side};
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{Due, Write};
 
-/// How long to wait when the disk cannot be read.
-const RETRY_MS: i64 = 10_000;
-
 impl Shard {
     /// A row is to be looked at then.
     pub(super) fn due_at(&mut self, at: Timestamp) {
         let millis = u64::try_from(at.0.saturating_sub(self.now.wall.0)).unwrap_or(0);
-        // Not at once: what cannot be dealt with now is not looked for all the time.
         self.schedule(self.now.tick.after(millis.max(1)), Deadline::Due);
+    }
+
+    /// The disk failed under what was due: it is looked for again, and not at once.
+    pub(super) fn due_again(&mut self) {
+        self.schedule(self.now.tick.after(DISK_FAILED_MS), Deadline::Due);
     }
 
     pub(super) fn look_for_due(&mut self) {
@@ -49,10 +51,9 @@ impl Shard {
             }
             Err(error) => {
                 tracing::warn!(%error, "what is to be looked at cannot be read");
-                if error.is_damage() {
-                    return;
+                if !error.is_damage() {
+                    self.due_again();
                 }
-                self.due_at(Timestamp(self.now.wall.0 + RETRY_MS));
             }
         }
     }

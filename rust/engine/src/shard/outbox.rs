@@ -4,7 +4,6 @@
 //! whose recipient's side is the relay's; roster signals are pending ones. Both wait in the [`Outbox`], which is what is
 //! under way; on disk are the rows.
 
-use super::later::DISK_FAILED_MS;
 use super::{Deadline, Shard};
 use crate::error::{Error, Result};
 use crate::messages::{Deliver, Fetch, Flight, Forwarding, Job, RelayChange, RowAddresses, Settling, Signal};
@@ -314,14 +313,14 @@ impl Shard {
         }
         if self.shared.shard_of(delivery.recipient) == self.index && self.hosts(&addresses.recipient) {
             // It had expired; what could not be written is looked for again.
-            if result.is_err() {
-                self.due_at(Timestamp(self.now.wall.0 + DISK_FAILED_MS as i64));
+            if result.is_err_and(|error| error.may_pass()) {
+                self.due_again();
             }
         } else if self.shared.shard_of(delivery.recipient) == self.index {
             let pair = (delivery.recipient, delivery.sender);
             match result {
                 Ok(_) => self.outbox.done(pair, delivery.position),
-                Err(_) => self.outbox.not_done(pair, delivery.position, self.now.tick),
+                Err(error) => self.outbox.not_done(pair, delivery.position, &error, self.now.tick),
             }
             self.pump(pair);
         }

@@ -202,7 +202,7 @@ impl Shard {
             Work::Command { reply, .. } | Work::Send { reply, .. } => reply.answer(Err(error.clone())),
             // It is looked for again, at the latest by the next opening.
             Work::Due(_) if error.is_damage() => tracing::error!(%error, "a message cannot be looked at"),
-            Work::Due(_) => self.due_at(self.now.wall),
+            Work::Due(_) => self.due_again(),
             Work::Deliver(deliver) => self.refuse(&deliver, None, error.clone()),
             Work::Pending(pending) => {
                 let slot = pending.recipient.slot();
@@ -263,8 +263,7 @@ impl Shard {
         self.sent_on.clear();
         self.observed.clear();
         self.idle.clear();
-        self.out.writer.clear();
-        self.out.reader.clear();
+        // What is on its way to the writer and the reader is answered there, as of a generation that is gone.
         for messages in &mut self.out.shards {
             messages.clear();
         }

@@ -48,7 +48,10 @@ impl Shard {
     pub(super) fn sending_on_failed(&mut self, deliver: &Deliver, forwarding: &Forwarding, error: &Error) {
         match error.kind {
             // It is on disk still: the next opening sends it on.
-            ErrorKind::Closed | ErrorKind::Damaged => return,
+            ErrorKind::Closed => return,
+            ErrorKind::Damaged => {
+                return tracing::error!(%error, "what a rule sends on waits for the file to be mended");
+            }
             ErrorKind::Storage { .. } => {
                 let (slot, again) = (deliver.recipient.slot(), Signal::Deliver(Box::new(deliver.clone())));
                 return self.signal_later(DISK_FAILED_MS, slot, again);

@@ -73,7 +73,7 @@ impl SqliteReader {
     pub(super) fn due_rows(
         &mut self,
         upto: Timestamp,
-        of: &dyn Fn(AddressId) -> bool,
+        of: &dyn Fn(&DueRow) -> bool,
         limit: usize,
     ) -> Result<Vec<DueRow>, StoreError> {
         self.read(|reader| {
@@ -91,7 +91,7 @@ impl SqliteReader {
                     recipient: AddressId::from_bits(bits(row.get(2)?)),
                 })
             })?;
-            let theirs = rows.filter(|row| row.as_ref().map_or(true, |row| of(row.recipient)));
+            let theirs = rows.filter(|row| row.as_ref().map_or(true, of));
             theirs.take(limit).collect()
         })
     }

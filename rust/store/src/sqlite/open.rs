@@ -45,6 +45,8 @@ pub(super) struct Parts {
 }
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
+    // SQLite puts what lies beside a file beside the one that a link points to; so do we.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let lock = Lock::take(path)?;
     check_header(path)?;
     write_log_again(path, options)?;

@@ -49,11 +49,15 @@ impl SqliteReader {
         let result = run("BEGIN").and_then(|_| read(self));
         // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
         let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
-        result.map_err(|error| match error {
-            Error::FromSqlConversionFailure(_, _, damage) if damage.is::<Damage>() => {
-                StoreError::Damaged { path: self.parts.path.display().to_string(), what: damage.to_string() }
+        result.map_err(|error| {
+            let damage = match &error {
+                Error::FromSqlConversionFailure(_, _, damage) => damage.downcast_ref::<Damage>(),
+                _ => None,
+            };
+            match damage {
+                Some(damage) => StoreError::row(&self.parts.path, damage.position, damage.what),
+                None => StoreError::of(&self.connection, "reading", error),
             }
-            error => StoreError::of(&self.connection, "reading", error),
         })
     }
 
@@ -187,7 +191,7 @@ pub(super) fn read_rules(path: &std::path::Path, json: &str) -> Result<Arc<RuleS
 
 /// A row of the log that is not what was written.
 #[derive(Debug, thiserror::Error)]
-#[error("at {} in the log: {what}", position.0)]
+#[error("{what}")]
 struct Damage {
     position: Position,
     what: &'static str,
@@ -546,7 +550,7 @@ impl Reader for SqliteReader {
     fn due(
         &mut self,
         upto: Timestamp,
-        of: &dyn Fn(AddressId) -> bool,
+        of: &dyn Fn(&DueRow) -> bool,
         limit: usize,
     ) -> Result<Vec<DueRow>, StoreError> {
         self.due_rows(upto, of, limit)

@@ -70,22 +70,19 @@ pub(crate) fn rebuild<T>(
 /// Everything into the main file.
 fn move_all(connection: &Connection) -> Result<(), StoreError> {
     let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    moved.map_err(|source| StoreError::Sqlite { doing: "filling the new file", source })
+    moved.map_err(|source| filling(connection, source))
+}
+
+fn filling(connection: &Connection, source: rusqlite::Error) -> StoreError {
+    StoreError::of(connection, "filling the new file", source)
 }
 
 impl Rebuild<'_> {
     fn run(&self, statement: &str, values: &[Value<'_>]) -> Result<usize, StoreError> {
-        let run = || {
-            let mut statement = self.connection.prepare_cached(statement)?;
-            match statement.column_count() {
-                0 => statement.execute(params_from_iter(values)),
-                _ => statement.query(params_from_iter(values)).map(|_| 0),
-            }
-        };
-        run().map_err(|source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
-            _ => StoreError::Sqlite { doing: "filling the new file", source },
-        })
+        self.connection
+            .prepare_cached(statement)
+            .and_then(|mut statement| statement.execute(params_from_iter(values)))
+            .map_err(|source| filling(self.connection, source))
     }
 
     /// A row of the log, in the order of positions. The indexes follow it; so does what it waits for, when it `waits` and
@@ -120,7 +117,7 @@ impl Rebuild<'_> {
 
     fn index(&mut self) -> Result<(), StoreError> {
         index_all(self.connection, &self.tail)
-            .map_err(|source| StoreError::Sqlite { doing: "indexing the new file", source })?;
+            .map_err(|source| StoreError::of(self.connection, "indexing the new file", source))?;
         self.tail = Tail::default();
         self.run("COMMIT", &[])?;
         move_all(self.connection)?;
@@ -144,7 +141,7 @@ impl Rebuild<'_> {
         self.connection
             .prepare_cached("SELECT 1 FROM log WHERE position = ?1")
             .and_then(|mut statement| statement.exists([position]))
-            .map_err(|source| StoreError::Sqlite { doing: "filling the new file", source })
+            .map_err(|source| filling(self.connection, source))
     }
 
     fn finish(&mut self, known: &Known) -> Result<(), StoreError> {

@@ -46,7 +46,7 @@ struct File {
     base: ffi::sqlite3_file,
     context: *const Context,
     kind: FileKind,
-    path: *mut CString,
+    path: *mut String,
 }
 
 // SAFETY: the structures are only read after registration, and `Layer` is `Send + Sync`.
@@ -178,7 +178,7 @@ unsafe fn about<'a>(file: *mut ffi::sqlite3_file) -> (&'a dyn Layer, FileKind, &
         (&*file.context, file)
     };
     // SAFETY: set by `open`, freed by `close`.
-    let path = unsafe { file.path.as_ref() }.and_then(|p| p.to_str().ok()).unwrap_or_default();
+    let path = unsafe { file.path.as_ref() }.map(String::as_str).unwrap_or_default();
     (&*context.layer, file.kind, path)
 }
 
@@ -220,8 +220,8 @@ unsafe extern "C" fn open(
             f if f & ffi::SQLITE_OPEN_WAL != 0 => FileKind::Wal,
             _ => FileKind::Other,
         };
-        let path = if name.is_null() { CString::default() } else { CStr::from_ptr(name).to_owned() };
-        if let Err(failure) = (*context).layer.call(kind, path.to_str().unwrap_or_default(), Call::Open) {
+        let path = if name.is_null() { "" } else { CStr::from_ptr(name).to_str().unwrap_or_default() };
+        if let Err(failure) = (*context).layer.call(kind, path, Call::Open) {
             return code(failure, ffi::SQLITE_CANTOPEN);
         }
         let real_file = file.cast::<File>().add(1).cast::<ffi::sqlite3_file>();
@@ -232,7 +232,7 @@ unsafe extern "C" fn open(
         if result != ffi::SQLITE_OK {
             return result;
         }
-        let path = Box::into_raw(Box::new(path));
+        let path = Box::into_raw(Box::new(path.to_owned()));
         ptr::write(
             file.cast::<File>(),
             File { base: ffi::sqlite3_file { pMethods: &raw const METHODS }, context, kind, path },
