@@ -67,7 +67,11 @@ const STEPS: &[Step] = &[
         run: || cargo_test(&["test", "--release", "--package", "rosterkit-sim"]),
     },
     Step { name: "recorded disk", budget: 4, run: || promises(&["recorded_disk"]) },
-    Step { name: "damage, files of other versions", budget: 2, run: || promises(&["damage", "damaged_rows", "growing_old"]) },
+    Step {
+        name: "damage, files of other versions",
+        budget: 2,
+        run: || promises(&["damage", "damaged_rows", "growing_old"]),
+    },
     Step { name: "kills", budget: 3, run: || promises(&["kills"]) },
     Step { name: "two worlds: a bad pipe, kills", budget: 3, run: || promises(&["two_worlds"]) },
     Step { name: "hours and days in virtual time", budget: 2, run: || promises(&["long_runs"]) },

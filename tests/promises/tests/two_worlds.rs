@@ -383,8 +383,34 @@ fn audit(folder: &Path) -> usize {
     all
 }
 
+/// Of the sends of a world, pair by pair: how many were answered, how many of them are in the history, how many with an
+/// outcome, and of how many that was told.
+fn open_sends(folder: &Path, world: usize) -> Vec<String> {
+    let journal = journal(folder, world);
+    let options = EngineOptions::hosting([Domain::new(domain(world)).unwrap()]);
+    let engine = Engine::open_file(file(folder, world), options).unwrap();
+    let mut pairs = Vec::new();
+    for sender in 0..ACCOUNTS {
+        let all = history(&engine, world, sender);
+        for recipient in 0..ACCOUNTS {
+            let to = account(1 - world, recipient);
+            let of_pair: Vec<&Message> = all.iter().filter(|message| message.recipient == to).collect();
+            let settled = of_pair.iter().filter(|message| message.outcome.is_some()).count();
+            let is_told = |message: &&&Message| journal.outcomes.contains_key(&message.id.to_string());
+            let told = of_pair.iter().filter(is_told).count();
+            let answered = journal.answered.get(&(sender, recipient)).unwrap_or(&0);
+            let there = of_pair.len();
+            pairs.push(format!(
+                "{sender} to {recipient}: {answered} answered, {there} there, {settled} settled, {told} told"
+            ));
+        }
+    }
+    engine.shutdown(true).unwrap();
+    pairs
+}
+
 /// Waits until every answered send has an outcome that its sender was told.
-fn settle(folder: &Path) {
+fn settle(folder: &Path, worlds: &mut [World; 2]) {
     let until = Instant::now() + Duration::from_secs(150);
     loop {
         let open: Vec<i64> = [0, 1]
@@ -396,7 +422,10 @@ fn settle(folder: &Path) {
         if open.iter().all(|open| *open <= 0) {
             return;
         }
-        assert!(Instant::now() < until, "{open:?} sends have no outcome");
+        if Instant::now() > until {
+            worlds.iter_mut().for_each(World::die);
+            panic!("{open:?} sends have no outcome: {:#?}", [0, 1].map(|world| open_sends(folder, world)));
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -458,7 +487,7 @@ fn two_worlds_lose_double_and_move_nothing_whatever_the_pipe_does_and_whoever_is
     let storm = begun.elapsed();
     worlds.iter_mut().for_each(|world| world.tell("quiet"));
     pipe.faulty.store(false, Ordering::Relaxed);
-    settle(folder);
+    settle(folder, &mut worlds);
 
     let mut rosters = [String::new(), String::new()];
     eventually("the rosters do not agree", || {
