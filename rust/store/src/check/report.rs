@@ -97,9 +97,10 @@ pub struct WalReport {
     pub committed: u64,
     /// Its header is broken: a reader sees nothing of it.
     pub header_is_broken: bool,
-    /// The first that is broken and has committed ones behind it. The next open would write over them.
+    /// The first that a reader does not see, when it is damaged: with its header, or with a frame that has committed ones
+    /// behind it. The next open would write over them.
     pub broken: Option<u64>,
-    /// Behind it: how many are as they were written.
+    /// Behind what a reader sees: how many are as they were written.
     pub valid_behind: u64,
     /// How many are of this log, and no more can be said of them.
     pub doubtful_behind: u64,
@@ -109,8 +110,8 @@ pub struct WalReport {
     pub pages_behind: Vec<u32>,
     /// Messages that stand in them and nowhere else. Salvage brings them back.
     pub messages_behind: Vec<Message>,
-    /// At its end stands a transaction that was never finished, as a process or a machine that died leaves it: nobody had
-    /// an answer. Nothing is wrong with that.
+    /// At its end stands a transaction that is not whole. A process or a machine that died leaves the like, and nobody had an
+    /// answer; damage to the very last commit looks no other. Of what it held stands in `messages_behind` what proves itself.
     pub unfinished: bool,
 }
 
@@ -246,18 +247,19 @@ fn part_of(survey: &Survey<'_>, gap: &Gap) -> Part {
 
 impl WalReport {
     fn of(wal: &Wal, survey: &Survey<'_>) -> WalReport {
-        let is_cut = wal.once_committed > wal.committed;
-        let behind = if is_cut { &wal.frames[wal.valid..wal.once_committed] } else { &[] };
+        let is_damaged = survey.log_is_damaged();
+        let behind = wal.frames.get(wal.valid..wal.once_committed).unwrap_or_default();
         let count = |wanted: State| behind.iter().filter(|frame| frame.state == wanted).count() as u64;
         let proven = behind.iter().filter(|frame| frame.state == State::Proven);
         let rescued = survey.rescued.iter().filter(|(_, one)| matches!(one.place.source, Source::Frame(_)));
-        let ends = wal.frames.get(wal.committed).is_some_and(|frame| frame.state != State::Foreign);
+        let goes_on = wal.once_committed > wal.committed
+            || wal.frames.get(wal.committed).is_some_and(|frame| frame.state != State::Foreign);
         WalReport {
             frames: wal.frames.len() as u64,
             valid: wal.valid as u64,
             committed: wal.committed as u64,
             header_is_broken: wal.header_is_broken,
-            broken: is_cut.then_some(wal.valid as u64 + 1),
+            broken: is_damaged.then_some(wal.valid as u64 + 1),
             valid_behind: count(State::Proven),
             doubtful_behind: count(State::Doubtful),
             commits_behind: proven.clone().filter(|frame| frame.size != 0).count() as u64,
@@ -265,7 +267,7 @@ impl WalReport {
             messages_behind: rescued
                 .map(|(position, one)| message(survey, *position, Some(one.sender), Some(one.recipient)))
                 .collect(),
-            unfinished: !is_cut && ends,
+            unfinished: !is_damaged && goes_on,
         }
     }
 }
@@ -384,20 +386,38 @@ impl fmt::Display for WalReport {
         let WalReport { frames, valid, committed, .. } = self;
         writeln!(f, "  write-ahead log: {frames} frames, {valid} whole, {committed} committed")?;
         if self.unfinished {
-            writeln!(f, "    at its end a transaction that was never finished, and never answered")?;
+            writeln!(
+                f,
+                "    at its end a transaction that is not whole: it was never finished, and never answered; or the last one is damaged"
+            )?;
         }
-        let Some(broken) = self.broken else { return Ok(()) };
-        match self.header_is_broken {
-            true => writeln!(f, "    its header is broken: a reader sees nothing of it")?,
-            false => writeln!(f, "    frame {broken} is broken: a reader sees nothing from there on")?,
+        let messages = self.messages_behind.len();
+        match self.broken {
+            None if messages == 0 => return Ok(()),
+            None => writeln!(
+                f,
+                "    {messages} messages stand in it; opening the file drops them, salvage brings them back"
+            )?,
+            Some(broken) => {
+                match self.header_is_broken {
+                    true => writeln!(f, "    its header is broken: a reader sees nothing of it")?,
+                    false => {
+                        writeln!(f, "    frame {broken} is broken: a reader sees nothing from there on")?
+                    }
+                }
+                writeln!(
+                    f,
+                    "    behind it {} frames are as they were written, {} of them commits; {} more are of this log",
+                    self.valid_behind, self.commits_behind, self.doubtful_behind
+                )?;
+                writeln!(
+                    f,
+                    "    opening the file would write over them; they are of pages {:?}",
+                    self.pages_behind
+                )?;
+                writeln!(f, "    {messages} messages are there and nowhere else")?;
+            }
         }
-        writeln!(
-            f,
-            "    behind it {} frames are as they were written, {} of them commits; {} more are of this log",
-            self.valid_behind, self.commits_behind, self.doubtful_behind
-        )?;
-        writeln!(f, "    opening the file would write over them; they are of pages {:?}", self.pages_behind)?;
-        writeln!(f, "    {} messages are there and nowhere else", self.messages_behind.len())?;
         list(f, &self.messages_behind, |f, message| write!(f, "    {message}"))
     }
 }

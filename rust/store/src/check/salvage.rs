@@ -78,7 +78,8 @@ pub(super) fn salvage(
             reserved: meta("reserved").unwrap_or(0).max(survey.highest_position + 1),
             sent: meta("sent").unwrap_or(survey.highest_position),
             highest_id: survey.highest_id,
-            skip_ids: survey.is_torn("address") || !survey.lost_frames().is_empty(),
+            skip_ids: survey.is_torn("address")
+                || survey.pages.wal.as_ref().is_some_and(|wal| !wal.lost.is_empty()),
         };
         Ok((filling.salvaged, known))
     })

@@ -10,7 +10,7 @@ use super::rows::{
     proves, record_of, root_of,
 };
 use super::tree::{Found, Gap, Node, Role, Row, Use, Walker};
-use super::wal::State;
+use super::wal::{Frame, State, Wal};
 use crate::sqlite::{Layout, Object};
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::roster::Relation;
@@ -18,6 +18,7 @@ use rosterkit_core::row::{Side, Sides};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
+use std::ops::Range;
 
 /// The schema's own table, and the list of free pages, beside the tables and indexes of the layout.
 pub(super) const SCHEMA: usize = usize::MAX - 1;
@@ -544,9 +545,9 @@ impl<'p> Survey<'p> {
     /// What stands in frames behind a broken one, and was committed once.
     fn behind_the_break(&mut self, walker: &mut Walker<'_>) {
         let Some(wal) = &self.pages.wal else { return };
-        let frames = wal.lost_frames();
+        let frames = &wal.lost;
         let mut latest = HashMap::new();
-        for &frame in &frames {
+        for &frame in frames {
             latest.entry(wal.frames[frame].page).or_insert(frame);
         }
         self.behind = latest;
@@ -747,9 +748,33 @@ impl<'p> Survey<'p> {
         lost.map(|(account, path, _)| (*account, path.as_str()))
     }
 
-    /// Frames that hold what SQLite does not read, and that was committed once.
-    pub(super) fn lost_frames(&self) -> Vec<usize> {
-        self.pages.wal.as_ref().map(|wal| wal.lost_frames()).unwrap_or_default()
+    /// Whether the write-ahead log has lost what was answered.
+    ///
+    /// A commit that is an answer is synced before the next is written; a slice of a pass of the index is not. So a power cut can
+    /// leave in pieces, in whichever order the disk took them, slices and one other transaction behind them. Where there are two
+    /// others, the first was answered.
+    pub(super) fn log_is_damaged(&self) -> bool {
+        let Some(wal) = &self.pages.wal else { return false };
+        let is_answer = |frames: &Range<usize>| frames.clone().any(|frame| self.is_of_answer(wal, frame));
+        wal.is_without_header() || wal.transactions_behind().filter(is_answer).nth(1).is_some()
+    }
+
+    /// Whether no pass of the index can have written this frame.
+    fn is_of_answer(&self, wal: &Wal, frame: usize) -> bool {
+        let Frame { page, state, .. } = wal.frames[frame];
+        if state == State::Foreign || page == 1 {
+            return false;
+        }
+        match self.reached.get(&page) {
+            Some(of) if matches!(of.role, Role::Free | Role::FreeList) => false,
+            Some(of) => {
+                !matches!(self.name_of(of.object), "log_by_account" | "log_by_peer" | "client_id" | "meta")
+            }
+            // A page that is new. None of the four has row ids.
+            None => wal
+                .page(frame)
+                .is_ok_and(|bytes| Node::parse(page, &bytes).is_some_and(|node| node.has_row_ids())),
+        }
     }
 
     /// A row that nothing leads to.
