@@ -3,12 +3,12 @@
 
 mod world;
 
-use rosterkit::store::check::{Part, Report, Salvaged, check, salvage};
+use rosterkit::store::check::{Part, Report, Salvaged, check};
 use rosterkit::{ClientId, Command, Send, Serves};
 use std::collections::BTreeSet;
 use std::path::Path;
 use world::{
-    Held, account, act, change, contents, copy, free_pages, page_of, pages, read, read_some, settle,
+    Held, account, act, change, contents, copy, free_pages, page_of, pages, read, read_some, salvage, settle,
 };
 
 /// So many that the way to them is two pages long.
@@ -17,7 +17,7 @@ const MESSAGES: usize = 4_000;
 /// Salvages, and sees that the original and what is beside it are as they were.
 fn salvaged(path: &Path, new: &Path) -> (Report, Salvaged) {
     let before = contents(path.parent().unwrap());
-    let found = salvage(path, new, &mut |_| {}).unwrap();
+    let found = salvage(path, new);
     assert_eq!(contents(path.parent().unwrap()), before, "the original is as it was");
     assert_eq!(check(path, &mut |_| {}).unwrap(), found.0, "salvage finds what the check finds");
     assert_eq!(contents(path.parent().unwrap()), before, "the original is as it was");
@@ -176,7 +176,7 @@ fn of_a_page_with_a_flipped_bit_what_proves_itself_comes_back() {
         page[content + 60] ^= 4;
     });
     let new = directory.path().join("new.db");
-    let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, salvaged) = salvage(&path, &new);
     assert_eq!((report.broken.len(), report.broken[0].page), (1, page), "{report}");
     assert_eq!((report.messages, report.rescued), (rows - u64::from(on_page), u64::from(on_page) - 1));
     assert_eq!(salvaged.messages, rows - 1);
@@ -200,7 +200,7 @@ fn several_broken_pages_are_told_together() {
     broken.insert(1);
     change(&path, |bytes| broken.iter().for_each(|page| random.fill(page_of(bytes, *page))));
     let new = directory.path().join("new.db");
-    let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, salvaged) = salvage(&path, &new);
     let told: BTreeSet<u32> = report.broken.iter().map(|page| page.page).collect();
     assert_eq!(told, broken);
     let held = held(&new);
@@ -230,7 +230,7 @@ fn a_salvaged_file_goes_on() {
     let roots = ["client_id", "meta"].map(|name| pages[&(name.to_owned(), "root, leaf".to_owned())][0].0);
     change(&path, |bytes| roots.iter().for_each(|root| page_of(bytes, *root).fill(1)));
     let new = directory.path().join("new.db");
-    let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, _) = salvage(&path, &new);
     assert!(!report.is_whole());
     let engine = world::open(&new, 1_000);
     let again = engine.send(&alice, once).unwrap();
@@ -274,7 +274,7 @@ fn what_was_deleted_stays_deleted() {
     let [list, _] = free_pages(&path);
     change(&path, |bytes| [root, list].iter().for_each(|page| page_of(bytes, *page).fill(9)));
     let new = directory.path().join("new.db");
-    let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, _) = salvage(&path, &new);
     assert!(report.pages.unplaced == 0 && !report.is_whole(), "{report}");
     for (key, message) in held(&new).messages {
         assert!(key.1 > indexed || all.messages.get(&key) == Some(&message), "{key:?} was deleted");
@@ -292,7 +292,7 @@ fn who_cannot_be_named_any_more_has_a_name_that_says_so() {
     let broken: Vec<u32> = broken.flat_map(|(_, pages)| pages).map(|(page, _)| page).collect();
     change(&path, |bytes| broken.iter().for_each(|page| page_of(bytes, *page).fill(9)));
     let new = directory.path().join("new.db");
-    let (_, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (_, salvaged) = salvage(&path, &new);
     assert_eq!((salvaged.messages, salvaged.accounts), (rows, 0));
     assert_eq!(salvaged.unknown_addresses, world::ACCOUNTS as u64);
     let report = check(&new, &mut |_| {}).unwrap();

@@ -3,10 +3,10 @@
 
 mod world;
 
-use rosterkit::store::check::{check, salvage};
+use rosterkit::store::check::check;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use world::{change, contents, copy, read};
+use world::{change, contents, copy, read, salvage};
 
 const FRAME: usize = 24 + world::PAGE;
 
@@ -71,7 +71,7 @@ fn what_stands_behind_a_broken_frame_is_told_and_comes_back() {
         let before = contents(directory.path());
         let new = tempfile::tempdir().unwrap();
         let new = new.path().join("new.db");
-        let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+        let (report, salvaged) = salvage(&path, &new);
         assert_eq!(contents(directory.path()), before, "the original is as it was");
         assert!(!report.is_whole());
         let found = report.wal.as_ref().unwrap();
@@ -118,7 +118,7 @@ fn a_broken_header_hides_the_log_and_loses_no_message() {
     change(&wal(&path), |wal| wal[17] ^= 1);
     let new = tempfile::tempdir().unwrap();
     let new = new.path().join("new.db");
-    let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, _) = salvage(&path, &new);
     let found = report.wal.as_ref().unwrap();
     assert!(found.header_is_broken && found.valid_behind == found.frames, "{report}");
     assert_eq!(read(&new).messages, all.messages);
@@ -174,7 +174,7 @@ fn whichever_block_of_the_log_is_gone_it_is_damaged_and_what_is_behind_comes_bac
         });
         let new = tempfile::tempdir().unwrap();
         let new = new.path().join("new.db");
-        let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+        let (report, _) = salvage(&path, &new);
         assert!(report.to_string().contains("its header is broken"), "{report}");
         let lost = all - read(&new).messages.len();
         assert!(lost <= 80, "{lost}");
@@ -210,7 +210,7 @@ fn a_commit_that_did_not_all_reach_the_disk_is_no_damage_and_what_stands_in_it_i
     change(&wal(&path), |wal| frame_of(wal, before + 1).fill(0));
     let new = tempfile::tempdir().unwrap();
     let new = new.path().join("new.db");
-    let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, salvaged) = salvage(&path, &new);
     let found = report.wal.as_ref().unwrap();
     assert!(report.is_whole() && found.unfinished, "{report}");
     assert_eq!(found.committed as usize, before + 1);

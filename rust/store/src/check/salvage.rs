@@ -4,6 +4,7 @@
 //! taken over. The new file is to the old one as a restored backup is: it has a generation of its own, and gives nothing
 //! that the old one may have given.
 
+use super::Unchanged;
 use super::record::{Value, decode};
 use super::rows::{HIGHEST_POSITION, buddy_of, check_value, is_derived, log_row};
 use super::survey::{Listed, Rescued, Survey};
@@ -40,10 +41,12 @@ pub struct Salvaged {
 /// Writes everything that is whole into a new file.
 pub(super) fn salvage(
     survey: &mut Survey<'_>,
+    from: &Path,
     to: &Path,
+    unchanged: Unchanged<'_>,
     on_page: &dyn Fn(),
 ) -> Result<Salvaged, StoreError> {
-    rebuild(to, |file| {
+    rebuild(from, to, |file| {
         let mut filling = Filling {
             salvaged: Salvaged::default(),
             lost: survey.lost_accounts().into_iter().map(|(id, name)| (id, Anew::new(id, &name))).collect(),
@@ -70,6 +73,7 @@ pub(super) fn salvage(
         filling.addresses(survey)?;
         filling.buddies(survey)?;
         filling.accounts(survey)?;
+        unchanged()?;
         let meta = |key: &str| {
             let value = survey.meta.get(key).and_then(|value| u64::try_from(*value).ok());
             value.filter(|value| *value <= HIGHEST_POSITION)
