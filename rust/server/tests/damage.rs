@@ -211,6 +211,32 @@ fn several_broken_pages_are_told_together() {
     assert_eq!(salvaged.accounts, world::ACCOUNTS as u64);
 }
 
+/// The way to the rows is broken, nothing is indexed, and some of the rows are where nobody can see that they were there.
+#[test]
+fn messages_of_which_nothing_is_known_may_be_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let original = directory.path().join("im.db");
+    world::make(&original, 500);
+    let of_log = |kind: &str| pages(&original)[&("log".to_owned(), kind.to_owned())].clone();
+    let (root, mut leaves) = (of_log("root, internal")[0].0, of_log("leaf"));
+    leaves.sort_unstable();
+    let last = leaves.last().unwrap().0;
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate((last as usize - 1) * world::PAGE);
+    type Break<'a> = (&'a dyn Fn(&mut Vec<u8>), bool);
+    let breaks: [Break<'_>; 3] =
+        [(&|_| {}, false), (&|bytes| page_of(bytes, last).fill(0), true), (&cut, true)];
+    for (destroy, may_be_lost) in breaks {
+        let (_directory, path) = copy(&original);
+        let mut bytes = std::fs::read(&path).unwrap();
+        page_of(&mut bytes, root)[2_000] ^= 1;
+        destroy(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        let report = check(&path, &mut |_| {}).unwrap();
+        assert!(!report.is_whole());
+        assert_eq!(report.lost.unnamed_messages, may_be_lost, "{report}");
+    }
+}
+
 /// The new file is to the old one as a restored backup is, and goes on from there.
 #[test]
 fn a_salvaged_file_goes_on() {

@@ -421,4 +421,88 @@ fn what_a_newer_version_added_is_no_damage_and_is_not_left_behind_unsaid() {
     let new = directory.path().join("new");
     assert!(matches!(salvage(&path, &new, &mut nothing), Ok((_, Err(StoreError::Refused(_))))));
     assert!(!new.exists());
+    // Also when what says so is broken.
+    let whole = std::fs::read(&path).unwrap();
+    for later in [true, false] {
+        let mut bytes = std::fs::read(&path).unwrap();
+        seal(&mut bytes);
+        bytes[90] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let report = check(&path, &mut nothing).unwrap();
+        assert!(!report.is_whole() && report.newer, "{report}");
+        assert!(matches!(salvage(&path, &new, &mut nothing), Ok((_, Err(StoreError::Refused(_))))));
+        assert!(!new.exists());
+        if later {
+            // Without the new table the new column tells.
+            std::fs::write(&path, &whole).unwrap();
+            let connection = rusqlite::Connection::open(&path).unwrap();
+            connection.execute_batch("DROP TABLE later;").unwrap();
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+            drop(connection);
+        }
+    }
+}
+
+/// Changes a file by SQL, with seals that are right.
+fn run(path: &Path, statements: &str) -> BTreeMap<String, usize> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch(statements).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let mut statement = connection.prepare("SELECT name, rootpage FROM sqlite_schema").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize))).unwrap();
+    let roots = rows.map(Result::unwrap).collect();
+    drop(statement);
+    drop(connection);
+    let mut bytes = std::fs::read(path).unwrap();
+    seal(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+    roots
+}
+
+/// A disk that says it has written a page and has not: the old one is whole.
+#[test]
+fn a_lost_write_is_told() {
+    let files = |names: &str, length: u32| {
+        format!(
+            "INSERT INTO file SELECT 1, value, 1700000000000, zeroblob({length}) FROM json_each('{names}');"
+        )
+    };
+    let few = files(r#"["a", "b", "c"]"#, 900);
+    let many = files(r#"["1", "2", "3", "4", "5", "6", "7", "8", "9"]"#, 900);
+    let address = "INSERT INTO address VALUES ((SELECT max(id) + 65536 FROM address), 'zoe@example.org', 0);";
+    let rules = "INSERT INTO rules SELECT value, printf('%.*c', 900, ' ') || '{\"rules\":[]}'
+        FROM json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]');";
+    let account = "UPDATE account SET registered_until = 5 WHERE id = (SELECT min(id) FROM account);";
+    // What was there, what was written, of which the root was not, and what is said.
+    type Lost<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
+    let cases: [Lost<'_>; 5] = [
+        ("", &few, &["file"], &["it is in the index alone", "a of the account 1"]),
+        (&few, &many, &["file", "sqlite_autoindex_file_1"], &["nothing leads to it, and it is not free"]),
+        ("", address, &["address_live"], &["address_live address: its"]),
+        ("", rules, &["rules"], &["nothing leads to it"]),
+        ("", account, &["account_registered"], &["account_registered account: its 0 entries"]),
+    ];
+    for (before, written, old, said) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("im.db");
+        std::fs::write(&path, &FILES[0]).unwrap();
+        drop(open(&path));
+        // In `file` there is room for a few.
+        run(&path, &format!("DELETE FROM file; {before}"));
+        let earlier = std::fs::read(&path).unwrap();
+        let roots = run(&path, written);
+        let report = check(&path, &mut nothing).unwrap();
+        assert!(report.is_whole(), "{report}");
+        let mut bytes = std::fs::read(&path).unwrap();
+        for name in old {
+            let root = (roots[*name] - 1) * PAGE;
+            assert_ne!(bytes[root..][..PAGE], earlier[root..][..PAGE]);
+            bytes[root..][..PAGE].copy_from_slice(&earlier[root..][..PAGE]);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let report = check(&path, &mut nothing).unwrap();
+        assert!(report.broken.is_empty() && !report.is_whole(), "{old:?}: {report}");
+        let told = report.to_string();
+        assert!(said.iter().all(|what| told.contains(what)), "{said:?}\n{told}");
+    }
 }

@@ -178,7 +178,8 @@ impl Report {
     /// Whether nothing is wrong with the file.
     pub fn is_whole(&self) -> bool {
         let wal_is_whole = self.wal.as_ref().is_none_or(|wal| wal.broken.is_none());
-        self.broken.is_empty() && self.pages.cut_off == 0 && self.findings.is_empty() && wal_is_whole
+        let is_all_there = self.pages.cut_off == 0 && self.lost == Lost::default();
+        self.broken.is_empty() && is_all_there && self.findings.is_empty() && wal_is_whole
     }
 
     pub(super) fn of(path: &Path, survey: &Survey<'_>) -> Report {
@@ -195,7 +196,7 @@ impl Report {
                 broken: broken.len() as u64,
                 never_written: survey.unwritten,
                 free: survey.free,
-                cut_off: all.saturating_sub(pages.highest().into()),
+                cut_off: survey.cut_off,
                 unplaced: survey.unplaced,
             },
             broken,
@@ -291,7 +292,8 @@ impl Lost {
         let indexed = survey.meta.get("indexed").copied();
         let index_is_whole = !survey.is_torn("log_by_account");
         // Below a page that only leads to others nothing is lost when all of those are there.
-        let are_all_there = !broken.iter().any(|page| page.part == Part::Unknown);
+        let is_found = survey.cut_off == 0 && survey.unwritten_astray == 0 && survey.length_is_known();
+        let are_all_there = is_found && !broken.iter().any(|page| page.part == Part::Unknown);
         let is_unnamed = |gap: &Gap| {
             let is_named = index_is_whole && indexed.is_some_and(|indexed| gap.between.1 <= indexed);
             let leads_to_others = are_all_there && part_of(survey, gap) == Part::Interior;

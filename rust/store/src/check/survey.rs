@@ -6,8 +6,8 @@
 use super::pages::{Bytes, Fault, Pages, word};
 use super::record::{Value, decode};
 use super::rows::{
-    HIGHEST_POSITION, LogRow, buddy_of, check_value, covers, decode_start, held, is_derived, key, log_row,
-    proves, record_of, root_of,
+    HIGHEST_POSITION, INDEXED, LogRow, Sum, buddy_of, check_value, covers, decode_start, entries_of, held,
+    is_derived, key, log_row, proves, record_of, root_of,
 };
 use super::tree::{Found, Gap, Node, Role, Row, Use, Walker};
 use super::wal::{Frame, State, Wal};
@@ -147,6 +147,14 @@ pub(super) struct Survey<'p> {
     bad_rows: Vec<LostRow>,
     pub(super) free: u64,
     pub(super) unwritten: u64,
+    /// Pages that should be there, that the file ends before, and that nothing leads to.
+    pub(super) cut_off: u64,
+    /// Pages that were never written, that are not free, and that nothing leads to.
+    pub(super) unwritten_astray: u64,
+    /// The first page is broken: nobody says which version wrote the file.
+    format_is_unknown: bool,
+    /// Of each index: what the rows of its table and its own entries come to.
+    pub(super) sums: HashMap<&'static str, [Sum; 2]>,
 }
 
 impl<'p> Survey<'p> {
@@ -187,10 +195,15 @@ impl<'p> Survey<'p> {
             bad_rows: Vec::new(),
             free: 0,
             unwritten: 0,
+            cut_off: u64::from(pages.count.saturating_sub(pages.highest())),
+            unwritten_astray: 0,
+            format_is_unknown: false,
+            sums: HashMap::new(),
         };
         let mut walker = Walker::new(pages, on_page);
         let first = pages.read(1);
         survey.is_newer = first.fault.is_none() && word(&first.bytes[..], 60) > layout.format;
+        survey.format_is_unknown = first.fault.is_some();
         survey.schema(&mut walker);
         survey.each_object(&mut walker, &mut |survey, object, found| survey.take(object, found));
         if first.fault.is_none() {
@@ -204,6 +217,11 @@ impl<'p> Survey<'p> {
         survey.decide();
         survey.compare();
         survey
+    }
+
+    /// Whether something whole says how many pages there are to be.
+    pub(super) fn length_is_known(&self) -> bool {
+        !self.format_is_unknown
     }
 
     /// Goes through the file once more: it finds the same.
@@ -305,6 +323,8 @@ impl<'p> Survey<'p> {
         for (object, root) in self.layout.objects.iter().zip(&mut self.roots) {
             *root = roots.get(&object.name).copied();
         }
+        let is_known = |name: &String| self.layout.objects.iter().any(|object| object.name == *name);
+        self.is_newer |= self.format_is_unknown && !roots.keys().all(is_known);
         if !is_malformed && gaps.is_empty() {
             let missing: Vec<_> = self.layout.objects.iter().zip(&self.roots).collect();
             let missing: Vec<String> =
@@ -372,12 +392,17 @@ impl<'p> Survey<'p> {
     fn take_row(&mut self, of: &Object, row_id: i64, values: &[Value<'_>]) {
         let number = |at: usize| values.get(at).and_then(|value| value.integer()).unwrap_or_default() as u64;
         let text = |at: usize| values.get(at).and_then(|value| value.text()).unwrap_or_default();
+        let has_more = !of.is_index && of.begins(values) && !of.fits(values);
+        self.is_newer |= self.format_is_unknown && has_more;
         let is_shaped = if self.is_newer { of.begins(values) } else { of.fits(values) };
         if !of.is_index && !is_shaped {
             return self.note(&of.name, key(of, row_id, values), "its columns are not those of the table");
         }
         if let Err(what) = check_value(&of.name, row_id, values) {
             self.note(&of.name, key(of, row_id, values), what);
+        }
+        for (index, entry) in entries_of(&of.name, row_id, values) {
+            self.sums.entry(index).or_default()[usize::from(of.is_index)].add(&entry);
         }
         match of.name.as_str() {
             "meta" => drop(self.meta.insert(text(0).to_owned(), number(1) as i64)),
@@ -480,11 +505,20 @@ impl<'p> Survey<'p> {
             if is_free {
                 self.free += 1;
             }
+            let is_counted = number <= self.pages.count;
             match page.fault {
-                Some(Fault::NeverWritten | Fault::CutOff) => self.unwritten += 1,
+                Some(Fault::CutOff) if is_counted && !is_free => self.cut_off += 1,
+                Some(Fault::NeverWritten | Fault::CutOff) => {
+                    self.unwritten += 1;
+                    self.unwritten_astray += u64::from(is_counted && !is_free);
+                }
                 // Behind the end nobody reads.
-                Some(fault) if number <= self.pages.count => self.adrift.push((number, fault)),
+                Some(fault) if is_counted => self.adrift.push((number, fault)),
                 _ => {}
+            }
+            // Below something broken there have to be such; and a newer version knows what leads to them.
+            if is_counted && !is_free && self.gaps.is_empty() && !self.is_newer && is_readable(page.fault) {
+                self.note("the pages", number, "nothing leads to it, and it is not free: a write was lost");
             }
             let Some(node) = Node::parse(number, &page.bytes).filter(|_| !is_free) else { continue };
             if log_is_torn && node.has_row_ids() && node.is_leaf() {
@@ -714,6 +748,22 @@ impl<'p> Survey<'p> {
                 self.note("account", name, format_args!("the account {id} is in account_by_domain alone"));
             }
         }
+        if !self.is_torn("file") {
+            let lost = self.lost_files().map(|(account, path)| format!("{path} of the account {account}"));
+            for file in lost.collect::<Vec<_>>() {
+                self.note("file", file, "it is in the index alone");
+            }
+        }
+        let pairs = INDEXED.iter().filter(|(table, index)| !self.is_torn(table) && !self.is_torn(index));
+        // A newer version may index otherwise.
+        for &(table, index) in pairs.filter(|_| !self.is_newer).collect::<Vec<_>>() {
+            let [rows, entries] = self.sums.get(index).copied().unwrap_or_default();
+            if rows != entries {
+                let what =
+                    format_args!("its {} entries are not those of the {} rows", entries.count, rows.count);
+                self.note(index, table, what);
+            }
+        }
         if !self.is_torn("buddy") {
             for Listed { account, peer, .. } in self.lost_buddies() {
                 self.note(
@@ -806,6 +856,11 @@ impl<'p> Survey<'p> {
         let known = self.addresses.get(&id).or_else(|| self.lost_addresses.get(&id));
         known.map(|text| &**text).or_else(|| self.account_names.get(&id).map(String::as_str))
     }
+}
+
+/// Whether a page was found where it should be, or nothing was ever written there.
+fn is_readable(fault: Option<Fault>) -> bool {
+    matches!(fault, None | Some(Fault::NeverWritten))
 }
 
 /// A page as it was when what is behind a broken frame was committed.
