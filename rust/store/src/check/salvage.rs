@@ -5,7 +5,7 @@
 //! that the old one may have given.
 
 use super::Unchanged;
-use super::record::{Value, decode};
+use super::record::Value;
 use super::rows::{HIGHEST_POSITION, buddy_of, check_value, is_derived, log_row};
 use super::survey::{Listed, Rescued, Survey};
 use super::tree::{Found, Row};
@@ -134,14 +134,14 @@ impl Filling<'_, '_> {
         if of.is_index || !row.is_proven {
             return Ok(());
         }
-        match row.record.as_deref().ok().and_then(decode) {
+        match row.values() {
             Some(values) => self.insert(survey, of, row.row_id, &values),
             None => Ok(()),
         }
     }
 
     fn append(&mut self, found: &row::Row, row: &Row<'_>, waits: bool) -> Result<(), StoreError> {
-        let values = row.record.as_deref().ok().and_then(decode).unwrap_or_default();
+        let values = row.values().unwrap_or_default();
         let Some(body) = values.get(4).and_then(|body| body.blob()) else { return Ok(()) };
         if let (Some(device), Some(account)) =
             (found.entry.device, self.lost.get_mut(&found.entry.sender.to_bits()))
@@ -174,7 +174,7 @@ impl Filling<'_, '_> {
             (on_page)();
             let mut result = Ok(());
             survey.at(place, &mut |row| {
-                if let Some(values) = row.record.as_deref().ok().and_then(decode) {
+                if let Some(values) = row.values() {
                     result = self.insert(survey, &survey.layout.objects[object], row.row_id, &values);
                 }
             });

@@ -46,9 +46,9 @@ pub(super) struct Place {
     pub(super) cell: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 pub(super) enum Source {
-    /// Behind a broken frame. The lower the number, the later it was written.
+    /// Behind a broken frame: in which one, counted from 0. The lower the number, the earlier it was written.
     Frame(usize),
     /// Whole, and nothing leads to it.
     Stray(u32),
@@ -59,7 +59,6 @@ pub(super) enum Source {
 /// A row of the log that proves itself, and may be one of those that are missing.
 struct Candidate {
     position: u64,
-    order: usize,
     place: Place,
     sender: u64,
     recipient: u64,
@@ -376,8 +375,7 @@ impl<'p> Survey<'p> {
 
     fn candidate(&mut self, of: LogRow, place: Place) {
         let LogRow { position, sender, recipient, sides, .. } = of;
-        let order = self.candidates.len();
-        self.candidates.push(Candidate { position, order, place, sender, recipient, sides });
+        self.candidates.push(Candidate { position, place, sender, recipient, sides });
     }
 
     fn raise(&mut self, positions: &[u64], ids: &[u64]) {
@@ -544,10 +542,10 @@ impl<'p> Survey<'p> {
             .copied()
             .filter(|object| self.layout.objects[*object].has_row_ids() == node.has_row_ids())
             .collect();
-        let mut rows = Vec::new();
+        let mut cells = Vec::new();
         walker.rows(number, node, &mut |row| {
-            let values = row.record.as_deref().ok().and_then(decode).unwrap_or_default();
-            rows.push((row.cell, row.row_id));
+            let values = row.values().unwrap_or_default();
+            cells.push(row.cell);
             fitting.retain(|&object| {
                 let of = &self.layout.objects[object];
                 let is_missing = !of.has_row_ids()
@@ -556,17 +554,15 @@ impl<'p> Survey<'p> {
                 is_missing && of.fits(&values) && proves(&of.name, row.row_id, &values)
             });
         });
-        match (fitting.as_slice(), rows.is_empty()) {
+        match (fitting.as_slice(), cells.is_empty()) {
             (_, true) => {}
             (&[object], _) if self.layout.objects[object].name != "log" => {
                 let layout = self.layout;
                 self.reached.insert(number, Use { object, role: Role::Unknown });
-                for (cell, _) in &rows {
-                    let place = Place { source: Source::Stray(number), cell: *cell };
-                    self.strays.push((object, place));
-                }
+                let places = cells.into_iter().map(|cell| Place { source: Source::Stray(number), cell });
+                self.strays.extend(places.map(|place| (object, place)));
                 walker.rows(number, node, &mut |row| {
-                    if let Some(values) = row.record.as_deref().ok().and_then(decode) {
+                    if let Some(values) = row.values() {
                         self.take_row(&layout.objects[object], row.row_id, &values);
                     }
                 });
@@ -585,7 +581,7 @@ impl<'p> Survey<'p> {
             latest.entry(wal.frames[frame].page).or_insert(frame);
         }
         self.behind = latest;
-        for (order, &frame) in frames.iter().enumerate() {
+        for &frame in frames {
             let Ok(page) = wal.page(frame) else { continue };
             let number = wal.frames[frame].page;
             let Some(node) = Node::parse(number, &page).filter(|n| n.has_row_ids() && n.is_leaf()) else {
@@ -602,7 +598,6 @@ impl<'p> Survey<'p> {
                         let (sender, recipient) = (of.sender, of.recipient);
                         self.candidates.push(Candidate {
                             position: of.position,
-                            order,
                             place: Place { source: Source::Frame(frame), cell: row.cell },
                             sender,
                             recipient,
@@ -610,7 +605,7 @@ impl<'p> Survey<'p> {
                         });
                         return;
                     }
-                    let values = row.record.as_deref().ok().and_then(decode).unwrap_or_default();
+                    let values = row.values().unwrap_or_default();
                     match values.as_slice() {
                         [Value::Null, Value::Text(text), Value::Integer(0 | 1)]
                             if proves("address", row.row_id, &values) =>
@@ -658,13 +653,14 @@ impl<'p> Survey<'p> {
         let index_is_whole = !self.is_torn("log_by_account");
         let bad: BTreeSet<u64> = self.bad_rows.iter().map(|row| row.position).collect();
         let mut candidates = std::mem::take(&mut self.candidates);
+        // Of frames the latest stands first.
         candidates.sort_by_key(|candidate| match candidate.place.source {
-            Source::Frame(_) => (0, candidate.order),
-            Source::Stray(_) => (1, candidate.order),
-            Source::Broken(_) => (2, candidate.order),
+            Source::Frame(_) => 0,
+            Source::Stray(_) => 1,
+            Source::Broken(_) => 2,
         });
         for candidate in candidates {
-            let Candidate { position, place, sender, recipient, mut sides, .. } = candidate;
+            let Candidate { position, place, sender, recipient, mut sides } = candidate;
             let is_above = matches!(place.source, Source::Frame(_)) && position > last;
             let is_in_gap = !root_is_known || bad.contains(&position) || is_in_a_gap(position as i64);
             let is_there = self.log.binary_search_by_key(&position, |row| row.position).is_ok();
