@@ -11,6 +11,7 @@ mod salvage;
 mod survey;
 mod tree;
 mod wal;
+mod words;
 
 pub use pages::Fault;
 pub use report::{
