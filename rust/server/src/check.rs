@@ -1,10 +1,9 @@
 //! `rosterkit check`.
 
 use crate::progress::Shown;
-use crate::{DAMAGED, HELP};
+use crate::{DAMAGED, HELP, say};
 use rosterkit::store::check::{Report, Salvaged, check, salvage};
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,12 +56,17 @@ pub(crate) fn run(asked: &Asked) -> Result<ExitCode, String> {
     };
     shown.end();
     let (report, salvaged) = result.map_err(|error| error.to_string())?;
-    let text = match asked.json {
+    let (salvaged, failed) = match salvaged.transpose() {
+        Ok(salvaged) => (salvaged, None),
+        Err(error) => (None, Some(error)),
+    };
+    say(&match asked.json {
         true => json(&report, salvaged.as_ref())?,
         false => words(&report, salvaged.as_ref(), asked),
-    };
-    // Who reads it may have seen enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    })?;
+    if let Some(error) = failed {
+        return Err(format!("nothing was salvaged: {error}"));
+    }
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod progress;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -29,12 +30,22 @@ fn main() -> ExitCode {
         _ => Err(format!("there is no such command\n\n{HELP}")),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("rosterkit: {error}");
+        // Where this cannot be said either, the exit code says it.
+        let _ = writeln!(std::io::stderr(), "rosterkit: {error}");
         ExitCode::from(FAILED)
     })
 }
 
 fn help() -> Result<ExitCode, String> {
-    println!("{HELP}");
+    say(&format!("{HELP}\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to the output. Who reads it may have seen enough; that it has no room is a failure.
+fn say(text: &str) -> Result<(), String> {
+    let mut output = std::io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("writing the output: {error}")),
+        _ => Ok(()),
+    }
 }

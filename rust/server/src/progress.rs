@@ -1,4 +1,5 @@
-//! How far it has come, for who waits: on a terminal one line that changes, else a line now and then.
+//! How far it has come, for who waits: on a terminal one line that changes, else a line now and then. Where it cannot be said
+//! the check goes on.
 
 use rosterkit::store::check::Progress;
 use std::io::{IsTerminal, Write};
@@ -32,18 +33,18 @@ impl Shown {
         if self.is_terminal {
             if self.last.is_none_or(|last| now - last >= EVERY) {
                 self.last = Some(now);
-                eprint!("\r{done} of {all} pages");
-                let _ = std::io::stderr().flush();
+                let mut output = std::io::stderr();
+                let _ = write!(output, "\r{done} of {all} pages").and_then(|()| output.flush());
             }
         } else if now - self.begun >= PATIENCE && done * 10 / all.max(1) > self.tenth {
             self.tenth = done * 10 / all.max(1);
-            eprintln!("{done} of {all} pages");
+            let _ = writeln!(std::io::stderr(), "{done} of {all} pages");
         }
     }
 
     pub(crate) fn end(&self) {
         if self.last.is_some() {
-            eprint!("\r{:40}\r", "");
+            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
         }
     }
 }

@@ -75,6 +75,45 @@ fn what_cannot_be_checked_is_said() {
     engine.shutdown(true).unwrap();
 }
 
+/// What it cannot say is not said twice, and is no panic.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_or_that_nobody_reads_is_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    drop(world::open(&path, 1_000));
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = |arguments: &[&str], out: std::process::Stdio, err: std::process::Stdio| {
+        let program =
+            Command::new(env!("CARGO_BIN_EXE_rosterkit")).args(arguments).stdout(out).stderr(err).output();
+        let Output { status, stderr, .. } = program.unwrap();
+        (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+    };
+    let check = ["check", name(&path)];
+    for arguments in [&check[..], &["help"]] {
+        let (code, err) = run(arguments, full().into(), std::process::Stdio::piped());
+        assert!(code == 2 && err.contains("writing the output"), "{err}");
+        assert_eq!(run(arguments, full().into(), full().into()).0, 2);
+        // Who reads it may have seen enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(arguments, writer.into(), std::process::Stdio::piped()), (0, String::new()));
+    }
+    assert_eq!(run(&["chek"], full().into(), full().into()).0, 2);
+}
+
+#[test]
+fn what_was_found_is_said_also_when_nothing_comes_of_the_new_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    drop(world::open(&path, 1_000));
+    let nowhere = directory.path().join("no/where");
+    let (code, out, err) = rosterkit(&["check", name(&path), "--salvage", name(&nowhere), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["whole"], json["salvaged"].is_null()), (2, &true.into(), true));
+    assert!(err.contains("nothing was salvaged"), "{err}");
+}
+
 #[test]
 fn what_it_does_not_understand_it_says() {
     for arguments in [

@@ -3,10 +3,10 @@
 
 mod world;
 
-use rosterkit::store::check::{check, salvage};
+use rosterkit::store::check::check;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use world::{change, contents, copy, read};
+use world::{change, contents, copy, read, salvage};
 
 const FRAME: usize = 24 + world::PAGE;
 
@@ -30,6 +30,12 @@ fn wal(path: &Path) -> PathBuf {
 
 fn frame_of(bytes: &mut [u8], frame: usize) -> &mut [u8] {
     &mut bytes[32 + frame * FRAME..][..FRAME]
+}
+
+/// The frames that end a transaction.
+fn ends(wal: &[u8]) -> Vec<usize> {
+    let frames = wal[32..].chunks_exact(FRAME).enumerate();
+    frames.filter(|(_, frame)| frame[4..8] != [0; 4]).map(|(number, _)| number).collect()
 }
 
 #[test]
@@ -65,7 +71,7 @@ fn what_stands_behind_a_broken_frame_is_told_and_comes_back() {
         let before = contents(directory.path());
         let new = tempfile::tempdir().unwrap();
         let new = new.path().join("new.db");
-        let (report, salvaged) = salvage(&path, &new, &mut |_| {}).unwrap();
+        let (report, salvaged) = salvage(&path, &new);
         assert_eq!(contents(directory.path()), before, "the original is as it was");
         assert!(!report.is_whole());
         let found = report.wal.as_ref().unwrap();
@@ -112,7 +118,7 @@ fn a_broken_header_hides_the_log_and_loses_no_message() {
     change(&wal(&path), |wal| wal[17] ^= 1);
     let new = tempfile::tempdir().unwrap();
     let new = new.path().join("new.db");
-    let (report, _) = salvage(&path, &new, &mut |_| {}).unwrap();
+    let (report, _) = salvage(&path, &new);
     let found = report.wal.as_ref().unwrap();
     assert!(found.header_is_broken && found.valid_behind == found.frames, "{report}");
     assert_eq!(read(&new).messages, all.messages);
@@ -132,5 +138,95 @@ fn a_commit_that_was_never_finished_is_no_damage_and_is_not_brought_back() {
         let found = report.wal.as_ref().unwrap();
         assert!(found.committed < frames as u64 && found.messages_behind.is_empty(), "{report}");
         assert_eq!(found.unfinished, found.valid > found.committed);
+    }
+}
+
+/// The first block of the disk holds the header, which alone has the salts, and the frame behind it.
+#[test]
+fn whichever_block_of_the_log_is_gone_it_is_damaged_and_what_is_behind_comes_back() {
+    let (_directory, original) = killed();
+    let all = read(&copy(&original).1).messages.len();
+    let before = check(&original, &mut |_| {}).unwrap();
+    let ends = ends(&std::fs::read(wal(&original)).unwrap());
+    let mut random = fastrand::Rng::with_seed(5);
+    // What is behind the last blocks is one commit of messages, and slices of the index: it cannot tell.
+    let blocks = (32 + ends[ends.len() - 5] * FRAME) / 4096;
+    for block in (0..8).chain((8..blocks - 8).step_by(17)).chain(blocks - 8..blocks) {
+        let at = block * 4096;
+        let (_directory, path) = copy(&original);
+        match block % 2 {
+            0 => change(&wal(&path), |wal| wal[at..][..4096].fill(0)),
+            _ => change(&wal(&path), |wal| random.fill(&mut wal[at..][..4096])),
+        }
+        let report = check(&path, &mut |_| {}).unwrap();
+        let found = report.wal.as_ref().unwrap();
+        assert!(!report.is_whole() && found.broken.is_some(), "block at {at}: {report}");
+        assert_eq!(found.header_is_broken, at == 0, "{report}");
+        let there = report.messages as usize + found.messages_behind.len();
+        assert!(there + 40 >= before.messages as usize, "block at {at}: {there}\n{report}");
+    }
+    // Whatever is in the block, also where the header says how numbers are summed up.
+    for noise in [false, true] {
+        let (_directory, path) = copy(&original);
+        change(&wal(&path), |wal| match noise {
+            true => random.fill(&mut wal[..4096]),
+            false => wal[..4096].fill(0),
+        });
+        let new = tempfile::tempdir().unwrap();
+        let new = new.path().join("new.db");
+        let (report, _) = salvage(&path, &new);
+        assert!(report.to_string().contains("its header is broken"), "{report}");
+        let lost = all - read(&new).messages.len();
+        assert!(lost <= 80, "{lost}");
+    }
+}
+
+#[test]
+fn a_log_without_its_header_of_which_nothing_proves_itself_is_damaged() {
+    let (_directory, path) = killed();
+    change(&wal(&path), |wal| wal.fill(0xa5));
+    let report = check(&path, &mut |_| {}).unwrap();
+    assert!(!report.is_whole() && report.to_string().contains("its header is broken"), "{report}");
+}
+
+/// The disk takes the frames of a transaction in whichever order, and of it only the last may be there after a power cut.
+#[test]
+fn a_commit_that_did_not_all_reach_the_disk_is_no_damage_and_what_stands_in_it_is_told() {
+    let (_directory, path) = killed();
+    let mut bytes = std::fs::read(wal(&path)).unwrap();
+    let messages = || check(&path, &mut |_| {}).unwrap().messages;
+    // The last that brings messages: behind it may be slices of the index.
+    let all = messages();
+    let (before, last) = loop {
+        let [.., before, last] = ends(&bytes)[..] else { panic!() };
+        std::fs::write(wal(&path), &bytes[..32 + (before + 1) * FRAME]).unwrap();
+        if messages() < all {
+            break (before, last);
+        }
+        bytes.truncate(32 + (before + 1) * FRAME);
+    };
+    std::fs::write(wal(&path), &bytes).unwrap();
+    assert!(last > before + 1, "it has several frames");
+    change(&wal(&path), |wal| frame_of(wal, before + 1).fill(0));
+    let new = tempfile::tempdir().unwrap();
+    let new = new.path().join("new.db");
+    let (report, salvaged) = salvage(&path, &new);
+    let found = report.wal.as_ref().unwrap();
+    assert!(report.is_whole() && found.unfinished, "{report}");
+    assert_eq!(found.committed as usize, before + 1);
+    let told = report.to_string();
+    assert!(told.contains("never finished") && told.contains("or the last one is damaged"), "{told}");
+    // They come back, and it is said that they do.
+    let behind = found.messages_behind.len();
+    assert!(behind > 0 && told.contains(&format!("{behind} messages stand in it")), "{told}");
+    assert_eq!(salvaged.messages, report.messages + behind as u64);
+    // A slice of the index before it is not synced by itself; messages before that were.
+    let [.., sent, slice, _] = ends(&bytes)[..] else { panic!() };
+    for (broken, is_whole) in [(slice, true), (sent, false)] {
+        let mut bytes = bytes.clone();
+        frame_of(&mut bytes, broken)[2_000] ^= 1;
+        std::fs::write(wal(&path), &bytes).unwrap();
+        let report = check(&path, &mut |_| {}).unwrap();
+        assert_eq!(report.is_whole(), is_whole, "{report}");
     }
 }

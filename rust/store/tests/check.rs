@@ -181,15 +181,15 @@ proptest! {
         }
         let new = tempfile::tempdir().unwrap();
         match salvage(&path, &new.path().join("new.db"), &mut nothing) {
-            Ok((report, salvaged)) => {
+            Ok((report, Ok(salvaged))) => {
                 prop_assert_eq!(&report, found.as_ref().unwrap());
                 // What a reader would see of the log, and what proves itself, is in it, and no more.
                 let behind = report.wal.as_ref().map_or(0, |wal| wal.messages_behind.len() as u64);
                 prop_assert_eq!(salvaged.messages, report.messages + report.rescued + behind, "{}", report);
                 drop(open(&new.path().join("new.db")));
             }
-            Err(StoreError::Foreign { .. } | StoreError::Newer { .. } | StoreError::Refused(_)) => {}
-            Err(error) => prop_assert!(false, "{error}\n{}", found.unwrap()),
+            Err(StoreError::Foreign { .. } | StoreError::Newer { .. }) | Ok((_, Err(StoreError::Refused(_)))) => {}
+            Err(error) | Ok((_, Err(error))) => prop_assert!(false, "{error}\n{}", found.unwrap()),
         }
         prop_assert!(contents(directory.path()) == before, "the original was changed");
     }
@@ -221,9 +221,10 @@ fn a_file_that_is_open_is_left_alone_and_one_that_is_checked_is_not_opened() {
     let mut was_refused = None;
     let _ = check(&path, &mut |_| {
         let opened = SqliteStore::new(&path, SqliteOptions::small()).open();
-        was_refused = Some(matches!(opened, Err(StoreError::Held { .. })));
+        was_refused = opened.err().map(|error| error.to_string());
     });
-    assert_eq!(was_refused, Some(true));
+    // In the side file stands who had it last.
+    assert!(was_refused.as_ref().is_some_and(|why| why.contains("in use by a check")), "{was_refused:?}");
     drop(open(&path));
 }
 
@@ -238,11 +239,112 @@ fn a_new_file_is_made_where_there_is_none() {
     for to in [&taken, &path] {
         assert!(matches!(salvage(&path, to, &mut nothing), Err(StoreError::Conflict(_))));
     }
-    assert!(salvage(&path, &directory.path().join("no/where"), &mut nothing).is_err());
+    // What was found is told all the same.
+    let (report, salvaged) = salvage(&path, &directory.path().join("no/where"), &mut nothing).unwrap();
+    assert!(report.messages > 0 && salvaged.is_err());
     assert_eq!(contents(directory.path()), before);
-    salvage(&path, &directory.path().join("new"), &mut nothing).unwrap();
+    salvage(&path, &directory.path().join("new"), &mut nothing).unwrap().1.unwrap();
     let names: Vec<String> = contents(directory.path()).into_keys().collect();
     assert_eq!(names, ["im.db", "new", "taken"], "nothing but the file is left");
+}
+
+/// SQLite would take a log that is left over for the new file's own.
+#[test]
+fn a_new_file_is_made_where_nothing_is_left_over_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    std::fs::write(&path, &FILES[0]).unwrap();
+    let backup = |to: &Path| open(&path).reader.backup(to);
+    let new = directory.path().join("new");
+    for (suffix, is_taken) in [("-wal", true), ("-shm", true), ("-journal", true), ("-lock", false)] {
+        let left = directory.path().join(format!("new{suffix}"));
+        std::fs::write(&left, &FILES[1]).unwrap();
+        for salvages in [true, false] {
+            let result = match salvages {
+                true => salvage(&path, &new, &mut nothing).map(drop),
+                false => backup(&new),
+            };
+            assert_eq!(matches!(result, Err(StoreError::Conflict(_))), is_taken, "{suffix}: {result:?}");
+            assert_eq!(new.exists(), !is_taken);
+            if !is_taken {
+                assert!(check(&new, &mut nothing).unwrap().is_whole());
+                std::fs::remove_file(&new).unwrap();
+            }
+        }
+        std::fs::remove_file(&left).unwrap();
+    }
+    // Nor is it made of what belongs to the original, by whichever way one gets there.
+    std::fs::create_dir(directory.path().join("a")).unwrap();
+    for suffix in ["-wal", "-shm", "-journal", "-lock"] {
+        let _ = std::fs::remove_file(directory.path().join(format!("im.db{suffix}")));
+        let to = directory.path().join(format!("a/../im.db{suffix}"));
+        assert!(matches!(salvage(&path, &to, &mut nothing), Err(StoreError::Conflict(_))), "{suffix}");
+        assert!(!to.exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_the_file_it_points_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    std::fs::write(&path, &FILES[0]).unwrap();
+    std::fs::write(directory.path().join("im.db-wal"), &FILES[1]).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let [mut direct, linked] = [&path, &link].map(|path| check(path, &mut nothing).unwrap());
+    assert!(linked.wal.is_some());
+    direct.path = linked.path.clone();
+    assert_eq!(linked, direct);
+    let _store = open(&path);
+    assert!(matches!(check(&link, &mut nothing), Err(StoreError::Held { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn who_could_read_the_file_can_read_the_new_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    std::fs::write(&path, &FILES[0]).unwrap();
+    for mode in [0o640, 0o400, 0o600] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let new = directory.path().join("new");
+        salvage(&path, &new, &mut nothing).unwrap().1.unwrap();
+        assert_eq!(std::fs::metadata(&new).unwrap().permissions().mode() & 0o777, mode);
+        std::fs::remove_file(&new).unwrap();
+    }
+}
+
+/// Where there is no lock file nobody is kept off.
+#[test]
+fn a_file_that_changes_meanwhile_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("im.db");
+    std::fs::write(&path, &FILES[0]).unwrap();
+    let mut all = 0;
+    check(&path, &mut |progress| all = progress.all).unwrap();
+    let new = directory.path().join("new");
+    // While it is looked at, and while it is salvaged.
+    for at in [all / 2, all * 3 / 2] {
+        std::fs::write(&path, &FILES[0]).unwrap();
+        let mut write = |progress: Progress| {
+            if progress.done == at {
+                std::fs::write(directory.path().join("im.db-wal"), b"somebody").unwrap();
+            }
+        };
+        let result = match salvage(&path, &new, &mut write) {
+            Ok((_, salvaged)) => salvaged.map(drop),
+            Err(error) => Err(error),
+        };
+        assert!(
+            matches!(&result, Err(StoreError::Held { holder, .. }) if holder.contains("wrote to it")),
+            "{result:?}"
+        );
+        assert!(!new.exists());
+        std::fs::remove_file(directory.path().join("im.db-wal")).unwrap();
+    }
 }
 
 /// Progress begins low, only rises, and ends at the end.
@@ -317,6 +419,90 @@ fn what_a_newer_version_added_is_no_damage_and_is_not_left_behind_unsaid() {
     let report = check(&path, &mut nothing).unwrap();
     assert!(report.is_whole() && report.newer, "{report}");
     let new = directory.path().join("new");
-    assert!(matches!(salvage(&path, &new, &mut nothing), Err(StoreError::Refused(_))));
+    assert!(matches!(salvage(&path, &new, &mut nothing), Ok((_, Err(StoreError::Refused(_))))));
     assert!(!new.exists());
+    // Also when what says so is broken.
+    let whole = std::fs::read(&path).unwrap();
+    for later in [true, false] {
+        let mut bytes = std::fs::read(&path).unwrap();
+        seal(&mut bytes);
+        bytes[90] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let report = check(&path, &mut nothing).unwrap();
+        assert!(!report.is_whole() && report.newer, "{report}");
+        assert!(matches!(salvage(&path, &new, &mut nothing), Ok((_, Err(StoreError::Refused(_))))));
+        assert!(!new.exists());
+        if later {
+            // Without the new table the new column tells.
+            std::fs::write(&path, &whole).unwrap();
+            let connection = rusqlite::Connection::open(&path).unwrap();
+            connection.execute_batch("DROP TABLE later;").unwrap();
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+            drop(connection);
+        }
+    }
+}
+
+/// Changes a file by SQL, with seals that are right.
+fn run(path: &Path, statements: &str) -> BTreeMap<String, usize> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch(statements).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let mut statement = connection.prepare("SELECT name, rootpage FROM sqlite_schema").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize))).unwrap();
+    let roots = rows.map(Result::unwrap).collect();
+    drop(statement);
+    drop(connection);
+    let mut bytes = std::fs::read(path).unwrap();
+    seal(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+    roots
+}
+
+/// A disk that says it has written a page and has not: the old one is whole.
+#[test]
+fn a_lost_write_is_told() {
+    let files = |names: &str, length: u32| {
+        format!(
+            "INSERT INTO file SELECT 1, value, 1700000000000, zeroblob({length}) FROM json_each('{names}');"
+        )
+    };
+    let few = files(r#"["a", "b", "c"]"#, 900);
+    let many = files(r#"["1", "2", "3", "4", "5", "6", "7", "8", "9"]"#, 900);
+    let address = "INSERT INTO address VALUES ((SELECT max(id) + 65536 FROM address), 'zoe@example.org', 0);";
+    let rules = "INSERT INTO rules SELECT value, printf('%.*c', 900, ' ') || '{\"rules\":[]}'
+        FROM json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]');";
+    let account = "UPDATE account SET registered_until = 5 WHERE id = (SELECT min(id) FROM account);";
+    // What was there, what was written, of which the root was not, and what is said.
+    type Lost<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
+    let cases: [Lost<'_>; 5] = [
+        ("", &few, &["file"], &["it is in the index alone", "a of the account 1"]),
+        (&few, &many, &["file", "sqlite_autoindex_file_1"], &["nothing leads to it, and it is not free"]),
+        ("", address, &["address_live"], &["address_live address: its"]),
+        ("", rules, &["rules"], &["nothing leads to it"]),
+        ("", account, &["account_registered"], &["account_registered account: its 0 entries"]),
+    ];
+    for (before, written, old, said) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("im.db");
+        std::fs::write(&path, &FILES[0]).unwrap();
+        drop(open(&path));
+        // In `file` there is room for a few.
+        run(&path, &format!("DELETE FROM file; {before}"));
+        let earlier = std::fs::read(&path).unwrap();
+        let roots = run(&path, written);
+        let report = check(&path, &mut nothing).unwrap();
+        assert!(report.is_whole(), "{report}");
+        let mut bytes = std::fs::read(&path).unwrap();
+        for name in old {
+            let root = (roots[*name] - 1) * PAGE;
+            assert_ne!(bytes[root..][..PAGE], earlier[root..][..PAGE]);
+            bytes[root..][..PAGE].copy_from_slice(&earlier[root..][..PAGE]);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let report = check(&path, &mut nothing).unwrap();
+        assert!(report.broken.is_empty() && !report.is_whole(), "{old:?}: {report}");
+        let told = report.to_string();
+        assert!(said.iter().all(|what| told.contains(what)), "{said:?}\n{told}");
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
 use rosterkit::store::Store;
+use rosterkit::store::check::{self, Report, Salvaged};
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
     Actor, Address, Anchor, Answer, ClientId, Command, Direction, Domain, Engine, EngineOptions,
@@ -154,6 +155,12 @@ pub fn read_some(path: &Path, one_in: usize) -> Held {
     }
     engine.shutdown(true).unwrap();
     held
+}
+
+/// Salvages what has to go well.
+pub fn salvage(path: &Path, new: &Path) -> (Report, Salvaged) {
+    let (report, salvaged) = check::salvage(path, new, &mut |_| {}).unwrap();
+    (report, salvaged.unwrap())
 }
 
 /// The pages of a file, by the table or index they are of and what they are there: SQLite's own account of it.

@@ -11,6 +11,7 @@ mod salvage;
 mod survey;
 mod tree;
 mod wal;
+mod words;
 
 pub use pages::Fault;
 pub use report::{
@@ -22,10 +23,9 @@ pub use survey::Finding;
 pub(crate) use record::Value;
 
 use crate::StoreError;
-use crate::sqlite::{APPLICATION_ID, Layout, Lock, READS};
+use crate::sqlite::{APPLICATION_ID, Layout, Lock, READS, beside, check_new, resolved};
 use pages::{Pages, word};
 use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 use std::time::SystemTime;
@@ -46,36 +46,46 @@ pub struct Progress {
 /// Fails with `Held` while somebody writes it, with `Foreign` when it is no RosterKit file, with `Newer` when a newer version
 /// wrote it, and with `Io` when it cannot be read at all.
 pub fn check(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
-    with_survey(path, 1, progress, |survey, _| Ok(Report::of(path, survey)))
+    with_survey(path, 1, progress, |survey, _, _| Ok(Report::of(path, survey)))
 }
 
-/// Looks at a file, and brings everything that is whole into a new one, which must not be there yet (`Conflict`). A file that
-/// a newer version wrote is `Refused`: not all of it would come with it.
+/// Looks at a file, and brings everything that is whole into a new one. Neither that nor what SQLite has beside a file may be
+/// there yet (`Conflict`).
+///
+/// What was found is told also when nothing comes of the new file. Of a file that a newer version wrote that is `Refused`: not
+/// all of it would come with it.
 pub fn salvage(
     path: &Path,
     to: &Path,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Report, Salvaged), StoreError> {
-    with_survey(path, 2, progress, |survey, on_page| {
+) -> Result<(Report, Result<Salvaged, StoreError>), StoreError> {
+    let from = resolved(path);
+    check_new(&from, to)?;
+    with_survey(path, 2, progress, |survey, unchanged, on_page| {
+        let report = Report::of(path, survey);
         if survey.is_newer {
             let what = "a newer version wrote the file, and not all of it is known here: salvage it with that version";
-            return Err(StoreError::Refused(what));
+            return Ok((report, Err(StoreError::Refused(what))));
         }
-        let report = Report::of(path, survey);
-        Ok((report, salvage::salvage(survey, to, on_page)?))
+        let salvaged = salvage::salvage(survey, &from, to, unchanged, on_page);
+        Ok((report, salvaged))
     })
 }
+
+/// Whether nobody wrote to the file, as far as can be seen.
+type Unchanged<'a> = &'a dyn Fn() -> Result<(), StoreError>;
 
 fn with_survey<T>(
     path: &Path,
     passes: u64,
     progress: &mut dyn FnMut(Progress),
-    then: impl FnOnce(&mut Survey<'_>, &dyn Fn()) -> Result<T, StoreError>,
+    then: impl FnOnce(&mut Survey<'_>, Unchanged<'_>, &dyn Fn()) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    let path = &resolved(path);
     let _lock = Lock::share(path)?;
     let before = stamps(path)?;
     let main = File::open(path).map_err(io)?;
-    let wal = Wal::read(Path::new(&beside(path, "-wal"))).map_err(io)?;
+    let wal = Wal::read(&beside(path, "-wal")).map_err(io)?;
     let pages = Pages::new(main, wal).map_err(io)?;
     check_ours(path, &pages)?;
     let all = passes * u64::from(pages.highest());
@@ -91,13 +101,15 @@ fn with_survey<T>(
         let needs = u32::try_from(needs).unwrap_or(u32::MAX);
         return Err(StoreError::Newer { path: path.display().to_string(), needs, reads: READS });
     }
-    if stamps(path)? != before {
-        return Err(StoreError::Held {
+    let unchanged = || match stamps(path)? == before {
+        true => Ok(()),
+        false => Err(StoreError::Held {
             path: path.display().to_string(),
             holder: "somebody who wrote to it while it was looked at".into(),
-        });
-    }
-    let result = then(&mut survey, &on_page)?;
+        }),
+    };
+    unchanged()?;
+    let result = then(&mut survey, &unchanged, &on_page)?;
     (progress.borrow_mut())(Progress { done: all, all });
     Ok(result)
 }
@@ -127,13 +139,7 @@ fn stamps(path: &Path) -> Result<[Option<Stamp>; 2], StoreError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(error)),
     };
-    Ok([of(path)?, of(Path::new(&beside(path, "-wal")))?])
-}
-
-fn beside(path: &Path, suffix: &str) -> OsString {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name
+    Ok([of(path)?, of(&beside(path, "-wal"))?])
 }
 
 fn io(source: std::io::Error) -> StoreError {

@@ -78,6 +78,11 @@ impl Pages {
         self.in_wal.contains_key(&number)
     }
 
+    /// Whether it is a page of ours: it has our checksum, and that is right.
+    pub(super) fn is_sealed(&self, number: u32) -> bool {
+        !self.is_in_wal(number) && self.read(number).fault.is_none()
+    }
+
     /// Whether SQLite never uses it.
     pub(super) fn is_lock_page(number: u32) -> bool {
         number == LOCK_PAGE

@@ -1,12 +1,11 @@
 //! What was found, in words and as data.
 
-use super::pages::{Fault, Pages};
+use super::pages::Fault;
 use super::survey::{FREE, Finding, LostRow, Source, Survey};
 use super::tree::{Gap, Node, Role};
 use super::wal::{State, Wal};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 /// What was found in a file.
@@ -97,9 +96,10 @@ pub struct WalReport {
     pub committed: u64,
     /// Its header is broken: a reader sees nothing of it.
     pub header_is_broken: bool,
-    /// The first that is broken and has committed ones behind it. The next open would write over them.
+    /// The first that a reader does not see, when it is damaged: with its header, or with a frame that has committed ones
+    /// behind it. The next open would write over them.
     pub broken: Option<u64>,
-    /// Behind it: how many are as they were written.
+    /// Behind what a reader sees: how many are as they were written.
     pub valid_behind: u64,
     /// How many are of this log, and no more can be said of them.
     pub doubtful_behind: u64,
@@ -109,8 +109,8 @@ pub struct WalReport {
     pub pages_behind: Vec<u32>,
     /// Messages that stand in them and nowhere else. Salvage brings them back.
     pub messages_behind: Vec<Message>,
-    /// At its end stands a transaction that was never finished, as a process or a machine that died leaves it: nobody had
-    /// an answer. Nothing is wrong with that.
+    /// At its end stands a transaction that is not whole. A process or a machine that died leaves the like, and nobody had an
+    /// answer; damage to the very last commit looks no other. Of what it held stands in `messages_behind` what proves itself.
     pub unfinished: bool,
 }
 
@@ -177,7 +177,8 @@ impl Report {
     /// Whether nothing is wrong with the file.
     pub fn is_whole(&self) -> bool {
         let wal_is_whole = self.wal.as_ref().is_none_or(|wal| wal.broken.is_none());
-        self.broken.is_empty() && self.pages.cut_off == 0 && self.findings.is_empty() && wal_is_whole
+        let is_all_there = self.pages.cut_off == 0 && self.lost == Lost::default();
+        self.broken.is_empty() && is_all_there && self.findings.is_empty() && wal_is_whole
     }
 
     pub(super) fn of(path: &Path, survey: &Survey<'_>) -> Report {
@@ -194,7 +195,7 @@ impl Report {
                 broken: broken.len() as u64,
                 never_written: survey.unwritten,
                 free: survey.free,
-                cut_off: all.saturating_sub(pages.highest().into()),
+                cut_off: survey.cut_off,
                 unplaced: survey.unplaced,
             },
             broken,
@@ -246,18 +247,19 @@ fn part_of(survey: &Survey<'_>, gap: &Gap) -> Part {
 
 impl WalReport {
     fn of(wal: &Wal, survey: &Survey<'_>) -> WalReport {
-        let is_cut = wal.once_committed > wal.committed;
-        let behind = if is_cut { &wal.frames[wal.valid..wal.once_committed] } else { &[] };
+        let is_damaged = survey.log_is_damaged();
+        let behind = wal.frames.get(wal.valid..wal.once_committed).unwrap_or_default();
         let count = |wanted: State| behind.iter().filter(|frame| frame.state == wanted).count() as u64;
         let proven = behind.iter().filter(|frame| frame.state == State::Proven);
         let rescued = survey.rescued.iter().filter(|(_, one)| matches!(one.place.source, Source::Frame(_)));
-        let ends = wal.frames.get(wal.committed).is_some_and(|frame| frame.state != State::Foreign);
+        let goes_on = wal.once_committed > wal.committed
+            || wal.frames.get(wal.committed).is_some_and(|frame| frame.state != State::Foreign);
         WalReport {
             frames: wal.frames.len() as u64,
             valid: wal.valid as u64,
             committed: wal.committed as u64,
             header_is_broken: wal.header_is_broken,
-            broken: is_cut.then_some(wal.valid as u64 + 1),
+            broken: is_damaged.then_some(wal.valid as u64 + 1),
             valid_behind: count(State::Proven),
             doubtful_behind: count(State::Doubtful),
             commits_behind: proven.clone().filter(|frame| frame.size != 0).count() as u64,
@@ -265,7 +267,7 @@ impl WalReport {
             messages_behind: rescued
                 .map(|(position, one)| message(survey, *position, Some(one.sender), Some(one.recipient)))
                 .collect(),
-            unfinished: !is_cut && ends,
+            unfinished: !is_damaged && goes_on,
         }
     }
 }
@@ -289,7 +291,8 @@ impl Lost {
         let indexed = survey.meta.get("indexed").copied();
         let index_is_whole = !survey.is_torn("log_by_account");
         // Below a page that only leads to others nothing is lost when all of those are there.
-        let are_all_there = !broken.iter().any(|page| page.part == Part::Unknown);
+        let is_found = survey.cut_off == 0 && survey.unwritten_astray == 0 && survey.length_is_known();
+        let are_all_there = is_found && !broken.iter().any(|page| page.part == Part::Unknown);
         let is_unnamed = |gap: &Gap| {
             let is_named = index_is_whole && indexed.is_some_and(|indexed| gap.between.1 <= indexed);
             let leads_to_others = are_all_there && part_of(survey, gap) == Part::Interior;
@@ -330,175 +333,5 @@ impl Lost {
                 .collect(),
             tables: tables.into_iter().map(str::to_owned).collect(),
         }
-    }
-}
-
-// ---- in words -------------------------------------------------------------------------------------------------------
-
-/// So many of each are named one by one.
-const NAMED: usize = 20;
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PageCounts { all, broken, never_written, free, cut_off, unplaced } = self.pages;
-        let verdict = if self.is_whole() { "whole" } else { "DAMAGED" };
-        writeln!(f, "{}: {verdict}", self.path)?;
-        if self.newer {
-            writeln!(f, "  a newer version wrote it: what this one does not know was not looked at")?;
-        }
-        write!(f, "  {all} pages, {broken} broken, {free} free")?;
-        let also =
-            [(never_written, "never written"), (cut_off, "cut off"), (unplaced, "to which nothing leads")];
-        for (count, what) in also.into_iter().filter(|(count, _)| *count > 0) {
-            write!(f, ", {count} {what}")?;
-        }
-        writeln!(f)?;
-        list(f, &self.broken, |f, page| {
-            write!(f, "  page {}: {}; {}", page.page, fault(page.fault), part(page.part))?;
-            match &page.table {
-                Some(table) if page.part != Part::FreeList => write!(f, " of {table}{}", about(table)),
-                _ => Ok(()),
-            }
-        })?;
-        if let Some(wal) = &self.wal {
-            wal.fmt(f)?;
-        }
-        write!(f, "  {} messages are whole", self.messages)?;
-        if self.rescued > 0 {
-            write!(f, "; {} more prove themselves, and salvage brings them back", self.rescued)?;
-        }
-        writeln!(f)?;
-        self.lost.fmt(f)?;
-        list(f, &self.findings, |f, finding| {
-            write!(f, "  {} {}: {}", finding.table, finding.key, finding.what)
-        })?;
-        match self.more_findings {
-            0 => Ok(()),
-            more => writeln!(f, "  and {more} more of the kind"),
-        }
-    }
-}
-
-impl fmt::Display for WalReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let WalReport { frames, valid, committed, .. } = self;
-        writeln!(f, "  write-ahead log: {frames} frames, {valid} whole, {committed} committed")?;
-        if self.unfinished {
-            writeln!(f, "    at its end a transaction that was never finished, and never answered")?;
-        }
-        let Some(broken) = self.broken else { return Ok(()) };
-        match self.header_is_broken {
-            true => writeln!(f, "    its header is broken: a reader sees nothing of it")?,
-            false => writeln!(f, "    frame {broken} is broken: a reader sees nothing from there on")?,
-        }
-        writeln!(
-            f,
-            "    behind it {} frames are as they were written, {} of them commits; {} more are of this log",
-            self.valid_behind, self.commits_behind, self.doubtful_behind
-        )?;
-        writeln!(f, "    opening the file would write over them; they are of pages {:?}", self.pages_behind)?;
-        writeln!(f, "    {} messages are there and nowhere else", self.messages_behind.len())?;
-        list(f, &self.messages_behind, |f, message| write!(f, "    {message}"))
-    }
-}
-
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "somebody".into());
-        write!(f, "at {}, from {} to {}", self.position, name(&self.sender), name(&self.recipient))
-    }
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.messages.is_empty() {
-            writeln!(f, "  {} messages are lost", self.messages.len())?;
-        }
-        list(f, &self.messages, |f, lost| {
-            write!(f, "    {}", lost.message)?;
-            lost.time.map_or(Ok(()), |time| write!(f, ", Unix time {}", time / 1_000))
-        })?;
-        if self.unnamed_messages {
-            writeln!(f, "  messages may be lost of which nothing is known")?;
-        }
-        list(f, &self.accounts, |f, name| write!(f, "  the record of the account {name} is lost"))?;
-        list(f, &self.progress, |f, name| write!(f, "  how far {name} has read is lost"))?;
-        list(f, &self.buddies, |f, LostBuddy { account, peer }| {
-            write!(f, "  what {account} calls {peer} is lost, and in which groups")
-        })?;
-        list(f, &self.files, |f, LostFile { account, path }| {
-            write!(f, "  the file {path} of {account} is lost")
-        })?;
-        list(f, &self.tables, |f, table| {
-            write!(f, "  something of {table}{} is lost, and not named elsewhere", about(table))
-        })
-    }
-}
-
-fn list<T>(
-    f: &mut fmt::Formatter<'_>,
-    all: &[T],
-    each: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
-) -> fmt::Result {
-    for one in all.iter().take(NAMED) {
-        each(f, one)?;
-        writeln!(f)?;
-    }
-    match all.len().saturating_sub(NAMED) {
-        0 => Ok(()),
-        more => writeln!(f, "    and {more} more"),
-    }
-}
-
-fn fault(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Checksum => "not what was written there",
-        Fault::NeverWritten => "nothing was ever written there",
-        Fault::CutOff => "the file ends before it",
-        Fault::Unreadable => "the disk does not give it",
-        Fault::Malformed => "whole, and no page of the kind that should be there",
-        Fault::ClaimedTwice => "two places claim it",
-    }
-}
-
-fn part(part: Part) -> &'static str {
-    match part {
-        Part::Leaf => "rows",
-        Part::Interior => "the way to rows",
-        Part::Tree => "rows, or the way to them,",
-        Part::Overflow => "a part of one long row",
-        Part::Free => "it is free, and nothing is lost",
-        Part::FreeList => "it is of the list of free pages, and nothing is lost",
-        Part::Unknown => "nothing whole leads to it",
-    }
-}
-
-/// What a table is for.
-fn about(table: &str) -> &'static str {
-    match table {
-        "log" => " (messages)",
-        "log_by_account"
-        | "log_by_peer"
-        | "address_live"
-        | "account_registered"
-        | "account_by_domain"
-        | "due_by_position"
-        | "delivery_by_time"
-        | "sqlite_autoindex_file_1" => " (an index, which salvage makes anew)",
-        "client_id" => " (what tells a repeated send)",
-        "progress" => " (how far accounts have read)",
-        "buddy" => " (rosters)",
-        "mark" => " (receipts)",
-        "pending" | "outbox" | "forward" => " (what is under way)",
-        "delivery" | "seen" => " (what relays delivered)",
-        "sqlite_schema" => " (the schema)",
-        _ => "",
-    }
-}
-
-impl Pages {
-    /// Whether it is a page of ours: it has our checksum, and that is right.
-    pub(super) fn is_sealed(&self, number: u32) -> bool {
-        !self.is_in_wal(number) && self.read(number).fault.is_none()
     }
 }

@@ -15,6 +15,7 @@ use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{self, Sides};
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// No file gets as far. What has a higher one is no position, and none is to be given above it.
 pub(super) const HIGHEST_POSITION: u64 = Position::MAX.0 >> 1;
@@ -178,4 +179,65 @@ pub(super) fn proves(table: &str, row_id: i64, values: &[Value<'_>]) -> bool {
         _ => true,
     };
     is_shaped && check_value(table, row_id, values).is_ok()
+}
+
+/// The tables that have an index of their own, and which.
+pub(super) const INDEXED: [(&str, &str); 6] = [
+    ("address", "address_live"),
+    ("account", "account_registered"),
+    ("account", "account_by_domain"),
+    ("due", "due_by_position"),
+    ("delivery", "delivery_by_time"),
+    ("file", "sqlite_autoindex_file_1"),
+];
+
+/// What a row of a table has to be in its indexes, and what an entry of an index is there: by index, and the same values.
+pub(super) fn entries_of<'v>(
+    name: &str,
+    row_id: i64,
+    values: &[Value<'v>],
+) -> Vec<(&'static str, Vec<Value<'v>>)> {
+    let id = Value::Integer(row_id);
+    match (name, values) {
+        ("address", &[_, text, Value::Integer(0), ..]) => vec![("address_live", vec![text, id])],
+        ("account", &[_, domain, address, _, until, ..]) => {
+            let mut entries = vec![("account_by_domain", vec![domain, address, id])];
+            if until != Value::Null {
+                entries.push(("account_registered", vec![until, id]));
+            }
+            entries
+        }
+        ("due", &[time, position, what, ..]) => vec![("due_by_position", vec![position, what, time])],
+        ("delivery", &[origin, recipient, delivery, time, ..]) => {
+            vec![("delivery_by_time", vec![time, origin, recipient, delivery])]
+        }
+        ("file", &[account, path, ..]) => vec![("sqlite_autoindex_file_1", vec![account, path, id])],
+        _ => match INDEXED.iter().find(|(_, index)| *index == name) {
+            Some((_, index)) => vec![(index, values.to_vec())],
+            None => Vec::new(),
+        },
+    }
+}
+
+/// What entries come to, in whichever order they are met.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) count: u64,
+    sum: u64,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, entry: &[Value<'_>]) {
+        let mut hasher = DefaultHasher::new();
+        for value in entry {
+            match *value {
+                Value::Integer(number) => number.hash(&mut hasher),
+                Value::Text(text) => text.hash(&mut hasher),
+                Value::Blob(bytes) => bytes.hash(&mut hasher),
+                Value::Null | Value::Real(_) => {}
+            }
+        }
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(hasher.finish());
+    }
 }

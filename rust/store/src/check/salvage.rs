@@ -4,7 +4,8 @@
 //! taken over. The new file is to the old one as a restored backup is: it has a generation of its own, and gives nothing
 //! that the old one may have given.
 
-use super::record::{Value, decode};
+use super::Unchanged;
+use super::record::Value;
 use super::rows::{HIGHEST_POSITION, buddy_of, check_value, is_derived, log_row};
 use super::survey::{Listed, Rescued, Survey};
 use super::tree::{Found, Row};
@@ -40,10 +41,12 @@ pub struct Salvaged {
 /// Writes everything that is whole into a new file.
 pub(super) fn salvage(
     survey: &mut Survey<'_>,
+    from: &Path,
     to: &Path,
+    unchanged: Unchanged<'_>,
     on_page: &dyn Fn(),
 ) -> Result<Salvaged, StoreError> {
-    rebuild(to, |file| {
+    rebuild(from, to, |file| {
         let mut filling = Filling {
             salvaged: Salvaged::default(),
             lost: survey.lost_accounts().into_iter().map(|(id, name)| (id, Anew::new(id, &name))).collect(),
@@ -70,6 +73,7 @@ pub(super) fn salvage(
         filling.addresses(survey)?;
         filling.buddies(survey)?;
         filling.accounts(survey)?;
+        unchanged()?;
         let meta = |key: &str| {
             let value = survey.meta.get(key).and_then(|value| u64::try_from(*value).ok());
             value.filter(|value| *value <= HIGHEST_POSITION)
@@ -78,7 +82,8 @@ pub(super) fn salvage(
             reserved: meta("reserved").unwrap_or(0).max(survey.highest_position + 1),
             sent: meta("sent").unwrap_or(survey.highest_position),
             highest_id: survey.highest_id,
-            skip_ids: survey.is_torn("address") || !survey.lost_frames().is_empty(),
+            skip_ids: survey.is_torn("address")
+                || survey.pages.wal.as_ref().is_some_and(|wal| !wal.lost.is_empty()),
         };
         Ok((filling.salvaged, known))
     })
@@ -129,14 +134,14 @@ impl Filling<'_, '_> {
         if of.is_index || !row.is_proven {
             return Ok(());
         }
-        match row.record.as_deref().ok().and_then(decode) {
+        match row.values() {
             Some(values) => self.insert(survey, of, row.row_id, &values),
             None => Ok(()),
         }
     }
 
     fn append(&mut self, found: &row::Row, row: &Row<'_>, waits: bool) -> Result<(), StoreError> {
-        let values = row.record.as_deref().ok().and_then(decode).unwrap_or_default();
+        let values = row.values().unwrap_or_default();
         let Some(body) = values.get(4).and_then(|body| body.blob()) else { return Ok(()) };
         if let (Some(device), Some(account)) =
             (found.entry.device, self.lost.get_mut(&found.entry.sender.to_bits()))
@@ -169,7 +174,7 @@ impl Filling<'_, '_> {
             (on_page)();
             let mut result = Ok(());
             survey.at(place, &mut |row| {
-                if let Some(values) = row.record.as_deref().ok().and_then(decode) {
+                if let Some(values) = row.values() {
                     result = self.insert(survey, &survey.layout.objects[object], row.row_id, &values);
                 }
             });

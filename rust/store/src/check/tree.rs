@@ -5,7 +5,7 @@
 //! can tell it which pages not to believe.
 
 use super::pages::{Bytes, Fault, Pages, word};
-use super::record::varint;
+use super::record::{Value, decode, varint};
 use crate::vfs::{PAGE_SIZE, RESERVED_BYTES};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -157,6 +157,13 @@ pub(super) struct Row<'r> {
     pub(super) is_in_place: bool,
     /// Everything it stands in is as it was written.
     pub(super) is_proven: bool,
+}
+
+impl Row<'_> {
+    /// Its values, when all of it was found and it is a record.
+    pub(super) fn values(&self) -> Option<Vec<Value<'_>>> {
+        self.record.as_deref().ok().and_then(decode)
+    }
 }
 
 /// Something of a table that cannot be read, with all that is below it.

@@ -10,6 +10,7 @@ use crate::vfs::PAGE_SIZE;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 const HEADER: usize = 32;
@@ -39,6 +40,13 @@ pub(super) struct Frame {
     pub(super) state: State,
 }
 
+impl Frame {
+    /// Whether it ends a transaction of this log.
+    fn ends(&self) -> bool {
+        self.size != 0 && self.state != State::Foreign
+    }
+}
+
 /// A write-ahead log.
 pub(super) struct Wal {
     file: File,
@@ -49,9 +57,12 @@ pub(super) struct Wal {
     pub(super) valid: usize,
     /// How many frames from the first end with the last transaction that SQLite reads.
     pub(super) committed: usize,
-    /// Up to here go transactions that were committed, by the last proven frame that ends one. Not above `committed` when
-    /// nothing is lost.
+    /// Up to here go the frames that SQLite does not read and that may have been committed: up to the last that ends a
+    /// transaction of this log. `committed` when there is none.
     pub(super) once_committed: usize,
+    /// Frames that hold what SQLite does not read, of each page the latest first. A version that is proven makes older ones
+    /// superfluous.
+    pub(super) lost: Vec<usize>,
 }
 
 impl Wal {
@@ -68,24 +79,23 @@ impl Wal {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         }
-        let mut reading = Reading::new(&header);
-        let mut frames = Vec::new();
         let length = file.metadata()?.len();
         let count = (length.saturating_sub(HEADER as u64) / FRAME as u64).min(u32::MAX.into()) as usize;
+        let mut reading = Reading::new(&header);
+        if !reading.header_is_whole {
+            reading.look_for_salts(&header, &file, count);
+        }
+        let mut frames = Vec::new();
         let mut bytes = vec![0; FRAME];
         for number in 0..count {
-            // What the disk does not give is like any other frame that is broken.
-            if read_at(&file, number, &mut bytes).is_err() {
-                bytes.fill(0);
-            }
+            read_or_zero(&file, number, &mut bytes);
             reading.frame(&bytes, &mut frames);
         }
         let valid = frames.iter().take_while(|frame| frame.state == State::Valid).count();
-        let end = |frames: &[Frame], state| {
-            frames.iter().rposition(|frame| frame.size != 0 && frame.state == state).map_or(0, |at| at + 1)
-        };
-        let committed = end(&frames[..valid], State::Valid);
-        let once_committed = end(&frames, State::Proven).max(committed);
+        let end = |frames: &[Frame]| frames.iter().rposition(Frame::ends).map_or(0, |at| at + 1);
+        let committed = end(&frames[..valid]);
+        let once_committed = committed + end(&frames[committed..]);
+        let lost = lost(&frames, committed..once_committed);
         Ok(Some(Wal {
             file,
             header_is_broken: !reading.header_is_whole,
@@ -93,7 +103,21 @@ impl Wal {
             valid,
             committed,
             once_committed,
+            lost,
         }))
+    }
+
+    /// Its header is broken, and there is something behind it. No power cut leaves that: a header is synced before any frame is
+    /// written.
+    pub(super) fn is_without_header(&self) -> bool {
+        self.header_is_broken && !self.frames.is_empty()
+    }
+
+    /// The frames that SQLite does not read and that may have been committed, by transaction.
+    pub(super) fn transactions_behind(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut from = self.committed;
+        let ends = (self.committed..self.once_committed).filter(|&at| self.frames[at].ends());
+        ends.map(move |end| std::mem::replace(&mut from, end + 1)..end + 1)
     }
 
     /// The page in a frame.
@@ -111,22 +135,29 @@ impl Wal {
         let pages = frames.iter().enumerate().map(|(number, frame)| (frame.page, number)).collect();
         (pages, frames.last().map(|frame| frame.size))
     }
+}
 
-    /// Frames that hold what SQLite does not read and was committed once, of each page the latest first. A version that is
-    /// proven makes older ones superfluous.
-    pub(super) fn lost_frames(&self) -> Vec<usize> {
-        let mut superseded = HashMap::new();
-        let behind = (self.committed..self.once_committed).rev();
-        behind
-            .filter(|&number| {
-                let Frame { page, state, .. } = self.frames[number];
-                let known = *superseded.get(&page).unwrap_or(&false);
-                if matches!(state, State::Valid | State::Proven) {
-                    superseded.insert(page, true);
-                }
-                !known && state != State::Foreign
-            })
-            .collect()
+/// The frames among these that say something, of each page the latest first.
+fn lost(frames: &[Frame], among: Range<usize>) -> Vec<usize> {
+    let mut superseded = HashMap::new();
+    let mut lost = Vec::new();
+    for number in among.rev() {
+        let Frame { page, state, .. } = frames[number];
+        let known = *superseded.get(&page).unwrap_or(&false);
+        if matches!(state, State::Valid | State::Proven) {
+            superseded.insert(page, true);
+        }
+        if !known && state != State::Foreign {
+            lost.push(number);
+        }
+    }
+    lost
+}
+
+/// What the disk does not give is like any other frame that is broken.
+fn read_or_zero(file: &File, frame: usize, bytes: &mut [u8]) {
+    if read_at(file, frame, bytes).is_err() {
+        bytes.fill(0);
     }
 }
 
@@ -165,7 +196,7 @@ impl Reading {
             reckoned: None,
             unbroken: true,
         };
-        let sum = reading.sum((0, 0), &header[..24]);
+        let sum = sum(reading.big_endian, (0, 0), &header[..24]);
         reading.header_is_whole =
             magic & !1 == 0x377f_0682 && word(header, 8) == PAGE_SIZE as u32 && sum == reading.stored;
         reading.reckoned = Some(sum);
@@ -173,15 +204,36 @@ impl Reading {
         reading
     }
 
+    /// A broken header says nothing of the log's salts, nor how its numbers are summed up; and the frame behind it stands in
+    /// the same block of the disk. The first frame that goes on from what is before it says both.
+    fn look_for_salts(&mut self, header: &[u8; HEADER], file: &File, count: usize) {
+        let mut before = self.stored;
+        let mut bytes = vec![0; FRAME];
+        for number in 0..count {
+            read_or_zero(file, number, &mut bytes);
+            if number == 0 {
+                self.salts = sum_at(&bytes, 8);
+            }
+            for big_endian in [false, true] {
+                let reckoned = sum(big_endian, (0, 0), &header[..24]);
+                let goes_on = sum_of_frame(big_endian, before, &bytes) == sum_at(&bytes, 16)
+                    || number == 0 && sum_of_frame(big_endian, reckoned, &bytes) == sum_at(&bytes, 16);
+                // Of nothing but zeros the sum is zero.
+                if goes_on && word(&bytes, 0) != 0 {
+                    (self.big_endian, self.salts, self.reckoned) =
+                        (big_endian, sum_at(&bytes, 8), Some(reckoned));
+                    return;
+                }
+            }
+            before = sum_at(&bytes, 16);
+        }
+    }
+
     fn frame(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) {
         let (page, size, stored) = (word(bytes, 0), word(bytes, 4), sum_at(bytes, 16));
         let salts = sum_at(bytes, 8);
-        if frames.is_empty() && !self.header_is_whole {
-            // The salts of a broken header may be what is broken in it.
-            self.salts = salts;
-        }
         let goes_on_from = |from: Sum| {
-            let sum = self.sum(self.sum(from, &bytes[..8]), &bytes[FRAME_HEADER..]);
+            let sum = sum_of_frame(self.big_endian, from, bytes);
             (sum == stored, sum)
         };
         let (from_stored, sum) = goes_on_from(self.stored);
@@ -215,16 +267,20 @@ impl Reading {
         self.stored = stored;
         frames.push(Frame { page, size, state });
     }
+}
 
-    fn sum(&self, from: Sum, bytes: &[u8]) -> Sum {
-        let (mut a, mut b) = from;
-        for eight in bytes.as_chunks::<8>().0 {
-            let [w, x, y, z, rest @ ..] = *eight;
-            let (first, second) = ([w, x, y, z], rest);
-            let word = if self.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
-            a = a.wrapping_add(word(first)).wrapping_add(b);
-            b = b.wrapping_add(word(second)).wrapping_add(a);
-        }
-        (a, b)
+/// The checksum of a frame that goes on from this one.
+fn sum_of_frame(big_endian: bool, from: Sum, frame: &[u8]) -> Sum {
+    sum(big_endian, sum(big_endian, from, &frame[..8]), &frame[FRAME_HEADER..])
+}
+
+fn sum(big_endian: bool, from: Sum, bytes: &[u8]) -> Sum {
+    let (mut a, mut b) = from;
+    let word = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+    for eight in bytes.as_chunks::<8>().0 {
+        let [w, x, y, z, rest @ ..] = *eight;
+        a = a.wrapping_add(word([w, x, y, z])).wrapping_add(b);
+        b = b.wrapping_add(word(rest)).wrapping_add(a);
     }
+    (a, b)
 }

@@ -1,7 +1,7 @@
 //! Backups: a copy of one committed state, made beside the writer.
 
 use super::open::connect;
-use super::{SqliteOptions, sql};
+use super::{SIDE_FILES, SqliteOptions, beside, resolved, sql};
 use crate::StoreError;
 use rusqlite::Connection;
 use std::fs::File;
@@ -18,7 +18,7 @@ pub(super) const SKIPPED: u64 = 1 << 32;
 /// It is one read, as long as it takes: the writer goes on, and its write-ahead log is not cut meanwhile. SQLite's online
 /// backup would begin anew with every commit of another connection, and under load never end.
 pub(super) fn backup(connection: &Connection, options: &SqliteOptions, to: &Path) -> Result<(), StoreError> {
-    let partial = Partial::beside(to)?;
+    let partial = Partial::beside(to, ".backup-")?;
     copy(connection, options, partial.path())?;
     partial.publish()
 }
@@ -31,13 +31,12 @@ pub(super) struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    pub(super) fn beside(to: &'a Path) -> Result<Self, StoreError> {
-        if to.try_exists().map_err(io("looking for the new file"))? {
-            return Err(taken());
-        }
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    /// What it is named until then begins so.
+    pub(super) fn beside(to: &'a Path, prefix: &str) -> Result<Self, StoreError> {
+        check_free(to)?;
         // Closed at once: SQLite's locks on a file are gone when anybody in the process closes it (POSIX).
-        let partial = tempfile::Builder::new().prefix(".backup-").tempfile_in(directory);
+        let directory = directory_of(to);
+        let partial = tempfile::Builder::new().prefix(prefix).tempfile_in(directory);
         let path = partial.map_err(io("making the new file"))?.into_temp_path();
         Ok(Partial { path, to, directory })
     }
@@ -59,10 +58,8 @@ pub(super) struct SideFiles<'a>(pub(super) &'a Path);
 
 impl Drop for SideFiles<'_> {
     fn drop(&mut self) {
-        for suffix in ["-wal", "-shm", "-journal", "-lock"] {
-            let mut beside = self.0.as_os_str().to_owned();
-            beside.push(suffix);
-            let _ = std::fs::remove_file(beside);
+        for suffix in SIDE_FILES {
+            let _ = std::fs::remove_file(beside(self.0, suffix));
         }
     }
 }
@@ -91,6 +88,46 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
             .map_err(io("syncing the new file's directory"))?;
     }
     Ok(())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Fails with `Conflict` where there is a file of that name, and where one is left over beside it: SQLite would take that for
+/// the new file's, and what is in it for a part of it. A lock file that is left over does no harm.
+pub(super) fn check_free(to: &Path) -> Result<(), StoreError> {
+    let is_there = |path: &Path| {
+        path.symlink_metadata().map(|_| true).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(false),
+            _ => Err(io("looking for the new file")(error)),
+        })
+    };
+    if is_there(to)? {
+        return Err(taken());
+    }
+    for suffix in SIDE_FILES.into_iter().filter(|suffix| *suffix != "-lock") {
+        let left = beside(to, suffix);
+        if is_there(&left)? {
+            let what = format!("{} is left over from another file of that name", left.display());
+            return Err(StoreError::Conflict(what));
+        }
+    }
+    Ok(())
+}
+
+/// The same, of a new file that is not to be taken for what lies beside this one.
+pub(crate) fn check_new(path: &Path, to: &Path) -> Result<(), StoreError> {
+    check_free(to)?;
+    let directory = resolved(directory_of(to));
+    let is_his = |suffix: &str| {
+        let his = beside(path, suffix);
+        his.file_name() == to.file_name() && his.parent() == Some(&directory)
+    };
+    match SIDE_FILES.into_iter().any(is_his) {
+        true => Err(StoreError::Conflict("a file of that name belongs to the one that is read".into())),
+        false => Ok(()),
+    }
 }
 
 fn taken() -> StoreError {

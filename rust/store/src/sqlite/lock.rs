@@ -3,8 +3,8 @@
 //! SQLite's own locks do not do it: they come and go with transactions, and any process may drop them all by closing
 //! a second descriptor of the file (POSIX). The side file is opened by nobody else.
 
+use super::beside;
 use crate::StoreError;
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
@@ -21,12 +21,19 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(side_file(path))
+            .open(beside(path, "-lock"))
             .map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(held(path, &mut file));
+                // Who checks a file shares the lock, and writes nothing: whoever is named there has let go of it.
+                return Err(match file.try_lock_shared() {
+                    Ok(()) => StoreError::Held {
+                        path: path.display().to_string(),
+                        holder: "a check, which reads it".into(),
+                    },
+                    Err(_) => held(path, &mut file),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
@@ -38,7 +45,7 @@ impl Lock {
     /// Keeps writers off as long as it is held, and changes nothing, not even the side file: where there is none, nobody is
     /// kept off.
     pub(crate) fn share(path: &Path) -> Result<Option<Lock>, StoreError> {
-        let mut file = match File::open(side_file(path)) {
+        let mut file = match File::open(beside(path, "-lock")) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(error)),
@@ -49,12 +56,6 @@ impl Lock {
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }
-}
-
-fn side_file(path: &Path) -> OsString {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    name
 }
 
 fn io(source: std::io::Error) -> StoreError {

@@ -15,6 +15,7 @@ mod schema;
 mod tail;
 mod writer;
 
+pub(crate) use backup::check_new;
 pub(crate) use lock::Lock;
 pub(crate) use rebuild::{Known, LOST, Rebuild, rebuild};
 pub(crate) use schema::{APPLICATION_ID, Layout, Object, READS};
@@ -76,6 +77,21 @@ impl Store for SqliteStore {
     fn open(&self) -> Result<Opened, StoreError> {
         open::open(&self.path, &self.options)
     }
+}
+
+/// What SQLite and the lock may make beside a file.
+const SIDE_FILES: [&str; 4] = ["-wal", "-shm", "-journal", "-lock"];
+
+/// What lies beside a file, by how its name ends.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// SQLite puts what lies beside a file beside the one that a link points to; so do we.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// An id or a position as SQLite has it: signed, and never negative.

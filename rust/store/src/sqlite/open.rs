@@ -11,7 +11,7 @@ use super::reader::{SqliteReader, read_rules};
 use super::schema::{APPLICATION_ID, READS, migrate};
 use super::tail::Tail;
 use super::writer::SqliteWriter;
-use super::{SqliteOptions, bits, sql};
+use super::{SqliteOptions, beside, bits, resolved, sql};
 use crate::values::{decode_overrides, decode_row};
 use crate::vfs::{FileKind, PAGE_SIZE, RESERVED_BYTES};
 use crate::{Facts, Opened, StoreError};
@@ -45,8 +45,7 @@ pub(super) struct Parts {
 }
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
-    // SQLite puts what lies beside a file beside the one that a link points to; so do we.
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = &resolved(path);
     let lock = Lock::take(path)?;
     check_header(path)?;
     write_log_again(path, options)?;
@@ -116,9 +115,7 @@ fn write_log_again(path: &Path, options: &SqliteOptions) -> Result<(), StoreErro
     if planted(Bug::LogNotWrittenAgain) {
         return Ok(());
     }
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    options.disk.write_again(FileKind::Wal, Path::new(&log)).map_err(|source| match source.kind() {
+    options.disk.write_again(FileKind::Wal, &beside(path, "-wal")).map_err(|source| match source.kind() {
         ErrorKind::StorageFull => StoreError::Full,
         _ => StoreError::Io { doing: "writing the write-ahead log again", source },
     })
@@ -133,13 +130,10 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         Err(error) => return Err(io(error)),
     };
     let length = file.metadata().map_err(io)?.len();
-    let beside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        std::fs::metadata(name).map_or(0, |metadata| metadata.len())
-    };
+    let length_of =
+        |suffix: &str| std::fs::metadata(beside(path, suffix)).map_or(0, |metadata| metadata.len());
     // While a file is made it has a journal; with one left over, SQLite first has to take back what was half done.
-    if length == 0 || beside("-journal") > 0 {
+    if length == 0 || length_of("-journal") > 0 {
         return Ok(());
     }
     let name = path.display().to_string();
@@ -163,7 +157,7 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     {
         return Err(foreign("its pages are laid out otherwise"));
     }
-    let wal_is_empty = beside("-wal") == 0;
+    let wal_is_empty = length_of("-wal") == 0;
     let pages = u64::from(word(28));
     // With a write-ahead log the main file may be behind; without one it is all there is.
     if wal_is_empty && length < pages * PAGE_SIZE as u64 {

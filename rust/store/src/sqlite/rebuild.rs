@@ -33,12 +33,14 @@ pub(crate) struct Known {
     pub(crate) sent: u64,
 }
 
-/// Makes a new file, has it filled, and opens it once as any other is opened. Nothing has its name before that.
+/// Makes a new file, has it filled, and opens it once as any other is opened. Nothing has its name before that. Who could read
+/// the old one can read it.
 pub(crate) fn rebuild<T>(
+    from: &Path,
     to: &Path,
     fill: impl FnOnce(&mut Rebuild<'_>) -> Result<(T, Known), StoreError>,
 ) -> Result<T, StoreError> {
-    let partial = Partial::beside(to)?;
+    let partial = Partial::beside(to, ".salvage-")?;
     let options = SqliteOptions::default();
     let filled = {
         let path = partial.path();
@@ -63,6 +65,9 @@ pub(crate) fn rebuild<T>(
         move_all(&connection)?;
         filled
     };
+    std::fs::metadata(from)
+        .and_then(|metadata| std::fs::set_permissions(partial.path(), metadata.permissions()))
+        .map_err(|source| StoreError::Io { doing: "giving the new file the old one's mode", source })?;
     partial.publish()?;
     Ok(filled)
 }
