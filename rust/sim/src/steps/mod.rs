@@ -1,13 +1,24 @@
 //! What happens in a world, step by step. Each step has a generator of its own, so that leaving one out changes nothing
 //! in the others but what they find.
 
+mod asking;
 mod faults;
+mod guests;
+mod inviting;
+mod knowing;
+mod leaving;
 mod looking;
 mod messages;
+mod observing;
 mod presence;
+mod reaching;
+mod requests;
 mod rosters;
 mod sessions;
 mod settings;
+mod shown;
+mod staying;
+mod watching;
 
 use crate::audit::Depth;
 use crate::facts::{Fact, Place};
@@ -50,6 +61,10 @@ const STEPS: &[(u32, &str, Do)] = &[
     (2, "restart", World::reopen),
     (3, "the link", World::bend_link),
     (1, "back up", World::back_up),
+    (40, "guests come", World::come_as_guests),
+    (20, "invite for later", World::invite_for_later),
+    (20, "know a roster", World::know_roster),
+    (20, "wait for an answer", World::wait_for_answer),
 ];
 
 impl World {
@@ -118,7 +133,10 @@ impl World {
         self.history.say(format_args!("-- {number}: {name} on {machine} at {}", self.now));
         *self.report.mix.entry((*name).to_owned()).or_default() += 1;
         self.report.steps += 1;
+        let before: u64 = self.machines.iter().map(|m| m.disk.counts().calls).sum();
         run(self, machine, &mut random)?;
+        let after: u64 = self.machines.iter().map(|m| m.disk.counts().calls).sum();
+        if std::env::var_os("STEPCALLS").is_some() { eprintln!("CALLS {} {}", name.replace(' ', "_"), after.saturating_sub(before)); }
         self.collect()?;
         self.carry()?;
         self.revive(&mut random)?;
@@ -147,6 +165,7 @@ impl World {
         }
         self.check_carried()?;
         self.check_across()?;
+        self.check_brought_across()?;
         for number in 0..self.machines.len() {
             self.restart(number)?;
             self.advance(5_000)?;
