@@ -20,7 +20,7 @@ pub struct Invited {
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Is {
-    /// Nobody says whether it was made.
+    /// It was asked for, and nobody follows whether it is there.
     Asked,
     Open,
     /// Somebody brings it, and nobody has answered.

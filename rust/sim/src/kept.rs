@@ -2,7 +2,7 @@
 //! observers that stay.
 
 use crate::people::User;
-use rosterkit::{Address, Buddy, Position, Session};
+use rosterkit::{Address, Buddy, Position, Session, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A request that somebody was asked, and did not see or answer yet.
@@ -15,6 +15,18 @@ pub struct Request {
     pub is_sure: bool,
     /// It was told and acknowledged, and that is on disk.
     pub is_settled: bool,
+}
+
+/// Whether there is anything of a buddy that a person could see.
+pub fn is_something(buddy: &Buddy) -> bool {
+    buddy.listed || buddy.status() != Status::None
+}
+
+/// What a person sees of a buddy, and what is set between the two.
+pub fn seen(buddy: &Buddy) -> (Address, bool, String, Vec<String>, [bool; 4]) {
+    let (groups, halves) = (buddy.groups.iter().map(ToString::to_string).collect(), buddy.halves);
+    let set = [halves.my_wish, halves.my_grant, halves.their_wish, halves.their_grant].map(|half| half.set);
+    (buddy.address.clone(), buddy.listed, buddy.name.to_string(), groups, set)
 }
 
 /// A roster as a client knows it that asks only for what has changed.

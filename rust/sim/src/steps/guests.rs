@@ -48,6 +48,7 @@ const SCENES: &[super::Do] = &[
     World::leave,
     World::ask_too_many,
     World::invite_too_many,
+    World::hear_signals,
 ];
 
 impl World {

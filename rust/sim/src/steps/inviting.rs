@@ -54,21 +54,22 @@ impl World {
         }
         let accounts = self.accounts(machine, 2)?;
         let [brings, other] = accounts.as_slice() else { return Ok(()) };
+        let is = |is| Left::Invitation(number, Invited { is, ..invited.clone() });
         if random.u8(0..3) == 0 {
+            self.note(machine, is(Is::Asked));
             self.bring_blocked(machine, invited, other)?;
         }
         let fails = random.bool();
         if fails {
             self.plan(machine, Fault::Call { after: random.u64(0..16), failure: Failure::Io });
         }
-        let is = |is| Left::Invitation(number, Invited { is, ..invited.clone() });
         self.note(machine, is(Is::Brought(brings.clone())));
         match self.call(machine, &of(brings), with_token(invited))? {
             Came::Done(_) => self.note(machine, is(Is::Used(brings.clone()))),
             Came::Unknown => return Ok(()),
             Came::Not(error) if fails && matches!(error.kind, ErrorKind::Storage { .. }) => {
-                // It is as if nobody had brought it.
-                self.note(machine, is(Is::Open));
+                // It is open still; and whoever tries to bring one has written it down.
+                self.note(machine, is(Is::Asked));
                 return Ok(());
             }
             Came::Not(error) => return Err(format!("{brings} brings {invited:?}: {error}")),

@@ -1,20 +1,10 @@
 //! Rosters as clients know them: by what changed since they asked last, and by what their sessions are told.
 
 use super::Random;
-use crate::kept::Known;
+use crate::kept::{Known, is_something, seen};
 use crate::people::actor;
 use crate::world::{Came, Step, World};
-use rosterkit::{Answer, Buddy, Command, Position, Roster, Status};
-
-/// What a person sees of a buddy.
-fn seen(buddy: &Buddy) -> (bool, Status, String, Vec<String>) {
-    let groups = buddy.groups.iter().map(ToString::to_string).collect();
-    (buddy.listed, buddy.status(), buddy.name.to_string(), groups)
-}
-
-fn is_something(buddy: &Buddy) -> bool {
-    buddy.listed || buddy.status() != Status::None
-}
+use rosterkit::{Answer, Buddy, Command, Position, Roster};
 
 impl World {
     /// A client asks for what has changed since it asked last, whatever happened in between, and knows the whole roster.
@@ -38,13 +28,15 @@ impl World {
                 false => drop(known.buddies.remove(&buddy.address)),
             }
         }
-        let expected: Vec<&Buddy> = whole.buddies.iter().filter(|buddy| is_something(buddy)).collect();
-        let mut found: Vec<&Buddy> = known.buddies.values().collect();
-        found.sort_by_key(|buddy| buddy.peer);
-        let mut sorted = expected;
-        sorted.sort_by_key(|buddy| buddy.peer);
-        if found != sorted {
-            return Err(format!("user{user} knows {found:?} by what changed, and the roster is {sorted:?}"));
+        let whole_of = |buddies: &mut dyn Iterator<Item = &Buddy>| {
+            let mut all: Vec<_> = buddies.map(seen).collect();
+            all.sort();
+            all
+        };
+        let found = whole_of(&mut known.buddies.values());
+        let expected = whole_of(&mut whole.buddies.iter().filter(|buddy| is_something(buddy)));
+        if found != expected {
+            return Err(format!("user{user} knows {found:?} by what changed, and the roster is {expected:?}"));
         }
         if is_change {
             self.covered.add("roster.versions");

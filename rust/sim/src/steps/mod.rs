@@ -1,11 +1,14 @@
 //! What happens in a world, step by step. Each step has a generator of its own, so that leaving one out changes nothing
 //! in the others but what they find.
 
+mod across;
+mod admission;
 mod asking;
 mod faults;
 mod guests;
 mod inviting;
 mod knowing;
+mod lasting;
 mod leaving;
 mod looking;
 mod messages;
@@ -17,6 +20,7 @@ mod rosters;
 mod sessions;
 mod settings;
 mod shown;
+mod signals;
 mod staying;
 mod watching;
 
@@ -63,6 +67,9 @@ const STEPS: &[(u32, &str, Do)] = &[
     (1, "back up", World::back_up),
     (40, "guests come", World::come_as_guests),
     (20, "invite for later", World::invite_for_later),
+    (10, "keep observing", World::keep_observing),
+    (10, "come while it fails", World::come_while_it_fails),
+    (20, "look across", World::look_across),
     (20, "know a roster", World::know_roster),
     (20, "wait for an answer", World::wait_for_answer),
 ];

@@ -10,7 +10,7 @@ use rosterkit::{Answer, ErrorKind, EventBody, SetPresence, State, Visibility};
 use std::time::Duration;
 
 /// A state, and a note when that is sure.
-type Shown = (State, Result<Option<String>, Unsure>);
+pub(super) type Shown = (State, Result<Option<String>, Unsure>);
 
 const STATES: [State; 5] = [State::Online, State::Busy, State::Away, State::Chat, State::ExtendedAway];
 
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// What a user's watchers are to see: the winning state, and the note of who shows it since last, when that is sure.
-    fn aggregate(&self, user: User) -> Shown {
+    pub(super) fn aggregate(&self, user: User) -> Shown {
         let clients = self.machines[machine_of(user)].clients.values();
         let is_over = |shows: &Shows| shows.until.is_some_and(|until| until <= self.now);
         let shown: Vec<(State, &Shows)> = clients

@@ -267,6 +267,9 @@ impl World {
             self.cover_told(number, watcher, &whole);
             (watcher.is_owed, watcher.may_be_told) = (false, false);
         }
+        if order::is_another(self.seed) && scene.shown.iter().all(|shown| shown.counts().is_some()) {
+            self.covered.add("presence.order-configurable");
+        }
         if scene.shown.iter().any(Shown::is_covered) {
             self.covered.add("presence.layers");
         }
