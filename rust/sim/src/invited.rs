@@ -2,9 +2,7 @@
 
 use crate::people::{User, actor, address, domain, wall};
 use crate::report::Coverage;
-use rosterkit::{
-    Actor, Address, Answer, Command, Engine, InvitationToken, Op, Position, RosterEdit, Status,
-};
+use rosterkit::{Actor, Address, Answer, Command, Engine, InvitationToken, Op, Position, RosterEdit, Status};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -57,7 +55,12 @@ pub fn statuses(engine: &Engine, a: &Address, b: &Address) -> Result<(Status, St
 
 impl Invitations {
     /// Somebody whom nobody knows brings the token.
-    fn bring(engine: &Engine, number: u32, invited: &Invited, which: &str) -> Result<(Status, Status), String> {
+    fn bring(
+        engine: &Engine,
+        number: u32,
+        invited: &Invited,
+        which: &str,
+    ) -> Result<(Status, Status), String> {
         let host = address(invited.host);
         let name = format!("bringer{number}{which}@{}", host.domain());
         let bringer = Address::account(&name).map_err(|error| error.to_string())?;
@@ -70,7 +73,13 @@ impl Invitations {
 
     /// What was brought and answered holds on both sides; one that is open lets in the first who brings it, and nobody else.
     /// These are brought here: it is for an engine that nobody asks any more.
-    pub fn check(&self, engine: &Engine, machine: usize, until: u64, covered: &Coverage) -> Result<(), String> {
+    pub fn check(
+        &self,
+        engine: &Engine,
+        machine: usize,
+        until: u64,
+        covered: &Coverage,
+    ) -> Result<(), String> {
         let here = |invited: &&Invited| *address(invited.host).domain() == *domain(machine).to_string();
         for invited in self.0.values().filter(here) {
             let (by, is_sure) = match &invited.is {
@@ -85,7 +94,11 @@ impl Invitations {
             }
             covered.add("invitations.killed");
         }
-        let open = self.0.iter().rev().find(|(_, one)| one.is == Is::Open && one.expires > until + 10_000 && here(one));
+        let open = self
+            .0
+            .iter()
+            .rev()
+            .find(|(_, one)| one.is == Is::Open && one.expires > until + 10_000 && here(one));
         if let Some((number, invited)) = open {
             let first = Self::bring(engine, *number, invited, "a")?;
             if first != (Status::Confirmed, Status::Confirmed) {

@@ -213,7 +213,8 @@ impl Machine {
     fn sessions_end(&mut self) {
         self.clients.values().for_each(|client| client.host.iter().for_each(|host| host.vanish()));
         let shows = |client: &&Client| client.shows.is_some() && !client.is_invisible;
-        self.kept.engine_ended(self.clients.values().filter(shows).map(|client| client.reader.user).collect());
+        self.kept
+            .engine_ended(self.clients.values().filter(shows).map(|client| client.reader.user).collect());
         self.clients.clear();
     }
 

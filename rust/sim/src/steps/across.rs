@@ -8,8 +8,8 @@ use crate::ledger::{Left, roster_view};
 use crate::people::{ORDINARY, Reader, User, actor, address, domain, machine_of};
 use crate::world::{Came, Client, Shows, Step, World};
 use rosterkit::{
-    Answer, ChatState, Command, Contents, Content, ErrorKind, EventBody, Notice, Op, Overrides, Parcel, Presence,
-    RelayedMessage, Serves, SessionOptions, SetPresence, State, Status,
+    Answer, ChatState, Command, Content, Contents, ErrorKind, EventBody, Notice, Op, Overrides, Parcel,
+    Presence, RelayedMessage, Serves, SessionOptions, SetPresence, State, Status,
 };
 
 impl World {
@@ -86,7 +86,8 @@ impl World {
     /// A session of a user that shows something, when there is none.
     fn show_up(&mut self, user: User) -> Step {
         let machine = machine_of(user);
-        let is_there = |client: &Client| client.reader.user == user && client.host.is_none() && client.shows.is_some();
+        let is_there =
+            |client: &Client| client.reader.user == user && client.host.is_none() && client.shows.is_some();
         let reader: Option<Reader> = Reader::of(user).first().copied();
         let Some(reader) = reader.filter(|_| !self.machines[machine].clients.values().any(is_there)) else {
             return Ok(());
@@ -142,7 +143,9 @@ impl World {
                 let sees = is_buddy && !is_blocked;
                 let saw = client.saw.get(&subject).cloned();
                 let is_right = match &saw {
-                    Some((saw, with)) if sees => *saw == state && note.as_ref().ok().is_none_or(|note| note == with),
+                    Some((saw, with)) if sees => {
+                        *saw == state && note.as_ref().ok().is_none_or(|note| note == with)
+                    }
                     None if sees => state == State::Offline,
                     // Of whom nobody has heard nobody knows.
                     saw => saw.as_ref().is_none_or(|(saw, _)| matches!(saw, State::Offline | State::Unknown)),
@@ -201,7 +204,9 @@ impl World {
             }
             match self.call(machine, &actor(viewer), Command::ReadPresence(address(subject)))? {
                 Came::Done(Answer::Presence(shown)) if shown.state == State::Unknown => {}
-                Came::Done(other) => return Err(format!("nobody has heard of user{subject}, and it is {other:?}")),
+                Came::Done(other) => {
+                    return Err(format!("nobody has heard of user{subject}, and it is {other:?}"));
+                }
                 _ => return Ok(()),
             }
             if after.is_some() {
@@ -221,13 +226,17 @@ impl World {
             return Ok(None);
         }
         let client = self.machines[machine].clients.get(&number);
-        Ok(client.filter(|client| !client.is_behind).and_then(|client| client.saw.get(&subject)).map(|saw| saw.0))
+        Ok(client
+            .filter(|client| !client.is_behind)
+            .and_then(|client| client.saw.get(&subject))
+            .map(|saw| saw.0))
     }
 
     /// Whom a relay does not serve it does not speak for.
     fn forge(&mut self, machine: usize, user: User) -> Step {
         let Some(relay) = &self.machines[machine].relay else { return Ok(()) };
-        let elsewhere = rosterkit::Address::account("somebody@example.com").map_err(|error| error.to_string())?;
+        let elsewhere =
+            rosterkit::Address::account("somebody@example.com").map_err(|error| error.to_string())?;
         let others: Vec<User> = ORDINARY.into_iter().filter(|other| machine_of(*other) == machine).collect();
         for sender in others.into_iter().map(address).chain([elsewhere]) {
             let message = RelayedMessage::new(Content::text("it is me"));
@@ -244,7 +253,8 @@ impl World {
             }
         }
         let engine = self.engine(machine)?;
-        let is_conflict = |error: Option<rosterkit::Error>| error.is_some_and(|error| error.kind == ErrorKind::Conflict);
+        let is_conflict =
+            |error: Option<rosterkit::Error>| error.is_some_and(|error| error.kind == ErrorKind::Conflict);
         let serves = |of: usize| engine.open_relay(Serves::Domains(vec![domain(of)])).err();
         let hosts = engine.set_domain(domain(1 - machine), Overrides::default()).err();
         if !is_conflict(serves(machine)) || !is_conflict(serves(1 - machine)) || !is_conflict(hosts) {
@@ -274,9 +284,13 @@ impl World {
             matches!(body, EventBody::Presence { subject, presence }
                 if *subject == leaves.address && presence.state == State::Online)
         });
-        let types = |body: &EventBody| matches!(body, EventBody::Typing { sender, .. } if *sender == leaves.address);
+        let types =
+            |body: &EventBody| matches!(body, EventBody::Typing { sender, .. } if *sender == leaves.address);
         if !is_seen || !told.iter().any(types) {
-            return Err(format!("{} shows itself and types over the link, and told is {told:?}", leaves.address));
+            return Err(format!(
+                "{} shows itself and types over the link, and told is {told:?}",
+                leaves.address
+            ));
         }
         leaves.session.call(Command::DeleteAccount).map_err(|error| error.to_string())?;
         if !self.flow()? {

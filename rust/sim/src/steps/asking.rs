@@ -84,14 +84,18 @@ impl World {
         if !is_late && !goes {
             // Nobody says anything until nobody waits any more.
             self.advance(PATIENCE - waits)?;
-            self.compare_answers(machine, &asks.session, open[some..].iter().map(|query| (*query, None)).collect())?;
+            self.compare_answers(
+                machine,
+                &asks.session,
+                open[some..].iter().map(|query| (*query, None)).collect(),
+            )?;
         }
         self.covered.add("queries.late");
         // Nothing of it is kept, nor in anybody's way.
         let anybody = address([0, 7][machine]);
-        asks.session.query(&anybody.with_instance("x").map_err(|e| e.to_string())?, body("and you?")).map_err(
-            |error| format!("a question after others that nobody waits for: {error}"),
-        )?;
+        asks.session
+            .query(&anybody.with_instance("x").map_err(|e| e.to_string())?, body("and you?"))
+            .map_err(|error| format!("a question after others that nobody waits for: {error}"))?;
         Ok(())
     }
 

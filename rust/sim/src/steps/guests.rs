@@ -83,9 +83,8 @@ impl World {
         let addresses: Vec<Address> = (0..count)
             .map(|_| name(self.number()).map_err(|error| error.to_string()))
             .collect::<Result<_, _>>()?;
-        let create = |address: &Address| {
-            (Actor { account: address.clone(), session: None }, Command::CreateAccount)
-        };
+        let create =
+            |address: &Address| (Actor { account: address.clone(), session: None }, Command::CreateAccount);
         self.all_done(machine, addresses.iter().map(create).collect())?;
         Ok(addresses)
     }
@@ -131,8 +130,7 @@ impl World {
 
     /// Both ask each other at once, and are buddies.
     pub(super) fn befriend_guests(&mut self, machine: usize, a: &Guest, b: &Guest) -> Result<(), String> {
-        let asks =
-            vec![(a.actor(), edit(&b.address, Op::Add)), (b.actor(), edit(&a.address, Op::Add))];
+        let asks = vec![(a.actor(), edit(&b.address, Op::Add)), (b.actor(), edit(&a.address, Op::Add))];
         self.all_done(machine, asks)?;
         self.settle(machine)?;
         let statuses =

@@ -25,7 +25,11 @@ fn with_token(invited: &Invited) -> Command {
 impl World {
     pub(super) fn invite_for_later(&mut self, machine: usize, random: &mut Random) -> Step {
         let ledger = &self.machines[machine].ledger;
-        let open = ledger.invitations.0.iter().find(|(_, one)| one.is == Is::Open && one.expires > self.now + 60_000);
+        let open = ledger
+            .invitations
+            .0
+            .iter()
+            .find(|(_, one)| one.is == Is::Open && one.expires > self.now + 60_000);
         match open.map(|(number, invited)| (*number, invited.clone())) {
             Some((number, invited)) if random.u8(0..3) > 0 => self.bring(machine, number, &invited, random),
             _ if self.is_pair && random.bool() => self.bring_across(machine, random),
@@ -41,7 +45,9 @@ impl World {
         let invited = Invited { host, token, expires, is: Is::Asked };
         self.note(machine, Left::Invitation(number, invited.clone()));
         match self.call(machine, &invited.by(), invited.command())? {
-            Came::Done(_) => self.note(machine, Left::Invitation(number, Invited { is: Is::Open, ..invited })),
+            Came::Done(_) => {
+                self.note(machine, Left::Invitation(number, Invited { is: Is::Open, ..invited }))
+            }
             came => self.has_failed(machine, "an invitation", &came)?,
         }
         Ok(())
@@ -92,7 +98,10 @@ impl World {
         let [late] = self.guests(machine)?;
         late.ask(with_token(invited))?;
         self.settle(machine)?;
-        Invitations::is_as_any(invited, statuses(self.engine(machine)?, &late.address, &address(invited.host))?)?;
+        Invitations::is_as_any(
+            invited,
+            statuses(self.engine(machine)?, &late.address, &address(invited.host))?,
+        )?;
         self.covered.add("invitations.once");
         Ok(())
     }
@@ -119,7 +128,9 @@ impl World {
         let token = InvitationToken::from_random(random.u128(..).to_le_bytes());
         let expires = self.now + 300 * 24 * HOUR;
         let invited = Invited { host, token, expires, is: Is::Asked };
-        if !matches!(self.call(there, &invited.by(), invited.command())?, Came::Done(_)) || !self.calm(machine)? {
+        if !matches!(self.call(there, &invited.by(), invited.command())?, Came::Done(_))
+            || !self.calm(machine)?
+        {
             return Ok(());
         }
         let accounts = self.accounts(machine, 1)?;
@@ -136,7 +147,9 @@ impl World {
                 let of_by = self.status(machine, &by, &address(host))?;
                 let of_host = self.status(machine_of(host), &address(host), &by)?;
                 if (of_by, of_host) != (Status::Confirmed, Status::Confirmed) {
-                    return Err(format!("{by} brought an invitation of user{host}, and they are {of_by:?}, {of_host:?}"));
+                    return Err(format!(
+                        "{by} brought an invitation of user{host}, and they are {of_by:?}, {of_host:?}"
+                    ));
                 }
                 self.covered.add("invitations.relayed");
             }
@@ -155,7 +168,8 @@ impl World {
         for _ in 0..65 {
             tokens.push(InvitationToken::from_random(random.u128(..).to_le_bytes()));
         }
-        let invite = |token: &InvitationToken| (host.actor(), Command::Invite { token: token.clone(), expires });
+        let invite =
+            |token: &InvitationToken| (host.actor(), Command::Invite { token: token.clone(), expires });
         let mut results = self.at_once(machine, tokens.iter().map(invite).collect())?;
         let over = results.pop();
         if results.iter().any(Result::is_err)

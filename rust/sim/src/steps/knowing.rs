@@ -36,7 +36,9 @@ impl World {
         let found = whole_of(&mut known.buddies.values());
         let expected = whole_of(&mut whole.buddies.iter().filter(|buddy| is_something(buddy)));
         if found != expected {
-            return Err(format!("user{user} knows {found:?} by what changed, and the roster is {expected:?}"));
+            return Err(format!(
+                "user{user} knows {found:?} by what changed, and the roster is {expected:?}"
+            ));
         }
         if is_change {
             self.covered.add("roster.versions");
@@ -65,7 +67,9 @@ impl World {
     fn compare_pushed(&mut self, machine: usize, user: usize, version: Position) -> Step {
         let clients = self.machines[machine].clients.iter();
         let session = clients
-            .filter(|(_, client)| client.reader.user == user && client.host.is_none() && client.ends_at.is_none())
+            .filter(|(_, client)| {
+                client.reader.user == user && client.host.is_none() && client.ends_at.is_none()
+            })
             .map(|(number, client)| (*number, client.roster.version))
             .next();
         let Some((number, since)) = session else { return Ok(()) };

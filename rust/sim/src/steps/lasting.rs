@@ -2,7 +2,9 @@
 
 use super::Random;
 use crate::disk::Fault;
+use crate::facts::keeps_history;
 use crate::kept::{Observer, is_something, seen};
+use crate::ledger::Sent;
 use crate::people::{actor, address};
 use crate::world::{Came, Step, World};
 use rosterkit::store::vfs::Failure;
@@ -63,8 +65,17 @@ impl World {
         let now: BTreeMap<Address, (MessageId, u32)> =
             page.conversations.into_iter().map(|one| (one.peer, (one.latest.id, one.unread))).collect();
         let told = |peer: &Address| observer.conversations.get(peer).copied();
-        if let Some((peer, is)) = now.iter().find(|(peer, is)| told(peer) != Some(**is)) {
-            return Err(format!("an observer of user{user} was told {:?} of {peer}, and it is {is:?}", told(peer)));
+        // An observer is not told yet that a message of a conversation has expired.
+        let ledger = &self.machines[machine].ledger;
+        let dated = |peer: &Address| {
+            let of_peer = |sent: &Sent| address(sent.sender) == *peer && sent.reaches().contains(&user);
+            ledger.mails.values().any(|mail| mail.sent.expires.is_some() && of_peer(&mail.sent))
+        };
+        if let Some((peer, is)) = now.iter().find(|(peer, is)| told(peer) != Some(**is) && !dated(peer)) {
+            return Err(format!(
+                "an observer of user{user} was told {:?} of {peer}, and it is {is:?}",
+                told(peer)
+            ));
         }
         let whole_of = |buddies: &mut dyn Iterator<Item = &Buddy>| {
             let mut all: Vec<_> = buddies.filter(|buddy| is_something(buddy)).map(seen).collect();
@@ -90,6 +101,10 @@ impl World {
 
     fn begin_to_observe(&mut self, machine: usize, random: &mut Random) -> Step {
         let user = self.here(machine, random);
+        if !keeps_history(user) {
+            // What was taken goes out of its conversations.
+            return Ok(());
+        }
         let options = SessionOptions { observes: true, ..SessionOptions::default() };
         let failed_before = self.machines[machine].disk.counts().failed;
         let opened = self.engine(machine)?.open_session(&address(user), options);
@@ -132,7 +147,9 @@ impl World {
         self.advance(2_500)?;
         let told = self.told(machine, &session)?;
         if !told.contains(&EventBody::SnapshotEnd) {
-            return Err(format!("a session of user{user} came online, and its snapshot has no end: {told:?}"));
+            return Err(format!(
+                "a session of user{user} came online, and its snapshot has no end: {told:?}"
+            ));
         }
         let told = |of: &Address| {
             told.iter().rev().find_map(|body| match body {

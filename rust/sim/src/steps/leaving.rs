@@ -8,9 +8,9 @@ use crate::people::{domain, visitors, wall};
 use crate::world::{Came, Step, World};
 use rosterkit::store::vfs::Failure;
 use rosterkit::{
-    Actor, Address, Answer, Anchor, Command, ConversationsRequest, DeviceName, Direction, EndReason, ErrorKind,
-    EventBody, HistoryRequest, InvitationToken, Op, Overrides, Position, Preferences, Registration,
-    RegistrationKind, RosterEdit, Send, State, Status,
+    Actor, Address, Anchor, Answer, Command, ConversationsRequest, DeviceName, Direction, EndReason,
+    ErrorKind, EventBody, HistoryRequest, InvitationToken, Op, Overrides, Position, Preferences,
+    Registration, RegistrationKind, RosterEdit, Send, State, Status,
 };
 
 impl World {
@@ -65,9 +65,8 @@ impl World {
     /// Sessions are told when whom their account blocks, or a preference in force, is another; and not when it is not.
     fn tell_of_settings(&mut self, machine: usize, one: &Guest, other: &Guest) -> Step {
         let block = |blocked| Command::Block { address: other.address.clone(), blocked };
-        let set = |days| {
-            Command::SetPreferences(Overrides { history_days: Some(days), ..Overrides::default() })
-        };
+        let set =
+            |days| Command::SetPreferences(Overrides { history_days: Some(days), ..Overrides::default() });
         let of_domain = Fact { place: Place::Domain(machine), value: u64::from(self.number()) };
         self.told(machine, &one.session)?;
         for (command, expected) in [
@@ -128,7 +127,8 @@ impl World {
     /// What an account has, as it says itself.
     fn belongings(&self, machine: usize, account: &Address) -> Result<Vec<String>, String> {
         let all = ConversationsRequest { before: None, limit: 100 };
-        let page = HistoryRequest { peer: None, anchor: Anchor::End, direction: Direction::Newer, limit: 100 };
+        let page =
+            HistoryRequest { peer: None, anchor: Anchor::End, direction: Direction::Newer, limit: 100 };
         let mut found = Vec::new();
         for command in [
             Command::ReadRoster { since: Position::ZERO },
@@ -181,7 +181,10 @@ impl World {
         });
         let status = self.status(machine, &stays.address, &left.address)?;
         if (seen, status) != (Some(State::Offline), Status::None) {
-            return Err(format!("{} is deleted, and its buddy has it as {status:?} and sees it {seen:?}", left.address));
+            return Err(format!(
+                "{} is deleted, and its buddy has it as {status:?} and sees it {seen:?}",
+                left.address
+            ));
         }
         match stays.session.send(&left.address, "too late") {
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -209,7 +212,8 @@ impl World {
     fn come_anew(&mut self, machine: usize, old: &Guest, stays: &Guest, token: InvitationToken) -> Step {
         self.all_done(machine, vec![(old.actor(), Command::CreateAccount)])?;
         let [fresh] = self.guests(machine)?;
-        let (new, expected) = (self.belongings(machine, &old.address)?, self.belongings(machine, &fresh.address)?);
+        let (new, expected) =
+            (self.belongings(machine, &old.address)?, self.belongings(machine, &fresh.address)?);
         if new != expected {
             return Err(format!("{} is new, and has {new:?}", old.address));
         }
@@ -218,7 +222,10 @@ impl World {
         if !told.is_empty() {
             return Err(format!("{} is new, and is told {told:?}", old.address));
         }
-        stays.ask(Command::Roster(RosterEdit { token: Some(token), ..RosterEdit::new(&old.address, Op::Add) }))?;
+        stays.ask(Command::Roster(RosterEdit {
+            token: Some(token),
+            ..RosterEdit::new(&old.address, Op::Add)
+        }))?;
         self.settle(machine)?;
         let statuses = (
             self.status(machine, &stays.address, &old.address)?,
@@ -227,7 +234,9 @@ impl World {
         if statuses != (Status::Requested, Status::Asking) {
             return Err(format!("who brought an invitation of the old {} is {statuses:?}", old.address));
         }
-        session.edit_roster(RosterEdit::new(&stays.address, Op::Remove)).map_err(|error| error.to_string())?;
+        session
+            .edit_roster(RosterEdit::new(&stays.address, Op::Remove))
+            .map_err(|error| error.to_string())?;
         self.covered.add("account.incarnation");
         Ok(())
     }
@@ -239,7 +248,8 @@ impl World {
         let number = self.next;
         let overrides = Overrides { max_roster_items: Some(number), ..Overrides::default() };
         engine.set_domain(visitors(), overrides).map_err(failed)?;
-        let visitor = Address::account(&format!("visitor{number}@{}", visitors())).map_err(|e| e.to_string())?;
+        let visitor =
+            Address::account(&format!("visitor{number}@{}", visitors())).map_err(|e| e.to_string())?;
         engine.create_account(&visitor).map_err(failed)?;
         let actor = Actor { account: visitor.clone(), session: None };
         let expected = Preferences { max_roster_items: number, ..Preferences::default() };

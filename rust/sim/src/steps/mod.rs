@@ -143,7 +143,9 @@ impl World {
         let before: u64 = self.machines.iter().map(|m| m.disk.counts().calls).sum();
         run(self, machine, &mut random)?;
         let after: u64 = self.machines.iter().map(|m| m.disk.counts().calls).sum();
-        if std::env::var_os("STEPCALLS").is_some() { eprintln!("CALLS {} {}", name.replace(' ', "_"), after.saturating_sub(before)); }
+        if std::env::var_os("STEPCALLS").is_some() {
+            eprintln!("CALLS {} {}", name.replace(' ', "_"), after.saturating_sub(before));
+        }
         self.collect()?;
         self.carry()?;
         self.revive(&mut random)?;

@@ -34,8 +34,12 @@ impl World {
             observers.push(self.session_of(machine, &somebody.address, options)?);
         }
         self.advance(1_500)?;
-        let snapshot =
-            Told { status: vec![Status::Confirmed], shows: vec![State::Online], latest: Vec::new(), marks: 1 };
+        let snapshot = Told {
+            status: vec![Status::Confirmed],
+            shows: vec![State::Online],
+            latest: Vec::new(),
+            marks: 1,
+        };
         for observer in &observers {
             self.compare_observer(machine, observer, &buddy.address, &snapshot)?;
         }
@@ -48,12 +52,19 @@ impl World {
             for _ in 0..count {
                 sent += 1;
                 latest = vec![(format!("text {sent}"), sent)];
-                commands.push((buddy.actor(), Command::Send(Send::text(&somebody.address, &format!("text {sent}")))));
+                commands.push((
+                    buddy.actor(),
+                    Command::Send(Send::text(&somebody.address, &format!("text {sent}"))),
+                ));
             }
             for result in self.at_once(machine, commands)? {
                 match result {
                     Ok(Answer::Receipt(receipt)) if receipt.outcome == Word::Stored => {}
-                    other => return Err(format!("nobody but observers is there, and a send was answered {other:?}")),
+                    other => {
+                        return Err(format!(
+                            "nobody but observers is there, and a send was answered {other:?}"
+                        ));
+                    }
                 }
             }
             let changes = random.usize(0..4);
@@ -96,8 +107,12 @@ impl World {
         let mut told = Told::default();
         for body in self.told(machine, observer)? {
             match body {
-                EventBody::RosterChanged { buddy: one, status } if one.address == *buddy => told.status.push(status),
-                EventBody::Presence { subject, presence } if subject == *buddy => told.shows.push(presence.state),
+                EventBody::RosterChanged { buddy: one, status } if one.address == *buddy => {
+                    told.status.push(status)
+                }
+                EventBody::Presence { subject, presence } if subject == *buddy => {
+                    told.shows.push(presence.state)
+                }
                 EventBody::ConversationChanged(one) if one.peer == *buddy => {
                     let text = one.latest.content.as_text().unwrap_or_default().to_owned();
                     told.latest.push((text, one.unread));

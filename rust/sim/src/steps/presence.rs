@@ -63,7 +63,8 @@ impl World {
             .filter_map(|client| client.shows.as_ref())
             .map(|shows| (if is_over(shows) { State::Online } else { shows.state }, shows))
             .collect();
-        let best = order::states(self.seed).into_iter().find(|state| shown.iter().any(|(one, _)| one == state));
+        let best =
+            order::states(self.seed).into_iter().find(|state| shown.iter().any(|(one, _)| one == state));
         let Some(best) = best else {
             let is_reached = self.machines[machine_of(user)].ledger.is_reached(user) == Ok(true);
             return (if is_reached { State::Online } else { State::Offline }, Ok(None));
@@ -176,7 +177,8 @@ impl World {
             }
         }
         let kept = &self.machines[machine_of(subject)].kept;
-        if seen != Visibility::Hidden && !is_there && shows.is_empty() && kept.shown_before.contains(&subject) {
+        if seen != Visibility::Hidden && !is_there && shows.is_empty() && kept.shown_before.contains(&subject)
+        {
             self.covered.add("presence.restart");
         }
         if matches!(&expected.1, Ok(Some(_))) {

@@ -182,16 +182,22 @@ impl World {
         let mut asked = Vec::new();
         for event in self.host_events(scene.machine)? {
             match event {
-                HostEvent::Deliver { account, registration, message, contact } if account == scene.account.address => {
+                HostEvent::Deliver { account, registration, message, contact }
+                    if account == scene.account.address =>
+                {
                     if *contact != *format!("to {}", registration.as_str()) {
                         return Err(format!("{registration:?} is at {contact}"));
                     }
                     asked.push(Asked::Deliver(registration.as_str().to_owned(), message.id));
                 }
-                HostEvent::Push { account, registration, reason, badge, .. } if account == scene.account.address => {
+                HostEvent::Push { account, registration, reason, badge, .. }
+                    if account == scene.account.address =>
+                {
                     asked.push(Asked::Wake(registration.as_str().to_owned(), reason, badge));
                 }
-                HostEvent::Missed { count } => return Err(format!("{count} of what the host was asked is lost")),
+                HostEvent::Missed { count } => {
+                    return Err(format!("{count} of what the host was asked is lost"));
+                }
                 // Of others that live here.
                 _ => {}
             }
@@ -320,7 +326,11 @@ impl World {
         let events = self.host_events(scene.machine)?;
         let lost = (count * MOST - ROOM) as u64;
         if events.first() != Some(&HostEvent::Missed { count: lost }) || events.len() != ROOM + 1 {
-            return Err(format!("{lost} are lost, and the host is told {:?}, {}", events.first(), events.len()));
+            return Err(format!(
+                "{lost} are lost, and the host is told {:?}, {}",
+                events.first(),
+                events.len()
+            ));
         }
         self.covered.add("host.missed");
         Ok(())

@@ -110,7 +110,9 @@ impl World {
         acknowledges: bool,
     ) -> Result<usize, String> {
         let is_it = |body: &EventBody| match body {
-            EventBody::BuddyRequest { sender, note, .. } => *sender == request.asks && **note == *request.note,
+            EventBody::BuddyRequest { sender, note, .. } => {
+                *sender == request.asks && **note == *request.note
+            }
             _ => false,
         };
         if acknowledges {
@@ -170,8 +172,10 @@ impl World {
         for (number, account) in late.iter().enumerate() {
             self.all_done(machine, vec![asks(account)])?;
             self.settle(machine)?;
-            let statuses =
-                (self.status(machine, account, &host.address)?, self.status(machine, &host.address, account)?);
+            let statuses = (
+                self.status(machine, account, &host.address)?,
+                self.status(machine, &host.address, account)?,
+            );
             let expected = if number < 2 { Status::Asking } else { Status::None };
             if statuses != (Status::Requested, expected) {
                 return Err(format!("{account} asks, as one of the last: {statuses:?}, not {expected:?}"));
@@ -189,9 +193,8 @@ impl World {
 
     /// The account's own limit stands before its domain's; over it adding is refused, and changing is not.
     fn fill_roster(&mut self, machine: usize, host: &Guest, others: &[Address]) -> Step {
-        let limit = |most| {
-            Command::SetPreferences(Overrides { max_roster_items: most, ..Overrides::default() })
-        };
+        let limit =
+            |most| Command::SetPreferences(Overrides { max_roster_items: most, ..Overrides::default() });
         host.ask(limit(Some(2)))?;
         let add = |account: &Address| (host.actor(), edit(account, Op::Add));
         let mut results = self.at_once(machine, others.iter().take(3).map(add).collect())?;

@@ -83,7 +83,8 @@ impl Shown {
             if self.counts().is_none()
                 && let Some(over) = person.or(program)
             {
-                let plain = Set { state: State::Online, note: None, extensions: Vec::new(), until: None, ..over };
+                let plain =
+                    Set { state: State::Online, note: None, extensions: Vec::new(), until: None, ..over };
                 self.left = Some(plain);
             }
         }

@@ -8,8 +8,7 @@ use rosterkit::{
     Address, Answer, Buddy, Command, Contents, EventBody, Op, Parcel, Position, RosterSignal, Settlement,
 };
 
-const OPS: [Op; 6] =
-    [Op::Add, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Unsubscribed, Op::Remove];
+const OPS: [Op; 6] = [Op::Add, Op::Subscribe, Op::Subscribed, Op::Unsubscribe, Op::Unsubscribed, Op::Remove];
 
 /// What somebody else's doing says of the four halves, where it says something: their wish, their grant, my wish, my grant.
 fn says(op: Op) -> [Option<bool>; 4] {
@@ -85,7 +84,13 @@ impl World {
         Ok(())
     }
 
-    fn hear(&mut self, machine: usize, sender: &Address, recipient: &Address, (stamp, op): (u64, Op)) -> Step {
+    fn hear(
+        &mut self,
+        machine: usize,
+        sender: &Address,
+        recipient: &Address,
+        (stamp, op): (u64, Op),
+    ) -> Step {
         let Some(relay) = &self.machines[machine].relay else { return Err("there is no relay".to_owned()) };
         // Without an id of its own a delivery is not recognized: the stamp alone says what it is.
         let signal = RosterSignal { delivery_id: None, op, stamp, note: "".into(), token: None };

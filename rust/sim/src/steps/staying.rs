@@ -147,7 +147,10 @@ impl World {
         };
         match random.u8(0..12) {
             0..3 => {
-                let (layer, hides) = ([PresenceLayer::Manual, PresenceLayer::Automatic][random.usize(..2)], random.u8(0..4) == 0);
+                let (layer, hides) = (
+                    [PresenceLayer::Manual, PresenceLayer::Automatic][random.usize(..2)],
+                    random.u8(0..4) == 0,
+                );
                 let shows = if hides { Shows::Hides } else { Shows::Something };
                 leased.renewed = now;
                 let presence = SetPresence { layer, invisible: hides, ..SetPresence::state(State::Busy) };
@@ -208,10 +211,13 @@ impl World {
         self.settle(scene.machine)?;
         if let Some(leased) = &scene.leased {
             let told = self.told(scene.machine, &leased.session)?;
-            let has_ended = told.iter().any(|body| *body == EventBody::Ended(EndReason::LeaseExpired));
+            let has_ended = told.contains(&EventBody::Ended(EndReason::LeaseExpired));
             let (ends_at, asked) = (leased.ends_at(), leased.asked);
             if has_ended != (ends_at <= self.now) {
-                return Err(format!("a lease of {asked} ms is over at {ends_at}; at {} it was told {told:?}", self.now));
+                return Err(format!(
+                    "a lease of {asked} ms is over at {ends_at}; at {} it was told {told:?}",
+                    self.now
+                ));
             }
             let is_short = leased.activity == Activity::Foreground;
             if asked > if is_short { FOREGROUND } else { BACKGROUND } && has_ended {
@@ -230,7 +236,10 @@ impl World {
         let subject = scene.somebody.address.clone();
         let asked = scene.buddy.ask(Command::ReadPresence(subject.clone()))?;
         if !matches!(&asked, Answer::Presence(shown) if (shown.state != State::Offline) == is_seen) {
-            return Err(format!("{} sees {subject}, who is there: {is_seen}; {asked:?}", scene.buddy.address));
+            return Err(format!(
+                "{} sees {subject}, who is there: {is_seen}; {asked:?}",
+                scene.buddy.address
+            ));
         }
         let expected = scene.last_seen();
         match scene.buddy.ask(Command::ReadLastSeen(subject.clone()))? {

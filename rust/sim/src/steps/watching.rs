@@ -89,9 +89,12 @@ impl World {
         self.befriend_guests(machine, &subject, &buddy)?;
         follower.ask(edit(&subject.address, Op::Subscribe))?;
         subject.ask(edit(&follower.address, Op::Subscribed))?;
-        for (who, whom, sees) in
-            [(&subject, &buddy, true), (&buddy, &subject, true), (&follower, &subject, true), (&subject, &follower, false)]
-        {
+        for (who, whom, sees) in [
+            (&subject, &buddy, true),
+            (&buddy, &subject, true),
+            (&follower, &subject, true),
+            (&subject, &follower, false),
+        ] {
             let told = self.told(machine, &who.session)?;
             let is_seen = seen(&told, &whom.address).iter().any(|sight| sight.0 == State::Online);
             if sees != is_seen && !(who.address == subject.address && sees) {
@@ -287,7 +290,11 @@ impl World {
                 return Err(format!("{subject} was told that the buddy {typed:?}, until {:?}", scene.typing));
             }
             if let Some(state) = typed.first() {
-                self.covered.add(if *state == ChatState::Paused { "typing.ends" } else { "typing.ephemeral" });
+                self.covered.add(if *state == ChatState::Paused {
+                    "typing.ends"
+                } else {
+                    "typing.ephemeral"
+                });
             }
         }
         Ok(())
@@ -312,7 +319,9 @@ impl World {
     fn compare_asked(&self, subject: &rosterkit::Address, watcher: &Watcher) -> Step {
         match watcher.guest.ask(Command::ReadPresence(subject.clone()))? {
             Answer::Presence(shown) if sight(&shown) == watcher.sees => Ok(()),
-            other => Err(format!("{} asks, and sees {other:?}, not {:?}", watcher.guest.address, watcher.sees)),
+            other => {
+                Err(format!("{} asks, and sees {other:?}, not {:?}", watcher.guest.address, watcher.sees))
+            }
         }
     }
 
@@ -320,11 +329,14 @@ impl World {
     fn compare_explained(&self, scene: &Scene) -> Step {
         for (watcher, because) in [
             (&scene.buddy, if scene.is_blocked { "blocked" } else { "subscribed" }),
-            (&scene.follower, match scene.visibility {
-                Visibility::Full => "subscribed",
-                Visibility::StateOnly => "state-only",
-                Visibility::Hidden => "hidden",
-            }),
+            (
+                &scene.follower,
+                match scene.visibility {
+                    Visibility::Full => "subscribed",
+                    Visibility::StateOnly => "state-only",
+                    Visibility::Hidden => "hidden",
+                },
+            ),
             (&scene.stranger, "not-subscribed"),
         ] {
             let viewer = watcher.guest.address.clone();
@@ -334,14 +346,14 @@ impl World {
             let found: serde_json::Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
             // What is directed to somebody is no part of what they see.
             let sees = if because == "not-subscribed" { State::Offline } else { watcher.sees.0 };
-            let states: Vec<Option<&str>> = scene
-                .shown
-                .iter()
-                .map(|shown| shown.counts().map(|set| set.state.as_str()))
-                .collect();
+            let states: Vec<Option<&str>> =
+                scene.shown.iter().map(|shown| shown.counts().map(|set| set.state.as_str())).collect();
             let sessions = found["sessions"].as_array().cloned().unwrap_or_default();
             let of_sessions: Vec<Option<&str>> = sessions.iter().map(|one| one["state"].as_str()).collect();
-            if found["because"] != because || found["shown"]["state"] != sees.as_str() || of_sessions != states {
+            if found["because"] != because
+                || found["shown"]["state"] != sees.as_str()
+                || of_sessions != states
+            {
                 return Err(format!("{because}, {sees:?}, {states:?} is explained by {json}"));
             }
         }
@@ -377,7 +389,10 @@ impl World {
         scene.subject.ask(edit(&scene.buddy.guest.address, Op::Remove))?;
         let after = seen(&self.told(machine, &scene.buddy.guest.session)?, &scene.subject.address);
         if before.last().map(|sight| sight.0) != Some(State::Chat) || after != [nothing()] {
-            return Err(format!("{} was removed, and saw {before:?}, then {after:?}", scene.buddy.guest.address));
+            return Err(format!(
+                "{} was removed, and saw {before:?}, then {after:?}",
+                scene.buddy.guest.address
+            ));
         }
         self.covered.add("presence.removed-sees-offline");
         Ok(())
