@@ -22,11 +22,7 @@ impl World {
             0 => self.forge(machine, viewer),
             1 => self.delete_across(machine, random),
             2 => self.lose_sight(machine, viewer, subject),
-            3 | 4 if !subject.is_multiple_of(2) => {
-                let blocked = u64::from(random.u8(0..3) > 0);
-                self.set(Fact { place: Place::Blocked(subject, viewer), value: blocked })?;
-                self.compare_across(machine)
-            }
+            3 | 4 => self.block_across(machine, viewer, [1, 7][1 - machine]),
             _ => self.meet(machine, viewer, subject),
         }
     }
@@ -81,6 +77,16 @@ impl World {
         }
         self.compare_across(machine)?;
         self.compare_across(1 - machine)
+    }
+
+    /// Somebody blocks their buddy over the link, who sees them go, and come back when that is over.
+    fn block_across(&mut self, machine: usize, viewer: User, subject: User) -> Step {
+        self.meet(machine, viewer, subject)?;
+        for blocked in [1, 0] {
+            self.set(Fact { place: Place::Blocked(subject, viewer), value: blocked })?;
+            self.compare_across(machine)?;
+        }
+        Ok(())
     }
 
     /// A session of a user that shows something, when there is none.

@@ -4,7 +4,7 @@ use crate::facts::{Place, accepted};
 use crate::handshake::View;
 use crate::ledger::Sent;
 use crate::people::{User, machine_of};
-use crate::world::World;
+use crate::world::{Step, World};
 use rosterkit::{AcceptedSenders, Status};
 
 impl World {
@@ -37,5 +37,31 @@ impl World {
         if sees.status() == Status::Asking && self.policy(asked).is_some_and(is_strict) {
             self.covered.add("admission.requests");
         }
+    }
+
+    /// An explanation names each fact that was looked at, up to the one that decided.
+    pub(super) fn check_facts(&self, machine: usize, owner: User, sender: User, json: &str) -> Step {
+        let ledger = &self.machines[machine].ledger;
+        let (Ok(blocked), Ok(view), Some(policy)) =
+            (ledger.value(Place::Blocked(owner, sender)), ledger.view(owner, sender), self.policy(owner))
+        else {
+            return Ok(());
+        };
+        let (is_blocked, is_buddy) = (blocked == Some(1), view.to() || view.from());
+        let fact = |name: &str, held: bool| format!(r#"{{"fact":"{name}","held":{held}}}"#);
+        let mut facts = vec![fact("blocked", is_blocked)];
+        if !is_blocked {
+            facts.extend([fact("oneself", false), fact("buddy", is_buddy)]);
+        }
+        if !is_blocked && !is_buddy {
+            let held = ledger.admits(owner, sender) == Ok(Some(true));
+            let policy = policy.as_str();
+            facts.push(format!(r#"{{"fact":"accepted-senders","policy":"{policy}","held":{held}}}"#));
+        }
+        let facts = format!(r#""facts":[{}]"#, facts.join(","));
+        if !json.contains(&facts) {
+            return Err(format!("user{sender} is let in by user{owner}, or not, by {facts}: {json}"));
+        }
+        Ok(())
     }
 }

@@ -8,8 +8,8 @@ use crate::people::{domain, visitors, wall};
 use crate::world::{Came, Step, World};
 use rosterkit::store::vfs::Failure;
 use rosterkit::{
-    Actor, Address, Anchor, Answer, Command, ConversationsRequest, DeviceName, Direction, EndReason,
-    ErrorKind, EventBody, HistoryRequest, InvitationToken, Op, Overrides, Position, Preferences,
+    AcceptedSenders, Actor, Address, Anchor, Answer, Command, ConversationsRequest, DeviceName, Direction,
+    EndReason, ErrorKind, EventBody, HistoryRequest, InvitationToken, Op, Overrides, Position, Preferences,
     Registration, RegistrationKind, RosterEdit, Send, State, Status,
 };
 
@@ -19,7 +19,8 @@ impl World {
             return Ok(());
         }
         if random.u8(0..3) == 0 {
-            return self.host_another(machine);
+            let [strict, other] = self.guests(machine)?;
+            return self.host_another(machine, &strict, &other);
         }
         let [leaves, stays] = self.guests(machine)?;
         self.befriend_guests(machine, &leaves, &stays)?;
@@ -242,7 +243,7 @@ impl World {
     }
 
     /// A domain is hosted that was not, has its preferences and an account, and can go only without it.
-    fn host_another(&mut self, machine: usize) -> Step {
+    fn host_another(&mut self, machine: usize, strict: &Guest, other: &Guest) -> Step {
         let engine = self.engine(machine)?;
         let failed = |error: rosterkit::Error| error.to_string();
         let number = self.next;
@@ -256,6 +257,14 @@ impl World {
         match engine.call(&actor, Command::ReadPreferences) {
             Ok(Answer::Preferences(found)) if found == expected => {}
             other => return Err(format!("a domain has its preferences, and an account of it {other:?}")),
+        }
+        // Who takes messages of their own domain takes none of this one's.
+        let own = Overrides { accepted_senders: Some(AcceptedSenders::SameDomain), ..Overrides::default() };
+        strict.ask(Command::SetPreferences(own))?;
+        other.ask(Command::Send(Send::text(&strict.address, "of your domain")))?;
+        match engine.send(&visitor, Send::text(&strict.address, "of another")) {
+            Err(error) if error.kind == ErrorKind::Forbidden => self.covered.add("admission.policy"),
+            came => return Err(format!("of another domain than that of {}: {came:?}", strict.address)),
         }
         let hosted: Vec<String> = engine.domains().into_iter().map(|(name, _)| name).collect();
         let mut all = [domain(machine).to_string(), visitors().to_string()];

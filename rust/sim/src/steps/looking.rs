@@ -74,6 +74,7 @@ impl World {
                 if !json.contains(&format!(r#""verdict":"{expected}""#)) {
                     return Err(format!("user{other} is {expected} by user{user}, and explained by {json}"));
                 }
+                self.check_facts(machine, user, other, json)?;
                 self.covered.add("explain.admission");
             }
             _ => {}

@@ -140,12 +140,7 @@ impl World {
         self.history.say(format_args!("-- {number}: {name} on {machine} at {}", self.now));
         *self.report.mix.entry((*name).to_owned()).or_default() += 1;
         self.report.steps += 1;
-        let before: u64 = self.machines.iter().map(|m| m.disk.counts().calls).sum();
         run(self, machine, &mut random)?;
-        let after: u64 = self.machines.iter().map(|m| m.disk.counts().calls).sum();
-        if std::env::var_os("STEPCALLS").is_some() {
-            eprintln!("CALLS {} {}", name.replace(' ', "_"), after.saturating_sub(before));
-        }
         self.collect()?;
         self.carry()?;
         self.revive(&mut random)?;

@@ -151,6 +151,12 @@ impl World {
         if before != (Status::Requested, Status::Asking) || now != (after, after) {
             return Err(format!("{request:?} was {before:?}, and after {op:?} it is {now:?}"));
         }
+        // Who is answered is not asked.
+        let session = self.session_of(machine, &request.asks, SessionOptions::default())?;
+        let told = self.told(machine, &session)?;
+        if told.iter().any(|body| matches!(body, EventBody::BuddyRequest { .. })) {
+            return Err(format!("{request:?} was answered, and who asked is asked: {told:?}"));
+        }
         self.covered.add(sentence);
         Ok(())
     }

@@ -39,6 +39,7 @@ struct Scene {
     follower: Watcher,
     stranger: Watcher,
     is_blocked: bool,
+    is_stranger_blocked: bool,
     visibility: Visibility,
     /// What is shown to the stranger besides, and by which session.
     directed: Option<(usize, Sight)>,
@@ -123,6 +124,7 @@ impl World {
             sessions,
             shown,
             is_blocked: false,
+            is_stranger_blocked: false,
             visibility: Visibility::Full,
             directed: None,
             typing: None,
@@ -175,7 +177,15 @@ impl World {
                 ask(Command::Block { address, blocked })?;
                 scene.buddy.may_be_told = true;
             }
-            10 | 11 => self.direct(scene, at, random)?,
+            10 => self.direct(scene, at, random)?,
+            11 if scene.is_stranger_blocked || random.u8(0..3) == 0 => {
+                // Who is blocked is shown nothing any more, and is not shown it again when that is over.
+                scene.is_stranger_blocked = !scene.is_stranger_blocked;
+                scene.directed = None;
+                let (address, blocked) = (scene.stranger.guest.address.clone(), scene.is_stranger_blocked);
+                ask(Command::Block { address, blocked })?;
+            }
+            11 => self.direct(scene, at, random)?,
             12 => self.type_to(scene, random)?,
             _ => {
                 self.advance(random.u64(500..45_000))?;
@@ -214,7 +224,11 @@ impl World {
             note: Some(format!("for you {order}")),
             ..SetPresence::state(STATES[random.usize(..STATES.len())])
         });
-        scene.directed = presence.as_ref().map(|shown| (by, (shown.state, shown.note.clone(), Vec::new())));
+        // Who is blocked is shown nothing, and the account need not know that it asked for it.
+        scene.directed = presence
+            .as_ref()
+            .filter(|_| !scene.is_stranger_blocked)
+            .map(|shown| (by, (shown.state, shown.note.clone(), Vec::new())));
         let asked = scene.sessions[by].direct_presence(&recipient, presence);
         asked.map_err(|error| format!("presence for one address: {error}"))
     }
