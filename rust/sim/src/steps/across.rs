@@ -23,6 +23,12 @@ impl World {
             1 => self.delete_across(machine, random),
             2 => self.lose_sight(machine, viewer, subject),
             3 | 4 => self.block_across(machine, viewer, [1, 7][1 - machine]),
+            5 => {
+                self.meet(machine, viewer, subject)?;
+                self.count_fault("a restart in good order");
+                self.restart(1 - machine)?;
+                self.compare_across(machine)
+            }
             _ => self.meet(machine, viewer, subject),
         }
     }

@@ -71,7 +71,7 @@ const STEPS: &[(u32, &str, Do)] = &[
     (1, "come while it fails", World::come_while_it_fails),
     (1, "look across", World::look_across),
     (2, "know a roster", World::know_roster),
-    (1, "wait for an answer", World::wait_for_answer),
+    (2, "wait for an answer", World::wait_for_answer),
 ];
 
 impl World {

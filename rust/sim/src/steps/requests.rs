@@ -78,6 +78,9 @@ impl World {
         // What is acknowledged is on disk soon.
         self.advance(3_000)?;
         request.is_settled = true;
+        if random.bool() {
+            return self.answer_request(machine, request, random);
+        }
         self.machines[machine].kept.request = Some(request);
         Ok(())
     }
