@@ -58,7 +58,7 @@ pub struct Kept {
     /// Who showed something when the last engine ended.
     pub shown_before: BTreeSet<User>,
     /// How often the other machine had started when a session here looked at it, by session.
-    pub looked_across: BTreeMap<u32, usize>,
+    pub looked_across: BTreeMap<u32, u64>,
 }
 
 impl Kept {

@@ -106,7 +106,7 @@ pub struct Machine {
     directory: tempfile::TempDir,
     image: Image,
     at_start: Ledger,
-    boots: u64,
+    pub boots: u64,
     shards: usize,
     sqlite: SqliteOptions,
     /// When a call failed last, and how many have.

@@ -18,7 +18,9 @@ impl World {
             return Ok(());
         }
         let (viewer, subject) = (self.here(machine, random), self.here(1 - machine, random));
-        match random.u8(0..8) {
+        let scene = random.u8(0..8);
+        self.history.say(format_args!("scene {scene}"));
+        match scene {
             0 => self.forge(machine, viewer),
             1 => self.delete_across(machine, random),
             2 => self.lose_sight(machine, viewer, subject),
@@ -172,8 +174,8 @@ impl World {
                 }
                 self.cover_across(machine, number, (sees, is_blocked && is_buddy, state), saw.is_some());
             }
-            let lives = self.machines[there].lives.len();
-            self.machines[machine].kept.looked_across.insert(number, lives);
+            let boots = self.machines[there].boots;
+            self.machines[machine].kept.looked_across.insert(number, boots);
         }
         Ok(())
     }
@@ -188,8 +190,8 @@ impl World {
         }
         // It was there before the other machine started again.
         let kept = &self.machines[machine].kept;
-        let lives = self.machines[1 - machine].lives.len();
-        if sees && was_told && kept.looked_across.get(&number).is_some_and(|before| *before < lives) {
+        let boots = self.machines[1 - machine].boots;
+        if sees && was_told && kept.looked_across.get(&number).is_some_and(|before| *before < boots) {
             self.covered.add("relay.presence-after-restart");
         }
     }
