@@ -41,6 +41,7 @@ impl Audit<'_> {
         self.histories()?;
         self.quarantines()?;
         self.readers()?;
+        self.invitations()?;
         self.positions()
     }
 
@@ -351,6 +352,14 @@ impl Audit<'_> {
             }
             None => format!("it is not in the history of user{user}"),
         }
+    }
+
+    /// Invitations, now and then: they are used up by that.
+    fn invitations(&self) -> Result<(), String> {
+        if matches!(self.depth, Depth::Some(seed) if seed % 4 > 0) {
+            return Ok(());
+        }
+        self.ledger.invitations.check(self.engine, self.machine, self.until, self.covered)
     }
 
     /// What is sent now stands above everything that was ever shown.

@@ -3,7 +3,7 @@
 //!
 //! Values are numbers. What a number stands for is written out here, so that half of one and half of another is seen.
 
-use crate::people::{User, actor, address, user_of, wall};
+use crate::people::{User, actor, address, domain, user_of, wall};
 use rosterkit::{
     AcceptedSenders, Answer, Command, ConversationsRequest, DeviceName, Engine, Op, Overrides, Position,
     Receipts, Registration, RegistrationKind, RosterEdit, Visibility,
@@ -30,6 +30,10 @@ pub enum Place {
     Visibility(User, User),
     /// How far it has read what another sent. It only rises.
     Read(User, User),
+    /// A contact of it that is no session. Its value is when it ends.
+    Contact(User),
+    /// What is set for the domain of a machine.
+    Domain(usize),
 }
 
 /// A place, and a value for it.
@@ -114,7 +118,9 @@ impl Place {
             | Place::Blocked(user, _)
             | Place::Name(user, _)
             | Place::Visibility(user, _)
-            | Place::Read(user, _) => user,
+            | Place::Read(user, _)
+            | Place::Contact(user) => user,
+            Place::Domain(machine) => [0, 7][machine],
         }
     }
 
@@ -136,8 +142,29 @@ impl Place {
             Place::Registration(_) => Some("registration.replaced"),
             Place::Visibility(..) => Some("explain.presence"),
             Place::Read(..) => Some("receipts.read"),
+            Place::Contact(_) => Some("registration.restored"),
+            Place::Domain(_) => Some("domain.run-time"),
             Place::Preferences(_) | Place::Blocked(..) | Place::Name(..) => None,
         }
+    }
+
+    /// The value of the one registration of that name.
+    fn registered(
+        self,
+        all: &[Registration],
+        name: &str,
+        kind: RegistrationKind,
+    ) -> Result<Option<u64>, String> {
+        let mut named = all.iter().filter(|one| one.name.as_str() == name);
+        let Some(one) = named.next() else { return Ok(None) };
+        if named.next().is_some() || one.kind != kind {
+            return Err(format!("{self:?} was not replaced: {all:?}"));
+        }
+        let value = one.contact.parse::<u64>().ok();
+        if kind == RegistrationKind::Contact && value.map(wall) != Some(one.expires) {
+            return Err(format!("{self:?} is half of one and half of another: {one:?}"));
+        }
+        Ok(value)
     }
 
     /// The value that is found there.
@@ -204,12 +231,26 @@ impl Place {
                 }
             }
             Place::Registration(_) => match ask(Command::ReadRegistrations)? {
-                Answer::Registrations(all) if all.len() > 1 => {
-                    return Err(format!("{self:?} was not replaced: {all:?}"));
-                }
-                Answer::Registrations(all) => all.first().and_then(|one| one.contact.parse().ok()),
+                Answer::Registrations(all) => self.registered(&all, "desk-phone", RegistrationKind::Push)?,
                 answer => return Err(other(answer)),
             },
+            Place::Contact(_) => match ask(Command::ReadRegistrations)? {
+                Answer::Registrations(all) => self.registered(&all, "sip", RegistrationKind::Contact)?,
+                answer => return Err(other(answer)),
+            },
+            Place::Domain(machine) => {
+                let all = engine.domains();
+                let overrides = all.iter().find(|(name, _)| *name == domain(machine).to_string());
+                let set = overrides.and_then(|(_, overrides)| overrides.max_roster_items);
+                match ask(Command::ReadPreferences)? {
+                    // It is in force for its accounts.
+                    Answer::Preferences(found) if set.is_some_and(|most| most != found.max_roster_items) => {
+                        return Err(format!("{self:?} is {set:?}, and in force {found:?}"));
+                    }
+                    Answer::Preferences(_) => set.map(|most| u64::from(most) - 1_000),
+                    answer => return Err(other(answer)),
+                }
+            }
             Place::Blocked(_, whom) => match ask(Command::ReadBlocked)? {
                 Answer::Blocked(all) => Some(u64::from(all.iter().any(|a| user_of(a) == Some(whom)))),
                 answer => return Err(other(answer)),
@@ -246,10 +287,29 @@ impl Place {
 }
 
 impl Fact {
+    /// Asks for it.
+    pub fn ask(self, engine: &Engine, now: u64) -> rosterkit::Result<Answer> {
+        let Fact { place, value } = self;
+        if let Place::Domain(machine) = place {
+            let most = Some(1_000 + value as u32);
+            let overrides = Overrides { max_roster_items: most, ..Overrides::default() };
+            return engine.set_domain(domain(machine), overrides).map(|()| Answer::Done);
+        }
+        engine.call(&actor(place.owner()), self.command(now))
+    }
+
     /// What a client asks for it.
-    pub fn command(self, now: u64) -> Command {
+    fn command(self, now: u64) -> Command {
         let Fact { place, value } = self;
         match place {
+            // It is the host's to set.
+            Place::Domain(_) => Command::ReadPreferences,
+            Place::Contact(_) => Command::AddRegistration(Registration {
+                name: DeviceName::new("sip").expect("a name"),
+                kind: RegistrationKind::Contact,
+                contact: value.to_string().into(),
+                expires: wall(value),
+            }),
             Place::Preferences(user) => Command::SetPreferences(overrides(user, value)),
             Place::Rules(user) => Command::SetRules(rules(user, value)),
             Place::File(_, file) => Command::WriteFile { path: path(file), bytes: content(value) },

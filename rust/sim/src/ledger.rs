@@ -6,6 +6,7 @@
 
 use crate::facts::{Fact, Place, accepted};
 use crate::handshake::View;
+use crate::invited::{Invitations, Invited};
 use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, user_of, wall};
 use rosterkit::{
     AcceptedSenders, Answer, Body, ClientId, Command, Content, MessageId, Op, Position, Receipt, Send,
@@ -92,6 +93,8 @@ pub enum Left {
     Clock(u64),
     /// Nobody knows what a machine made of a message that came to it.
     Unclear(u32),
+    /// So it is by now with an invitation.
+    Invitation(u32, Invited),
 }
 
 /// What is between a message and those it goes to.
@@ -136,6 +139,9 @@ struct Register {
 /// The number of the first text that an author put in place of another.
 pub const FIRST_EDIT: u32 = 1_000;
 
+/// As long as an opening takes to see to what was due.
+const A_MOMENT: u64 = 1_500;
+
 /// When an acknowledgement went in that is on disk whatever happens.
 const SETTLED: u64 = u64::MAX;
 
@@ -155,6 +161,7 @@ pub struct Ledger {
     /// Those that are there, and stay.
     pub accounts: BTreeSet<User>,
     admitted: BTreeSet<(User, User)>,
+    pub invitations: Invitations,
     trouble: u64,
     /// In ms since the beginning; while time passes, what is due until then is done.
     pub now: u64,
@@ -390,6 +397,9 @@ impl Ledger {
                 let trouble = self.trouble;
                 self.acked.values_mut().filter(|at| **at > trouble).for_each(|at| *at = SETTLED);
             }
+            Left::Invitation(number, invited) => {
+                self.invitations.0.insert(*number, invited.clone());
+            }
             Left::Passes(until) => self.until = *until,
             Left::Clock(now) => (self.now, self.until) = (*now, *now),
             Left::Unclear(number) => {
@@ -500,7 +510,7 @@ impl Ledger {
             && !mail.was_held
             && mail.sent.sender != user
             && mail.sent.reaches().contains(&user)
-            && mail.sent.expires.is_some_and(|expires| expires + 1_500 <= now)
+            && mail.sent.expires.is_some_and(|expires| expires + A_MOMENT <= now)
     }
 
     /// Whether a device has to get its copy of what its account sent otherwise.
@@ -528,10 +538,28 @@ impl Ledger {
     pub fn check_place(&self, engine: &rosterkit::Engine, place: Place) -> Result<(), String> {
         let Some(register) = self.places.get(&place) else { return Ok(()) };
         let found = place.read(engine)?;
-        if register.allows(place, found) {
+        if let (Place::Contact(_), Some(ends)) = (place, found)
+            && ends <= self.now
+        {
+            return Err(format!("{place:?} has ended at {ends}, and is there at {}", self.now));
+        }
+        if register.allows(place, found) || self.has_ended(register, place, found) {
             return Ok(());
         }
         Err(format!("{place:?} is {found:?}, and may be {:?} or {:?}", register.may_be, register.flying))
+    }
+
+    /// Whether what has an end is not there, and may be over: an engine that was opened has looked a moment later.
+    fn has_ended(&self, register: &Register, place: Place, found: Option<u64>) -> bool {
+        let mut may_be = register.may_be.iter().flatten().copied().chain(register.flying);
+        found.is_none()
+            && matches!(place, Place::Contact(_))
+            && may_be.any(|ends| ends <= self.until + A_MOMENT)
+    }
+
+    /// Whether a contact of somebody counts as being there, when that is sure.
+    pub fn is_reached(&self, user: User) -> Result<bool, Unsure> {
+        Ok(self.value(Place::Contact(user))?.is_some_and(|ends| ends > self.now))
     }
 
     /// The pairs that are followed.

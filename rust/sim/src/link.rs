@@ -87,7 +87,9 @@ impl Link {
             if due.is_empty() {
                 return taken;
             }
-            random.shuffle(&mut due);
+            if !self.is_good {
+                random.shuffle(&mut due);
+            }
             for Flying { to, letter, .. } in due {
                 self.counts.carried += 1;
                 match letter {

@@ -29,6 +29,11 @@ pub fn domain(machine: usize) -> Domain {
     Domain::new(name).expect("a domain")
 }
 
+/// The domain of those who come and go: no machine's own.
+pub fn visitors() -> Domain {
+    Domain::new("visitors.example").expect("a domain")
+}
+
 pub fn address(user: User) -> Address {
     Address::account(&format!("user{user}@{}", domain(machine_of(user)))).expect("an address")
 }

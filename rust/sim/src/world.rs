@@ -6,6 +6,8 @@ use crate::disk::{Cut, Disk, Entry, Fault, Image};
 use crate::handshake::View;
 use crate::history::History;
 use crate::host::Host;
+use crate::hosting::{check_refused_elsewhere, hosted};
+use crate::kept::{Kept, Known};
 use crate::ledger::{Ledger, Left};
 use crate::link::{Carried, Link};
 use crate::people::{ORDINARY, Reader, User, actor, domain, wall};
@@ -24,6 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many file calls an engine may make while only time passes: it does what was due, and tries again what fails.
 const CALLS_AT_ONCE: u64 = 5_000;
 const CALLS_A_SECOND: u64 = 60;
+
+/// How many requests an account may have unanswered: more than those who live here make, fewer than a step can.
+pub const MOST_UNANSWERED: usize = 6;
 
 /// What something differed in.
 pub type Step = Result<(), String>;
@@ -47,6 +52,8 @@ pub struct Client {
     pub answered: Vec<(u64, Option<Body>)>,
     /// It was told to read it all again.
     pub is_behind: bool,
+    /// What it was told of its account's roster since this version.
+    pub roster: Known,
 }
 
 /// What a session shows.
@@ -74,6 +81,7 @@ impl Client {
             asked: Vec::new(),
             answered: Vec::new(),
             is_behind: false,
+            roster: Known::default(),
         }
     }
 }
@@ -93,10 +101,12 @@ pub struct Machine {
     pub ledger: Ledger,
     pub clients: BTreeMap<u32, Client>,
     pub lives: Vec<Life>,
+    /// What steps keep until they come again.
+    pub kept: Kept,
     directory: tempfile::TempDir,
     image: Image,
     at_start: Ledger,
-    boots: u64,
+    pub boots: u64,
     shards: usize,
     sqlite: SqliteOptions,
     /// When a call failed last, and how many have.
@@ -150,12 +160,13 @@ pub fn folder() -> std::io::Result<tempfile::TempDir> {
 }
 
 fn options(machine: usize, shards: usize, idle: usize) -> EngineOptions {
-    let mut options = EngineOptions::hosting([domain(machine)]);
+    let mut options = EngineOptions::hosting(hosted(machine));
     options.shards = shards;
     options.idle_accounts = idle;
     let free = Rate { burst: 1_000_000, per_minute: 1_000_000 };
     options.limits.sends = free;
     options.limits.requests = free;
+    options.limits.unanswered_requests = MOST_UNANSWERED;
     options
 }
 
@@ -180,7 +191,13 @@ pub fn look_after(
         cache_kib: 512,
         ..SqliteOptions::small()
     };
-    let store = SqliteStore::new(directory.path().join("im.db"), sqlite);
+    let path = directory.path().join("im.db");
+    if matches!(depth, Depth::Some(seed) if seed % 16 == 0) && !ledger.accounts.is_empty() {
+        ledger.invitations.check_secret(directory.path(), covered)?;
+        check_refused_elsewhere(&path, &sqlite)?;
+        covered.add("domain.refused");
+    }
+    let store = SqliteStore::new(path, sqlite);
     let now = ledger.until;
     let engine = Engine::open_virtual(store, options(machine, 1, 4), 1, wall(now))
         .map_err(|e| failed(e.to_string()))?;
@@ -192,6 +209,15 @@ pub fn look_after(
 }
 
 impl Machine {
+    /// The engine ends, and nobody is there any more.
+    fn sessions_end(&mut self) {
+        self.clients.values().for_each(|client| client.host.iter().for_each(|host| host.vanish()));
+        let shows = |client: &&Client| client.shows.is_some() && !client.is_invisible;
+        self.kept
+            .engine_ended(self.clients.values().filter(shows).map(|client| client.reader.user).collect());
+        self.clients.clear();
+    }
+
     /// What happened since the start is a life, to be looked at later. Gives what is on the disk.
     pub fn end_life(&mut self) -> Image {
         let entries = self.disk.take();
@@ -240,6 +266,7 @@ impl World {
                 ledger: Ledger::default(),
                 clients: BTreeMap::new(),
                 lives: Vec::new(),
+                kept: Kept::default(),
                 directory: folder().map_err(|e| e.to_string())?,
                 image: Image::default(),
                 at_start: Ledger::default(),
@@ -407,8 +434,9 @@ impl World {
             let seed = self.seed.wrapping_mul(31).wrapping_add(machine.boots * 2 + number as u64);
             let store = SqliteStore::new(machine.directory.path().join("im.db"), machine.sqlite.clone());
             let idle = [0, 2, 8][machine.boots as usize % 3];
-            let opened =
-                Engine::open_virtual(store, options(number, machine.shards, idle), seed, wall(self.now));
+            let mut options = options(number, machine.shards, idle);
+            options.presence_order = crate::order::order(self.seed)?;
+            let opened = Engine::open_virtual(store, options, seed, wall(self.now));
             match opened {
                 Ok(engine) if !machine.disk.is_off() => {
                     if self.is_pair {
@@ -451,8 +479,7 @@ impl World {
         let seed = self.seed;
         let machine = &mut self.machines[number];
         machine.disk.turn_off();
-        machine.clients.values().for_each(|client| client.host.iter().for_each(|host| host.vanish()));
-        machine.clients.clear();
+        machine.sessions_end();
         machine.relay = None;
         machine.engine = None;
         machine.image = machine.end_life().cut(cut);
@@ -478,8 +505,7 @@ impl World {
         self.collect()?;
         let machine = &mut self.machines[number];
         let was_good = machine.disk.failed().is_none();
-        machine.clients.values().for_each(|client| client.host.iter().for_each(|host| host.vanish()));
-        machine.clients.clear();
+        machine.sessions_end();
         machine.relay = None;
         if let Some(engine) = machine.engine.take() {
             let result = engine.shutdown(true);

@@ -3,8 +3,9 @@
 use super::Random;
 use crate::audit::Depth;
 use crate::facts::{Place, content, visibility};
+use crate::hosting::hosted;
 use crate::ledger::{Mail, Unsure};
-use crate::people::{ORDINARY, User, actor, address, domain, machine_of, wall};
+use crate::people::{ORDINARY, User, actor, address, machine_of, wall};
 use crate::world::{Came, Machine, Step, World};
 use rosterkit::{
     Answer, Body, ChatState, Command, ConversationsRequest, ErrorKind, EventBody, HistoryRequest, Position,
@@ -73,6 +74,7 @@ impl World {
                 if !json.contains(&format!(r#""verdict":"{expected}""#)) {
                     return Err(format!("user{other} is {expected} by user{user}, and explained by {json}"));
                 }
+                self.check_facts(machine, user, other, json)?;
                 self.covered.add("explain.admission");
             }
             _ => {}
@@ -215,7 +217,7 @@ impl World {
     }
 
     /// Takes and acknowledges everything that a session is told. False when it has ended.
-    fn take_all(&mut self, machine: usize, number: u32) -> Result<bool, String> {
+    pub(super) fn take_all(&mut self, machine: usize, number: u32) -> Result<bool, String> {
         self.engine(machine)?.advance(0).map_err(|error| error.to_string())?;
         for _ in 0..3 {
             if !self.take_events(machine, number, 1_000)? {
@@ -305,7 +307,7 @@ impl World {
         let path = directory.path().join("export.xml");
         let engine = self.engine(machine)?;
         engine.export_xep0227(&path).map_err(|error| format!("an export: {error}"))?;
-        let options = rosterkit::EngineOptions::hosting([domain(machine)]);
+        let options = rosterkit::EngineOptions::hosting(hosted(machine));
         let store = rosterkit::store::memory::MemoryStore::new();
         let other = rosterkit::Engine::open_virtual(store, options, 1, wall(self.now));
         let other = other.map_err(|error| format!("an engine for an export: {error}"))?;

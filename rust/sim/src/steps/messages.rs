@@ -161,6 +161,9 @@ impl World {
                     return Err(format!("{sent:?} was taken, and is to be refused: {receipt:?}"));
                 }
                 self.check_word(machine, sent, receipt.outcome)?;
+                if admits == Ok(Some(true)) {
+                    self.cover_taken(machine, sent);
+                }
                 self.note(machine, Left::Answered(sent.number, receipt));
             }
             Ok(other) => return Err(format!("{sent:?} was answered {other:?}")),

@@ -1,13 +1,28 @@
 //! What happens in a world, step by step. Each step has a generator of its own, so that leaving one out changes nothing
 //! in the others but what they find.
 
+mod across;
+mod admission;
+mod asking;
 mod faults;
+mod guests;
+mod inviting;
+mod knowing;
+mod lasting;
+mod leaving;
 mod looking;
 mod messages;
+mod observing;
 mod presence;
+mod reaching;
+mod requests;
 mod rosters;
 mod sessions;
 mod settings;
+mod shown;
+mod signals;
+mod staying;
+mod watching;
 
 use crate::audit::Depth;
 use crate::facts::{Fact, Place};
@@ -50,6 +65,13 @@ const STEPS: &[(u32, &str, Do)] = &[
     (2, "restart", World::reopen),
     (3, "the link", World::bend_link),
     (1, "back up", World::back_up),
+    (2, "guests come", World::come_as_guests),
+    (1, "invite for later", World::invite_for_later),
+    (1, "keep observing", World::keep_observing),
+    (1, "come while it fails", World::come_while_it_fails),
+    (1, "look across", World::look_across),
+    (2, "know a roster", World::know_roster),
+    (2, "wait for an answer", World::wait_for_answer),
 ];
 
 impl World {
@@ -147,6 +169,7 @@ impl World {
         }
         self.check_carried()?;
         self.check_across()?;
+        self.check_brought_across()?;
         for number in 0..self.machines.len() {
             self.restart(number)?;
             self.advance(5_000)?;

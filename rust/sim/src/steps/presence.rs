@@ -3,13 +3,14 @@
 use super::Random;
 use crate::facts::{Place, visibility};
 use crate::ledger::Unsure;
+use crate::order;
 use crate::people::{ORDINARY, User, machine_of, wall};
 use crate::world::{Client, Shows, Step, World};
 use rosterkit::{Answer, ErrorKind, EventBody, SetPresence, State, Visibility};
 use std::time::Duration;
 
 /// A state, and a note when that is sure.
-type Shown = (State, Result<Option<String>, Unsure>);
+pub(super) type Shown = (State, Result<Option<String>, Unsure>);
 
 const STATES: [State; 5] = [State::Online, State::Busy, State::Away, State::Chat, State::ExtendedAway];
 
@@ -52,8 +53,7 @@ impl World {
     }
 
     /// What a user's watchers are to see: the winning state, and the note of who shows it since last, when that is sure.
-    fn aggregate(&self, user: User) -> Shown {
-        const ORDER: [State; 5] = [State::Busy, State::Chat, State::Online, State::Away, State::ExtendedAway];
+    pub(super) fn aggregate(&self, user: User) -> Shown {
         let clients = self.machines[machine_of(user)].clients.values();
         let is_over = |shows: &Shows| shows.until.is_some_and(|until| until <= self.now);
         let shown: Vec<(State, &Shows)> = clients
@@ -63,8 +63,12 @@ impl World {
             .filter_map(|client| client.shows.as_ref())
             .map(|shows| (if is_over(shows) { State::Online } else { shows.state }, shows))
             .collect();
-        let best = ORDER.into_iter().find(|state| shown.iter().any(|(one, _)| one == state));
-        let Some(best) = best else { return (State::Offline, Ok(None)) };
+        let best =
+            order::states(self.seed).into_iter().find(|state| shown.iter().any(|(one, _)| one == state));
+        let Some(best) = best else {
+            let is_reached = self.machines[machine_of(user)].ledger.is_reached(user) == Ok(true);
+            return (if is_reached { State::Online } else { State::Offline }, Ok(None));
+        };
         let winners = || shown.iter().filter(|(state, _)| *state == best).map(|(_, shows)| *shows);
         // Who is plainly online since an end that came by itself is so since then, whatever was set in between.
         let note = match winners().any(is_over) {
@@ -107,6 +111,8 @@ impl World {
                 else {
                     continue;
                 };
+                // Where no session shows anything a contact counts.
+                let Ok(is_reached) = ledger.is_reached(subject) else { continue };
                 let seen = match visible.map(visibility) {
                     _ if !view.from() || blocked == Some(1) => Visibility::Hidden,
                     visible => visible.unwrap_or_default(),
@@ -126,6 +132,9 @@ impl World {
                 }
                 if !client.is_behind {
                     self.cover_sight(subject, seen, &expected);
+                    if is_reached && expected.0 == State::Online {
+                        self.covered.add("registration.presence");
+                    }
                 }
             }
         }
@@ -154,6 +163,9 @@ impl World {
             self.covered.add("presence.snapshot");
             if shows.len() > 1 {
                 self.covered.add("presence.aggregate-order");
+                if order::is_another(self.seed) {
+                    self.covered.add("presence.order-configurable");
+                }
             }
             let is_over = |client: &&Client| {
                 let until = client.shows.as_ref().and_then(|shows| shows.until);
@@ -163,6 +175,11 @@ impl World {
                 self.covered.add("presence.end-time");
                 self.covered.add("presence.ends-by-itself");
             }
+        }
+        let kept = &self.machines[machine_of(subject)].kept;
+        if seen != Visibility::Hidden && !is_there && shows.is_empty() && kept.shown_before.contains(&subject)
+        {
+            self.covered.add("presence.restart");
         }
         if matches!(&expected.1, Ok(Some(_))) {
             self.covered.add("presence.note");

@@ -131,6 +131,7 @@ impl World {
                 return Err(format!("user{a} and user{b} are {of_a:?} and {of_b:?}, not {expected:?}"));
             }
             self.covered.add("roster.rfc6121-states");
+            self.cover_asked(b, of_b);
             match (op, of_a.status(), of_b.status()) {
                 (Op::Add, Status::Requested, Status::Asking) => self.covered.add("roster.add-asks-both"),
                 (Op::Add, Status::Confirmed, Status::Confirmed) => self.covered.add("roster.confirm"),

@@ -161,6 +161,9 @@ impl World {
                         client.saw.insert(user, (presence.state, note));
                     }
                 }
+                EventBody::RosterChanged { buddy, .. } => {
+                    client.roster.buddies.insert(buddy.address.clone(), (**buddy).clone());
+                }
                 EventBody::Query { query, .. } => client.asked.push(*query),
                 EventBody::QueryAnswered { query, body } => client.answered.push((*query, body.clone())),
                 EventBody::Resync => client.is_behind = true,

@@ -14,11 +14,12 @@ impl World {
         let owner = fact.place.owner();
         let machine = machine_of(owner);
         self.note(machine, Left::Tries(fact));
-        let command = fact.command(self.now);
         if let Place::Name(owner, peer) = fact.place {
             self.note(machine, Left::TriesEdit(owner, peer, Op::Update));
         }
-        let left = match self.call(machine, &actor(owner), command)? {
+        let result = fact.ask(self.engine(machine)?, self.now);
+        self.history.say(format_args!("{result:?}"));
+        let left = match self.came(machine, result)? {
             Came::Done(_) => Left::Did(fact),
             Came::Unknown => Left::MayHaveDone(fact),
             Came::Not(error) => match error.kind {
@@ -52,13 +53,23 @@ impl World {
             0 | 1 if user == 1 || user == 3 || user == 8 => Place::Preferences(user),
             0..3 => Place::File(user, random.u8(0..2)),
             3 => Place::Card(user),
-            4 | 5 => Place::Registration(user),
+            4 => Place::Registration(user),
+            5 => return self.set_outside_sessions(machine, random),
             6 => Place::Rules([3, 8][machine]),
             7 => {
                 let Some((owner, peer)) = self.two(machine, random) else { return Ok(()) };
                 Place::Name(owner, peer)
             }
             _ => return self.mark_read(machine, random),
+        };
+        self.set(Fact { place, value })
+    }
+
+    /// A contact that counts as somebody who is there, until it ends; or the domain's own.
+    fn set_outside_sessions(&mut self, machine: usize, random: &mut Random) -> Step {
+        let (place, value) = match random.u8(0..3) {
+            0 => (Place::Domain(machine), u64::from(self.number())),
+            _ => (Place::Contact([3, 8][machine]), self.now + random.u64(5_000..900_000)),
         };
         self.set(Fact { place, value })
     }
