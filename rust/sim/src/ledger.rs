@@ -4,6 +4,8 @@
 //! place has the values that it may have, and a pair of accounts the views that both may have of each other; an answer
 //! leaves one of them.
 
+pub mod aside;
+
 use crate::facts::{Fact, Place, accepted};
 use crate::handshake::View;
 use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, user_of, wall};
@@ -92,6 +94,8 @@ pub enum Left {
     Clock(u64),
     /// Nobody knows what a machine made of a message that came to it.
     Unclear(u32),
+    /// What somebody may find who is there for one step.
+    Aside(Arc<aside::Owed>),
 }
 
 /// What is between a message and those it goes to.
@@ -159,6 +163,7 @@ pub struct Ledger {
     /// In ms since the beginning; while time passes, what is due until then is done.
     pub now: u64,
     pub until: u64,
+    pub aside: aside::Aside,
 }
 
 impl Sent {
@@ -397,6 +402,7 @@ impl Ledger {
                     mail.fate = Fate::Unsure;
                 }
             }
+            Left::Aside(owed) => self.aside.take(owed),
         }
     }
 

@@ -1,13 +1,20 @@
 //! What happens in a world, step by step. Each step has a generator of its own, so that leaving one out changes nothing
 //! in the others but what they find.
 
+mod amending;
 mod faults;
+mod hands;
 mod looking;
+mod marks;
 mod messages;
 mod presence;
 mod rosters;
+mod scene;
+mod scenes;
 mod sessions;
 mod settings;
+mod strangers;
+mod words;
 
 use crate::audit::Depth;
 use crate::facts::{Fact, Place};
@@ -50,6 +57,7 @@ const STEPS: &[(u32, &str, Do)] = &[
     (2, "restart", World::reopen),
     (3, "the link", World::bend_link),
     (1, "back up", World::back_up),
+    (5, "a scene", scenes::any),
 ];
 
 impl World {
