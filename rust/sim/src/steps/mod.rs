@@ -2,6 +2,8 @@
 //! in the others but what they find.
 
 mod amending;
+mod deciding;
+mod documents;
 mod faults;
 mod hands;
 mod looking;
@@ -11,6 +13,7 @@ mod presence;
 mod rosters;
 mod scene;
 mod scenes;
+mod sending_on;
 mod sessions;
 mod settings;
 mod strangers;

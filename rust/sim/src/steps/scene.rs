@@ -7,8 +7,8 @@ use crate::ledger::aside::{Kept, Owed, history};
 use crate::people::domain;
 use crate::world::{Came, Step, World};
 use rosterkit::{
-    Actor, Address, Answer, ClientId, Command, Content, Engine, Error, ErrorKind, EventBody, Message, Op,
-    Overrides, Receipt, RosterEdit, Send, Session, SessionOptions, SetPresence, State,
+    Actor, Address, Answer, ClientId, Command, Content, Domain, Engine, Error, ErrorKind, EventBody, Message,
+    Op, Overrides, Receipt, RosterEdit, Send, Session, SessionOptions, SetPresence, State,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,6 +201,21 @@ impl Scene<'_> {
 
     pub(super) fn prefer(&mut self, who: Who, overrides: Overrides) -> Play<()> {
         self.must(who, Command::SetPreferences(overrides)).map(drop)
+    }
+
+    /// The rules of the server or a domain.
+    pub(super) fn set_level(&mut self, level: Option<Domain>, json: &str) -> Play<()> {
+        for _ in 0..20 {
+            let result = self.world.engine(self.machine)?.set_rules(level.clone(), json);
+            match self.world.came(self.machine, result.map(|()| Answer::Done))? {
+                Came::Done(_) => return Ok(()),
+                Came::Not(error) if !matches!(error.kind, ErrorKind::Storage { .. }) => {
+                    return differs(format!("rules {json} were refused: {error}"));
+                }
+                _ => self.recover()?,
+            }
+        }
+        differs("rules are never answered".into())
     }
 
     /// One rule of an account's own, and nothing else.

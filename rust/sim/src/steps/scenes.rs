@@ -1,6 +1,6 @@
 //! Which scenes there are. They cost more file calls than other steps do, and so are one step together.
 
-use super::{Do, Random, amending, hands, marks, strangers, words};
+use super::{Do, Random, amending, deciding, documents, hands, marks, sending_on, strangers, words};
 use crate::world::{Step, World};
 
 /// How often, what it is called, and what it does.
@@ -12,6 +12,12 @@ const SCENES: &[(u32, &str, Do)] = &[
     (2, "marks", marks::marks),
     (2, "strangers", strangers::strangers),
     (2, "amend and tell", amending::amending),
+    (4, "rules decide", deciding::deciding),
+    (2, "rules are written", documents::documents),
+    (2, "rules look later", sending_on::later),
+    (1, "rules when nobody answers", sending_on::unanswered),
+    (1, "rules in a circle", sending_on::loops),
+    (1, "rules send back", sending_on::back),
 ];
 
 /// One of them.
