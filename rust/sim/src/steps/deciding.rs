@@ -96,7 +96,7 @@ fn about_order(
 }
 
 /// Year, month and day, so many days after 1970 (Howard Hinnant's).
-fn date(days: i64) -> String {
+pub(super) fn date(days: i64) -> String {
     let shifted = days + 719_468;
     let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

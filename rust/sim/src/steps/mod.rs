@@ -1,14 +1,20 @@
 //! What happens in a world, step by step. Each step has a generator of its own, so that leaving one out changes nothing
 //! in the others but what they find.
 
+mod aging;
 mod amending;
+mod bounds;
+mod cabinet;
 mod deciding;
 mod documents;
+mod endings;
 mod faults;
 mod hands;
 mod looking;
 mod marks;
 mod messages;
+mod moving;
+mod outside;
 mod presence;
 mod rosters;
 mod scene;

@@ -1,6 +1,9 @@
 //! Which scenes there are. They cost more file calls than other steps do, and so are one step together.
 
-use super::{Do, Random, amending, deciding, documents, hands, marks, sending_on, strangers, words};
+use super::{
+    Do, Random, aging, amending, bounds, cabinet, deciding, documents, endings, hands, marks, moving,
+    outside, sending_on, strangers, words,
+};
 use crate::world::{Step, World};
 
 /// How often, what it is called, and what it does.
@@ -18,6 +21,21 @@ const SCENES: &[(u32, &str, Do)] = &[
     (1, "rules when nobody answers", sending_on::unanswered),
     (1, "rules in a circle", sending_on::loops),
     (1, "rules send back", sending_on::back),
+    (2, "expire", aging::expire),
+    (1, "keep some", aging::keep),
+    (1, "keep nothing", aging::keep_nothing),
+    (1, "by time", aging::by_time),
+    (1, "put off", outside::put_off),
+    (1, "goes out", outside::goes_out),
+    (2, "comes in", outside::comes_in),
+    (1, "too fast", bounds::rate),
+    (1, "too much waits", bounds::unclaimed),
+    (1, "too much under way", bounds::in_flight),
+    (1, "shut down", endings::shut_down),
+    (1, "quota", cabinet::quota),
+    (1, "avatar", cabinet::avatar),
+    (1, "rendered", cabinet::rendered),
+    (1, "moving", moving::moving),
 ];
 
 /// One of them.
