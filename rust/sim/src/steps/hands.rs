@@ -66,9 +66,11 @@ pub(super) fn hands(world: &mut World, machine: usize, random: &mut Random) -> S
 /// Fails for one text as often as it is given it, by turns with an error and a panic.
 struct Stubborn {
     fails_for: String,
-    /// How many there were in each batch, and what was dealt with.
-    given: Mutex<(Vec<(usize, bool)>, Vec<String>)>,
+    given: Mutex<Given>,
 }
+
+/// How many there were in each batch and whether that failed, and what was dealt with.
+type Given = (Vec<(usize, bool)>, Vec<String>);
 
 impl Listener for Stubborn {
     fn on_events(&self, _: SessionId, events: &[Event]) -> Result<(), ListenerError> {

@@ -138,7 +138,7 @@ impl Scene<'_> {
                 }
             }
             if let Some(results) = results.iter().cloned().collect::<Option<Vec<_>>>() {
-                if results.iter().any(|result| is_unclear(result)) {
+                if results.iter().any(is_unclear) {
                     self.recover()?;
                 }
                 return Ok(results);
@@ -292,7 +292,7 @@ impl Scene<'_> {
         let mut receipts = Vec::new();
         let results = self.at_once(commands)?;
         // Who has one that was not done sends all of them again: else they would not stay in order.
-        let again = results.iter().any(|result| is_unclear(result));
+        let again = results.iter().any(is_unclear);
         for (result, send) in results.into_iter().zip(sends) {
             let result = match result {
                 Ok(Answer::Receipt(receipt)) if !again => Ok(receipt),
