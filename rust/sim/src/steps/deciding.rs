@@ -16,6 +16,8 @@ struct Facts {
     to: String,
     text: String,
     is_buddy: bool,
+    /// The sender has an account here, and has proved it.
+    is_known: bool,
     /// In minutes since 1970, where the recipient is.
     minutes: i64,
 }
@@ -26,6 +28,7 @@ type Condition = (Value, bool);
 /// A rule, as it was made.
 struct Rule {
     name: String,
+    stage: &'static str,
     /// 0 is inactive.
     priority: u64,
     conditions: Vec<Condition>,
@@ -48,8 +51,8 @@ impl Rule {
         let conditions = all(self.conditions.iter().map(|(json, _)| json).collect());
         let actions = all(self.actions.iter().collect());
         format!(
-            r#"{{"name":"{}","stage":"immediate","priority":{priority},"conditions":[{conditions}],"actions":[{actions}]}}"#,
-            self.name
+            r#"{{"name":"{}","stage":"{}","priority":{priority},"conditions":[{conditions}],"actions":[{actions}]}}"#,
+            self.name, self.stage
         )
     }
 }
@@ -68,6 +71,8 @@ fn about_text(name: &str, text: Option<&str>, random: &mut Random) -> Condition 
         (Some(text), 2) if matches => format!("{}*{}", &text[..1], &text[text.len() - 1..]),
         (Some(text), _) if matches => text.to_owned(),
         (_, 0) => "nothing like it*".to_owned(),
+        // It is there once.
+        (Some(text), 1) => format!("*{text}*{text}*"),
         _ => "*, which is not there".replace(", ", " "),
     };
     let is = matches && text.is_some();
@@ -119,7 +124,7 @@ impl Facts {
             3 => about_text("body", Some(&self.text), random),
             4 => about_text("method", Some("MESSAGE"), random),
             5 => about_text("call-type", Some("IM"), random),
-            6 => about_text("authenticated", Some(&self.from), random),
+            6 => about_text("authenticated", self.is_known.then_some(self.from.as_str()), random),
             // Nobody calls themselves anything here.
             7 => about_text("from-name", None, random),
             8 => {
@@ -156,7 +161,12 @@ impl Facts {
 }
 
 /// A set of rules. Those of the server and the domain are for this account alone.
-fn set(level: &str, facts: &Facts, [to, rejects]: [&str; 2], random: &mut Random) -> Vec<Rule> {
+fn set(
+    (level, stage): (&str, &'static str),
+    facts: &Facts,
+    [to, rejects, forks]: [&str; 3],
+    random: &mut Random,
+) -> Vec<Rule> {
     let mut rules = Vec::new();
     for number in 0..random.usize(0..4) {
         let mut conditions = Vec::new();
@@ -191,9 +201,14 @@ fn set(level: &str, facts: &Facts, [to, rejects]: [&str; 2], random: &mut Random
             5 => json!("discard-rules"),
             _ => json!({ "write-to-log": "the end" }),
         };
+        // One that rejects forks nothing itself; one behind it may.
+        if level == "account" && number == 0 && ends.get("reject-with").is_none() && random.bool() {
+            actions.insert(0, json!({ "fork-to": [forks] }));
+        }
         actions.push(ends);
         rules.push(Rule {
             name: format!("{level} {number}"),
+            stage,
             priority: random.u64(0..11),
             conditions,
             actions,
@@ -210,15 +225,18 @@ struct Verdict<'a> {
     effects: Vec<&'a Value>,
 }
 
-fn verdict<'a>([server, domain, account]: [&'a [Rule]; 3]) -> Verdict<'a> {
+fn verdict<'a>(at_once: bool, [server, domain, account]: [&'a [Rule]; 3]) -> Verdict<'a> {
     let order = |rules: &'a [Rule], from: u64, to: u64| {
         let mut rules: Vec<&Rule> =
             rules.iter().filter(|rule| (from..=to).contains(&rule.priority)).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
         rules
     };
-    let all =
-        [order(server, 1, 10), order(domain, 6, 10), order(account, 1, 10), order(domain, 1, 5)].concat();
+    let high = [order(domain, 6, 10), order(account, 1, 10), order(domain, 1, 5)].concat();
+    let all = match at_once {
+        true => [order(server, 1, 10), high].concat(),
+        false => [order(server, 6, 10), high, order(server, 1, 5)].concat(),
+    };
     let mut verdict = Verdict { looked_at: Vec::new(), ends: None, by: None, effects: Vec::new() };
     for rule in all {
         verdict.looked_at.push((rule, rule.holds()));
@@ -228,7 +246,7 @@ fn verdict<'a>([server, domain, account]: [&'a [Rule]; 3]) -> Verdict<'a> {
         for action in &rule.actions {
             let name = action.as_str().or_else(|| action.as_object()?.keys().next().map(String::as_str));
             match name.unwrap_or_default() {
-                "write-to-log" | "remember-from-in" | "send-url" => verdict.effects.push(action),
+                "write-to-log" | "remember-from-in" | "send-url" | "fork-to" => verdict.effects.push(action),
                 "stop-processing" | "discard-rules" => return verdict,
                 _ => {
                     (verdict.ends, verdict.by) = (Some(action), Some(rule.name.as_str()));
@@ -242,8 +260,10 @@ fn verdict<'a>([server, domain, account]: [&'a [Rule]; 3]) -> Verdict<'a> {
 
 /// A message through rules of the server, the domain and the account.
 pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -> Step {
-    let step = play(world, machine, random, 3, |scene, random| {
-        let is_buddy = random.bool();
+    let step = play(world, machine, random, 4, |scene, random| {
+        let (is_known, at_once) = (random.u8(0..6) > 0, random.u8(0..4) > 0);
+        let stage = if at_once { "immediate" } else { "no-answer" };
+        let is_buddy = is_known && random.bool();
         if is_buddy {
             scene.befriend(0, 1)?;
         }
@@ -252,8 +272,13 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
             let utc_offset_minutes = Some(offset);
             scene.prefer(0, rosterkit::Overrides { utc_offset_minutes, ..Default::default() })?;
         }
+        let from = match is_known {
+            true => scene.address(1),
+            false => rosterkit::Address::account("them@elsewhere.example").map_err(|e| e.to_string())?,
+        };
         let facts = Facts {
-            from: scene.address(1).as_str().to_owned(),
+            from: from.as_str().to_owned(),
+            is_known,
             to: scene.address(0).as_str().to_owned(),
             text: format!("Hello {}", random.u8(..)),
             is_buddy,
@@ -261,7 +286,9 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
         };
         let now = scene.world.now;
         let (to, rejects) = (scene.address(2), format!("No, {}.", random.u8(..)));
-        let mut make = |level: &str| set(level, &facts, [to.as_str(), &rejects], random);
+        let forks = scene.address(3);
+        let to = [to.as_str(), &rejects, forks.as_str()];
+        let mut make = |level: &str| set((level, stage), &facts, to, random);
         let (server, of_domain, account) = (make("server"), make("domain"), make("account"));
         let levels = [(None, &server), (Some(domain(scene.machine)), &of_domain)];
         for (level, rules) in levels {
@@ -275,8 +302,8 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
         );
         scene.must(0, Command::SetRules(json.clone()))?;
         scene.is(Kept::Rules(scene.address(0)), vec![json], &["rules.json", "rules.json-round-trip"])?;
-        let verdict = verdict([&server, &of_domain, &account]);
-        let explain = Command::ExplainRules { sender: scene.address(1), text: facts.text.clone() };
+        let verdict = verdict(at_once, [&server, &of_domain, &account]);
+        let explain = Command::ExplainRules { sender: from, text: facts.text.clone() };
         let Answer::Explanation(said) = scene.must(0, explain)? else {
             return differs("a dry run was answered otherwise".into());
         };
@@ -284,9 +311,9 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
         if scene.world.now / 60_000 != now / 60_000 {
             return Ok(());
         }
-        dry_run(scene, &verdict, &said)?;
+        dry_run(scene, stage, &verdict, &said)?;
         scene.is(Kept::Messages(scene.address(0)), Vec::new(), &["ruled.explain"])?;
-        if scene.world.now / 60_000 == now / 60_000 {
+        if is_known && at_once && scene.world.now / 60_000 == now / 60_000 {
             happens(scene, &facts, &verdict, &rejects)?;
         }
         Ok(())
@@ -301,10 +328,12 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
 }
 
 /// A dry run says what was looked at, in which order, what held, and why it stopped.
-fn dry_run(scene: &mut Scene<'_>, verdict: &Verdict<'_>, said: &str) -> Play<()> {
+fn dry_run(scene: &mut Scene<'_>, stage: &str, verdict: &Verdict<'_>, said: &str) -> Play<()> {
     let all: Value = serde_json::from_str(said).map_err(|error| format!("{said}: {error}"))?;
-    let stage = &all[0];
     let empty = Vec::new();
+    let Some(stage) = all.as_array().unwrap_or(&empty).iter().find(|one| one["stage"] == stage) else {
+        return differs(format!("a dry run has no stage {stage}: {said}"));
+    };
     let looked_at = stage["rules"].as_array().unwrap_or(&empty);
     let found: Vec<(&str, bool)> = looked_at
         .iter()
@@ -347,7 +376,11 @@ fn dry_run(scene: &mut Scene<'_>, verdict: &Verdict<'_>, said: &str) -> Play<()>
     let found = &stage["verdict"];
     let by = found["decided_by"]["name"].as_str();
     let effects = found["effects"].as_array().map_or(0, Vec::len);
-    if found["outcome"] != outcome || by != verdict.by || effects != verdict.effects.len() {
+    // What is rejected is forked to nobody.
+    let is_rejected = verdict.ends.is_some_and(|ends| ends.get("reject-with").is_some());
+    let forks = verdict.effects.iter().filter(|effect| effect.get("fork-to").is_some()).count();
+    let expected_effects = verdict.effects.len() - if is_rejected { forks } else { 0 };
+    if found["outcome"] != outcome || by != verdict.by || effects != expected_effects {
         return differs(told("the verdict is another"));
     }
     scene.covered(&["rules.explain", "ruled.levels", "rules.actions"]);
@@ -392,6 +425,7 @@ fn happens(scene: &mut Scene<'_>, facts: &Facts, verdict: &Verdict<'_>, rejects:
         (0, has(!is_rejected && !is_redirected && name != "discard")),
         (1, has(!is_rejected)),
         (2, has(is_redirected)),
+        (3, has(!is_rejected && verdict.effects.iter().any(|effect| effect.get("fork-to").is_some()))),
     ];
     for (who, after) in &all {
         let kept = Kept::Messages(scene.address(*who));

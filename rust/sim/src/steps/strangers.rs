@@ -6,8 +6,8 @@ use crate::ledger::aside::{Kept, line};
 use crate::people::wall;
 use crate::world::{Step, World};
 use rosterkit::{
-    AcceptedSenders, Amend, Amendment, Command, Content, ErrorKind, EventBody, MessageId, Outcome, Overrides,
-    Receipt, Send, Session,
+    AcceptedSenders, Amend, Amendment, ChatState, Command, Content, ErrorKind, EventBody, MessageId, Outcome,
+    Overrides, Receipt, Send, Session,
 };
 
 /// How much sessions were last told to wait.
@@ -37,6 +37,8 @@ pub(super) fn strangers(world: &mut World, machine: usize, random: &mut Random) 
         scene.refused(1, bait, ErrorKind::Forbidden)?;
         let edit = amend(scene, second.id, "second, edited");
         scene.must(1, edit)?;
+        let typing = Command::Typing { recipient: scene.address(0), state: ChatState::Composing };
+        scene.must(1, typing)?;
         let name = scene.name(1);
         let lines = |first: bool, waits: &str| {
             let mut lines = vec![line(&name, "before")];
@@ -128,7 +130,19 @@ fn admit(scene: &mut Scene<'_>, session: &Session, before: Vec<String>, after: V
     later.push(line(&scene.name(1), "third"));
     scene.may_be(messages.clone(), vec![after, later.clone()], sentences);
     scene.say(1, 0, "third")?;
-    scene.is(messages, later, sentences)
+    scene.is(messages.clone(), later.clone(), sentences)?;
+    // Until they are turned away: what was delivered stays, and what comes waits.
+    let refuse = Command::RefuseSender { sender: scene.address(1), block: false };
+    match scene.ask(0, refuse)? {
+        Err(error) if error.kind == ErrorKind::NotFound => scene.smooth()?,
+        Err(error) => return differs(format!("who was let in cannot be refused: {error}")),
+        Ok(_) => {}
+    }
+    let mut held = later.clone();
+    held.push(format!("waits {}", line(&scene.name(1), "fourth")));
+    scene.may_be(messages.clone(), vec![later, held.clone()], &["quarantine.refuse"]);
+    taken(scene.send(1, 0, "fourth")?)?;
+    scene.is(messages, held, &["quarantine.refuse"])
 }
 
 /// Who is turned away is not told, and a stranger still.
