@@ -66,7 +66,7 @@ const STEPS: &[(u32, &str, Do)] = &[
     (2, "restart", World::reopen),
     (3, "the link", World::bend_link),
     (1, "back up", World::back_up),
-    (5, "a scene", scenes::any),
+    (3, "a scene", scenes::any),
 ];
 
 impl World {
