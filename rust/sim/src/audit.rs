@@ -40,6 +40,7 @@ impl Audit<'_> {
         self.facts()?;
         self.histories()?;
         self.quarantines()?;
+        self.aside(true)?;
         self.readers()?;
         self.invitations()?;
         self.positions()
@@ -50,7 +51,8 @@ impl Audit<'_> {
         self.receipts()?;
         self.facts()?;
         self.histories()?;
-        self.quarantines()
+        self.quarantines()?;
+        self.aside(false)
     }
 
     /// Some of them, the latest first, or all.
@@ -226,6 +228,15 @@ impl Audit<'_> {
                 self.covered.add("admission.quarantine");
                 self.covered.add("quarantine.read");
             }
+        }
+        Ok(())
+    }
+
+    /// Who was there for one step finds what they may find.
+    fn aside(&self, may_take: bool) -> Result<(), String> {
+        for owed in self.some(self.ledger.aside.owed(may_take, self.until), 0, 3) {
+            owed.check(self.engine)?;
+            owed.sentences.iter().for_each(|sentence| self.covered.add(sentence));
         }
         Ok(())
     }

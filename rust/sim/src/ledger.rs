@@ -4,6 +4,8 @@
 //! place has the values that it may have, and a pair of accounts the views that both may have of each other; an answer
 //! leaves one of them.
 
+pub mod aside;
+
 use crate::facts::{Fact, Place, accepted};
 use crate::handshake::View;
 use crate::invited::{Invitations, Invited};
@@ -95,6 +97,8 @@ pub enum Left {
     Unclear(u32),
     /// So it is by now with an invitation.
     Invitation(u32, Invited),
+    /// What somebody may find who is there for one step.
+    Aside(Arc<aside::Owed>),
 }
 
 /// What is between a message and those it goes to.
@@ -166,6 +170,7 @@ pub struct Ledger {
     /// In ms since the beginning; while time passes, what is due until then is done.
     pub now: u64,
     pub until: u64,
+    pub aside: aside::Aside,
 }
 
 impl Sent {
@@ -407,6 +412,7 @@ impl Ledger {
                     mail.fate = Fate::Unsure;
                 }
             }
+            Left::Aside(owed) => self.aside.take(owed),
         }
     }
 

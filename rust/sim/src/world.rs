@@ -29,6 +29,10 @@ const CALLS_A_SECOND: u64 = 60;
 
 /// How many requests an account may have unanswered: more than those who live here make, fewer than a step can.
 pub const MOST_UNANSWERED: usize = 6;
+/// Limits that nobody reaches who does not mean to.
+pub const SENDS: Rate = Rate { burst: 120, per_minute: 6_000 };
+pub const UNCLAIMED_FROM_ONE: usize = 80;
+pub const IN_FLIGHT: usize = 300;
 
 /// What something differed in.
 pub type Step = Result<(), String>;
@@ -163,10 +167,11 @@ fn options(machine: usize, shards: usize, idle: usize) -> EngineOptions {
     let mut options = EngineOptions::hosting(hosted(machine));
     options.shards = shards;
     options.idle_accounts = idle;
-    let free = Rate { burst: 1_000_000, per_minute: 1_000_000 };
-    options.limits.sends = free;
-    options.limits.requests = free;
+    options.limits.sends = SENDS;
+    options.limits.requests = Rate { burst: 1_000_000, per_minute: 1_000_000 };
     options.limits.unanswered_requests = MOST_UNANSWERED;
+    options.limits.unclaimed_from_one.count = UNCLAIMED_FROM_ONE;
+    options.max_in_flight = IN_FLIGHT;
     options
 }
 

@@ -3,26 +3,42 @@
 
 mod across;
 mod admission;
+mod aging;
+mod amending;
 mod asking;
+mod bounds;
+mod cabinet;
+mod deciding;
+mod documents;
+mod endings;
 mod faults;
 mod guests;
+mod hands;
 mod inviting;
 mod knowing;
 mod lasting;
 mod leaving;
 mod looking;
+mod marks;
 mod messages;
+mod moving;
 mod observing;
+mod outside;
 mod presence;
 mod reaching;
 mod requests;
 mod rosters;
+mod scene;
+mod scenes;
+mod sending_on;
 mod sessions;
 mod settings;
 mod shown;
 mod signals;
 mod staying;
+mod strangers;
 mod watching;
+mod words;
 
 use crate::audit::Depth;
 use crate::facts::{Fact, Place};
@@ -72,6 +88,7 @@ const STEPS: &[(u32, &str, Do)] = &[
     (1, "look across", World::look_across),
     (2, "know a roster", World::know_roster),
     (2, "wait for an answer", World::wait_for_answer),
+    (3, "a scene", scenes::any),
 ];
 
 impl World {
