@@ -76,7 +76,7 @@ const STEPS: &[(u32, &str, Do)] = &[
     (3, "query", World::query),
     (2, "observe", World::observe),
     (12, "wait", World::wait),
-    (8, "something fails", World::fail),
+    (9, "something fails", World::fail),
     (3, "the power goes", World::lose_power),
     (2, "restart", World::reopen),
     (3, "the link", World::bend_link),
