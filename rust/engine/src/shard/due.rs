@@ -101,6 +101,7 @@ impl Shard {
         if resident.unclaimed.remove(position).is_none() {
             return false;
         }
+        resident.taken_away.get_or_insert_default().insert(position);
         resident.progress.claims.claim(position);
         resident.advance_claims();
         for session in &resident.sessions {

@@ -167,6 +167,10 @@ impl Shard {
                 return;
             }
         };
+        // It may have been read before that was written.
+        if let Some(taken_away) = self.residents.get(&account).and_then(|r| r.taken_away.as_ref()) {
+            rows.retain(|row| !taken_away.contains(&row.position));
+        }
         match upto {
             Some(upto) => {
                 *after = upto;
@@ -184,6 +188,20 @@ impl Shard {
         let twice = rows.last().filter(|_| rows.len() > 1 && planted(Bug::DoubleDelivery)).cloned();
         self.offer(account, session, rows.into_iter().chain(twice));
         self.read_on(session);
+    }
+
+    /// What was taken away is so in the log, and nobody has read it from there before.
+    pub(super) fn forget_taken_away(&mut self, id: AddressId) {
+        let Some(resident) = self.residents.get_mut(&id).filter(|r| r.taken_away.is_some()) else {
+            return;
+        };
+        let reads = |session| {
+            let attached = self.sessions.get(session);
+            attached.is_some_and(|attached| matches!(&attached.feed, Feed::Log(log) if log.reading))
+        };
+        if resident.being_saved == 0 && !resident.dirty && !resident.sessions.iter().any(reads) {
+            resident.taken_away = None;
+        }
     }
 
     /// These rows are no more: the account's claims do not wait for them. In a relaxed engine one that is not found may be

@@ -76,6 +76,7 @@ impl Shard {
         for id in accounts {
             if let Some(resident) = self.residents.get_mut(&id) {
                 resident.being_saved = resident.being_saved.saturating_sub(1);
+                self.forget_taken_away(id);
                 self.maybe_idle(id);
             }
         }

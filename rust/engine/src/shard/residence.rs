@@ -127,6 +127,7 @@ impl Shard {
             rules,
             unclaimed,
             quarantined,
+            taken_away: None,
             held_back: None,
             last,
             ring: Ring::Unread,

@@ -3,8 +3,8 @@
 use crate::world::messages;
 use crate::{Side, alice, bob, carry, history, outcomes, sides};
 use rosterkit::{
-    Actor, Amend, Amendment, Amends, Command, Content, Contents, EventBody, MessageId, Outcome, Outgoing,
-    Parcel, RelayedMessage, Send, Session, Settlement, Timestamp,
+    Actor, Amend, Amendment, Amends, Command, Content, Contents, DeviceName, EventBody, MessageId, Outcome,
+    Outgoing, Parcel, RelayedMessage, Send, Session, SessionOptions, Settlement, Timestamp,
 };
 
 const NOW: i64 = 1_700_000_000_000;
@@ -84,6 +84,26 @@ fn what_waits_for_a_relay_expires_there() {
     assert!(a.outgoing().iter().all(|out| !matches!(out, Outgoing::Parcel(_))));
     let there = messages(&b.drain(&at_b));
     assert_eq!(there.iter().map(|m| m.expires).collect::<Vec<_>>(), [expires]);
+}
+
+/// That it is over is on disk a second later when nobody here has to be told: until then the log says otherwise.
+// behaviour: expiry.undelivered
+#[test]
+fn who_comes_right_after_it_expired_does_not_get_it() {
+    let (a, b) = sides();
+    let (at_a, at_b) = (a.session(&alice()), b.session(&bob()));
+    let device = Some(DeviceName::new("tablet").unwrap());
+    let options = SessionOptions { reads_messages: true, device, ..SessionOptions::default() };
+    b.world.engine.open_session(&bob(), options.clone()).unwrap().close();
+    at_b.close();
+    let expires = Some(Timestamp(NOW + 60_000));
+    at_a.send_message(Send { expires, ..Send::text(&bob(), "lunch?") }).unwrap();
+    at_a.send(&bob(), "stays").unwrap();
+    carry(&a, &b);
+    b.world.engine.advance(60_001).unwrap();
+    let tablet = b.world.engine.open_session(&bob(), options).unwrap();
+    let told = messages(&b.drain(&tablet));
+    assert_eq!(told.iter().map(|m| m.content.as_text().unwrap()).collect::<Vec<_>>(), ["stays"]);
 }
 
 // behaviour: expiry.relay
