@@ -46,6 +46,13 @@ pub enum Write {
     /// A buddy as it is from now on. One that was removed stays as a tombstone: its stamps still tell older signals
     /// from newer ones, and its version tells clients that it is gone.
     Buddy(AddressId, Buddy),
+    /// A buddy whose account is gone, and in whose place stands another of the same address.
+    BuddyReplaced {
+        /// Whose roster it is.
+        account: AddressId,
+        /// The one that is gone.
+        former: AddressId,
+    },
     /// A domain is hosted, with these preferences.
     Domain(Domain, Overrides),
     /// A domain is hosted no more. It must hold no account.

@@ -387,7 +387,11 @@ pub(crate) struct FoundPeer {
     pub(crate) minted: bool,
     /// Whether an account of this file answers to the address.
     pub(crate) exists: bool,
+    /// Of who is there under the address of an account that is gone it has what the roster says of that one, and nothing of
+    /// what was between the two.
     pub(crate) buddy: Option<Buddy>,
+    /// The one that is gone: the buddy is to stand in its place.
+    pub(crate) former: Option<AddressId>,
 }
 
 /// Who a parcel is from.

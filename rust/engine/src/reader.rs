@@ -17,6 +17,7 @@ use rosterkit_core::address::Address;
 use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::planted::{Bug, panic_if_planted};
+use rosterkit_core::roster::{Buddy, Halves};
 use rosterkit_core::row::Row;
 use rosterkit_core::time::Timestamp;
 use rosterkit_store::Reader as StoreReader;
@@ -269,7 +270,13 @@ impl ReaderStep {
             None => self.id_of(peer)?,
         };
         let buddy = self.store()?.buddy(account, id)?;
-        Ok(FoundPeer { id, minted, exists, buddy })
+        let former = match buddy {
+            Some(_) => None,
+            None => self.store()?.former_buddy(account, peer, id)?,
+        };
+        let gone = former.as_ref().map(|former| former.peer);
+        let renewed = former.map(|former| Buddy { peer: id, halves: Halves::default(), ..former });
+        Ok(FoundPeer { id, minted, exists, buddy: buddy.or(renewed), former: gone })
     }
 
     fn deliveries(

@@ -124,6 +124,14 @@ pub trait Reader: Send {
     /// One buddy, tombstones included.
     fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError>;
 
+    /// A buddy of this address of an older id: its account was deleted.
+    fn former_buddy(
+        &mut self,
+        account: AddressId,
+        address: &Address,
+        id: AddressId,
+    ) -> Result<Option<Buddy>, StoreError>;
+
     /// The buddies whose version is above `since`, tombstones included, in the order of their addresses.
     fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError>;
 

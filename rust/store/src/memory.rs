@@ -247,6 +247,7 @@ impl Data {
             }
             Write::Swept(id) => drop(self.unswept.remove(id)),
             Write::Buddy(account, buddy) => drop(self.buddies.insert((*account, buddy.peer), buddy.clone())),
+            Write::BuddyReplaced { account, former } => drop(self.buddies.remove(&(*account, *former))),
             Write::Domain(domain, overrides) => {
                 self.domains.insert(domain.as_str().into(), (domain.clone(), overrides.clone()));
             }
@@ -411,6 +412,18 @@ impl Reader for Part {
 
     fn buddy(&mut self, account: AddressId, peer: AddressId) -> Result<Option<Buddy>, StoreError> {
         Ok(lock(&self.data).buddies.get(&(account, peer)).cloned())
+    }
+
+    fn former_buddy(
+        &mut self,
+        account: AddressId,
+        address: &Address,
+        id: AddressId,
+    ) -> Result<Option<Buddy>, StoreError> {
+        let data = lock(&self.data);
+        let older = data.buddies.iter().filter(|((of, peer), _)| *of == account && *peer < id);
+        let mut at_address = older.map(|(_, buddy)| buddy).filter(|buddy| buddy.address == *address);
+        Ok(at_address.next_back().cloned())
     }
 
     fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError> {

@@ -111,6 +111,11 @@ impl Index {
         self.0 = packed.into_boxed_slice();
     }
 
+    /// A peer is not there any more.
+    pub fn remove(&mut self, peer: AddressId) {
+        self.set(peer, Relation::default());
+    }
+
     /// Everybody, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (AddressId, Relation)> + '_ {
         self.0.iter().map(|&entry| (id(entry), relation(entry)))

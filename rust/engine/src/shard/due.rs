@@ -98,9 +98,9 @@ impl Shard {
         let Some(resident) = self.residents.get_mut(&id) else {
             return false;
         };
-        if resident.unclaimed.remove(position).is_none() {
+        let Some(sender) = resident.unclaimed.remove(position) else {
             return false;
-        }
+        };
         resident.taken_away.get_or_insert_default().insert(position);
         resident.progress.claims.claim(position);
         resident.advance_claims();
@@ -112,6 +112,7 @@ impl Shard {
             }
         }
         self.mark_dirty(id);
+        self.conversation_will_change(id, sender);
         true
     }
 

@@ -4,7 +4,7 @@
 //! the same one coming twice at once finds itself. All its messages are written in one item, all or none.
 
 use super::change::{After, Changing};
-use super::roster::{Came, Step};
+use super::roster::{Came, Step, buddy_writes};
 use super::rules::{Asked, Decided};
 use super::send::append;
 use super::{Shard, Work};
@@ -227,7 +227,7 @@ impl Shard {
         if found.minted {
             writes.push(Write::Address { id: found.id, address: origin.sender.clone() });
         }
-        let step = Step { buddy, asked: received.asked, token: signal.token };
+        let step = Step { buddy, former: found.former, asked: received.asked, token: signal.token };
         self.roster_received(id, step, origin, writes, Came::Relayed(settlement, reply));
     }
 
@@ -250,15 +250,11 @@ impl Shard {
         let Some((buddy, signal)) = renewed else {
             return self.write(Job::Lazy { writes: vec![settle] });
         };
-        let record = self.with_buddy(&resident.record, &buddy);
+        let record = self.with_buddy(&resident.record, &buddy, found.former);
         let came = Box::new((pending.clone(), known));
         let pending = Pending { position: OWN, signal, ..pending };
-        let writes = vec![
-            Write::Buddy(id, buddy.clone()),
-            Write::Account(Arc::clone(&record)),
-            settle,
-            Write::Pend(pending.clone()),
-        ];
+        let mut writes = vec![settle, Write::Pend(pending.clone())];
+        writes.extend(buddy_writes(&record, &buddy, found.former));
         let after = After::RosterRenewed { buddy: Box::new(buddy), pending: Box::new(pending), came };
         self.change(id, Changing { record: Some(record), after }, writes);
     }

@@ -102,7 +102,7 @@ impl Shard {
         marks: Marks,
         by: Option<SessionId>,
     ) {
-        self.observe_marks(id, peer);
+        self.conversation_will_change(id, peer);
         let Some(resident) = self.residents.get(&id) else {
             return;
         };

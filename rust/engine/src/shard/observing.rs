@@ -13,8 +13,8 @@ use rosterkit_core::roster::Buddy;
 use rosterkit_core::row::{Kind, Row};
 use std::sync::Arc;
 
-/// Marks are told at once and written within this time: then a conversation is as they say.
-const MARKS_ARE_WRITTEN_MS: u64 = 1_600;
+/// What counts at once is written within this time: then a conversation is as it says.
+const WRITTEN_MS: u64 = 1_600;
 /// How many conversations a snapshot has.
 const CONVERSATIONS: usize = 1_000;
 
@@ -70,10 +70,10 @@ impl Shard {
         }
     }
 
-    /// Marks of a conversation rose.
-    pub(super) fn observe_marks(&mut self, id: AddressId, peer: AddressId) {
+    /// Marks of a conversation rose, or something of it was taken away: it is another when that is written.
+    pub(super) fn conversation_will_change(&mut self, id: AddressId, peer: AddressId) {
         if self.is_observed(id) {
-            self.signal_later(MARKS_ARE_WRITTEN_MS, id.slot(), Signal::Conversation { account: id, peer });
+            self.signal_later(WRITTEN_MS, id.slot(), Signal::Conversation { account: id, peer });
         }
     }
 

@@ -18,7 +18,7 @@ use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::Pending;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// An account in memory: what is durable, what is lazy, and what is under way. Sessions are beside it, in the
@@ -34,7 +34,7 @@ pub(crate) struct Resident {
     /// Rows of strangers, on whom the account has not decided.
     pub(crate) quarantined: Option<Box<Unclaimed>>,
     /// Rows that nobody is to get any more, as long as the log may say otherwise.
-    pub(crate) taken_away: Option<Box<BTreeSet<Position>>>,
+    pub(crate) taken_away: Option<Box<FxHashSet<Position>>>,
     /// The latest row claimed of a sender of whom a lower one is unclaimed: a receipt cannot speak for it yet.
     pub(crate) held_back: Option<Box<FxHashMap<AddressId, Position>>>,
     /// The highest row installed.

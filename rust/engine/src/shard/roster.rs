@@ -27,6 +27,8 @@ use std::sync::Arc;
 pub(super) struct Step {
     /// The buddy as it is then.
     pub(super) buddy: Buddy,
+    /// Whom the buddy replaces.
+    pub(super) former: Option<AddressId>,
     pub(super) asked: Option<Asked>,
     /// The invitation that it came with.
     pub(super) token: Option<InvitationToken>,
@@ -104,7 +106,7 @@ impl Shard {
             Err(refusal) => return reply.answer(Err(refusal.into())),
         };
         let before = Arc::clone(&resident.record);
-        let record = self.with_buddy(&before, &buddy);
+        let record = self.with_buddy(&before, &buddy, found.former);
         let pending = signal.map(|signal| Pending {
             position: OWN,
             origin: id,
@@ -116,8 +118,7 @@ impl Shard {
         if found.minted {
             writes.push(Write::Address { id: found.id, address: peer });
         }
-        writes.push(Write::Buddy(id, buddy.clone()));
-        writes.push(Write::Account(Arc::clone(&record)));
+        writes.extend(buddy_writes(&record, &buddy, found.former));
         writes.extend(pending.clone().map(Write::Pend));
         let after = After::RosterEdited { buddy: Box::new(buddy), pending: pending.map(Box::new), reply };
         self.change(id, Changing { record: Some(record), after }, writes);
@@ -152,7 +153,7 @@ impl Shard {
         };
         let origin =
             RowAddresses { sender: pending.origin_address, recipient: resident.record.address.clone() };
-        let step = Step { buddy, asked, token: pending.signal.token };
+        let step = Step { buddy, former: found.former, asked, token: pending.signal.token };
         self.roster_received(id, step, origin, vec![settle], Came::Pending(came));
     }
 
@@ -201,12 +202,11 @@ impl Shard {
             }
             None => (step.buddy, step.asked, None, None),
         };
-        let mut record = self.with_buddy(before, &buddy);
+        let mut record = self.with_buddy(before, &buddy, step.former);
         if let Some(used) = used {
             Arc::make_mut(&mut record).invitations.retain(|open| open.token != used);
         }
-        writes.push(Write::Buddy(id, buddy.clone()));
-        writes.push(Write::Account(Arc::clone(&record)));
+        writes.extend(buddy_writes(&record, &buddy, step.former));
         writes.extend(pending.clone().map(Write::Pend));
         if let Some(asked) = asked {
             let now = self.now.wall;
@@ -278,9 +278,18 @@ impl Shard {
         }
     }
 
-    /// The account with this buddy in its index.
-    pub(super) fn with_buddy(&self, record: &Record, buddy: &Buddy) -> Arc<Record> {
+    /// The account with this buddy in its index, in the place of one that is gone.
+    pub(super) fn with_buddy(
+        &self,
+        record: &Record,
+        buddy: &Buddy,
+        former: Option<AddressId>,
+    ) -> Arc<Record> {
         let mut record = record.clone();
+        if let Some(former) = former {
+            record.roster.remove(former);
+            record.viewers.remove(&former);
+        }
         let relation = buddy.relation();
         let here = self.hosts(&buddy.address);
         record.roster.set(buddy.peer, if here { relation } else { relation.outside() });
@@ -297,4 +306,15 @@ impl Shard {
     pub(super) fn stamp(&self, account: &Address, peer: &Address, halves: Halves) -> Position {
         if self.hosts(peer) { OWN } else { halves.next_version(account, peer) }
     }
+}
+
+/// What is written of a buddy, who stands in the place of one that is gone.
+pub(super) fn buddy_writes(
+    record: &Arc<Record>,
+    buddy: &Buddy,
+    former: Option<AddressId>,
+) -> impl Iterator<Item = Write> {
+    let account = record.id;
+    let replaced = former.map(|former| Write::BuddyReplaced { account, former });
+    replaced.into_iter().chain([Write::Buddy(account, buddy.clone()), Write::Account(Arc::clone(record))])
 }

@@ -89,6 +89,45 @@ fn deleting_an_account_tells_its_buddies_and_a_new_one_inherits_nothing() {
     assert!(world.drain(&bob).iter().any(|e| matches!(e.body, EventBody::BuddyRequest { .. })));
 }
 
+/// A roster has each address once: who is there under the name of an account that is gone stands in its place.
+// behaviour: account.incarnation
+#[test]
+fn a_new_account_stands_where_the_old_one_stood_on_a_roster() {
+    for asks in [false, true] {
+        let world = World::new();
+        let [alice, bob] = world.sessions(["alice", "bob"]);
+        world.befriend(&alice, &bob);
+        let edit = |op, name| {
+            let groups = Some(vec!["friends".to_owned()]);
+            let edit = RosterEdit { name, groups, ..RosterEdit::new(&account("bob"), op) };
+            alice.edit_roster(edit).unwrap();
+        };
+        edit(Op::Update, Some("Bobby".into()));
+        let version = alice.roster().unwrap().version;
+        world.engine.delete_account(&account("bob")).unwrap();
+        world.create("bob");
+        let [bob] = world.sessions(["bob"]);
+        match asks {
+            true => bob.add_buddy(&account("alice"), None, None).unwrap(),
+            false => alice.add_buddy(&account("bob"), None, None).unwrap(),
+        }
+        let world = world.reopen();
+        let [alice, bob] = world.sessions(["alice", "bob"]);
+        let roster = alice.roster().unwrap().buddies;
+        assert_eq!(roster.len(), 1, "{roster:?}");
+        assert_eq!((&*roster[0].name, &*roster[0].groups[0]), ("Bobby", "friends"));
+        let expected = if asks { Status::Asking } else { Status::Requested };
+        assert_eq!(roster[0].status(), expected);
+        let changed = alice.roster_since(version).unwrap().buddies;
+        assert!(changed.iter().all(|buddy| buddy.listed && buddy.status() == expected), "{changed:?}");
+        world.befriend(&alice, &bob);
+        assert_eq!(alice.roster().unwrap().buddies.len(), 1);
+        world.engine.delete_account(&account("bob")).unwrap();
+        alice.remove_buddy(&account("bob")).unwrap();
+        assert!(alice.roster().unwrap().buddies.is_empty());
+    }
+}
+
 // behaviour: domain.run-time, domain.refused
 #[test]
 fn domains_come_and_go_at_run_time() {

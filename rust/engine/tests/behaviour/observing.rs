@@ -99,6 +99,25 @@ fn an_observer_is_told_what_is_and_then_the_newest_of_what_changes() {
     assert_eq!(late.presence[&name("bob")], State::Chat);
 }
 
+// behaviour: observers.newest-wins
+#[test]
+fn an_observer_is_told_that_an_unread_message_has_expired() {
+    let world = World::new();
+    let [bob] = world.sessions(["bob"]);
+    let alice = observer(&world, "alice");
+    bob.send(&account("alice"), "stays").unwrap();
+    let expires = Some(rosterkit::Timestamp(1_700_000_000_000 + 60_000));
+    bob.send_message(rosterkit::Send { expires, ..rosterkit::Send::text(&account("alice"), "lunch?") })
+        .unwrap();
+    let mut known = Known::default();
+    world.engine.advance(2_000).unwrap();
+    known.learn(&world.drain(&alice));
+    assert_eq!(known.conversations[&name("bob")], ("lunch?".into(), 2));
+    world.engine.advance(62_000).unwrap();
+    known.learn(&world.drain(&alice));
+    assert_eq!(known.conversations[&name("bob")], ("stays".into(), 1));
+}
+
 // behaviour: observers.large
 #[test]
 fn an_observer_of_a_large_roster_is_left_nothing_out() {

@@ -317,6 +317,29 @@ impl Reader for SqliteReader {
             .transpose()
     }
 
+    fn former_buddy(
+        &mut self,
+        account: AddressId,
+        address: &Address,
+        id: AddressId,
+    ) -> Result<Option<Buddy>, StoreError> {
+        // Ids of one address have one slot.
+        let select = "SELECT max(b.peer) FROM buddy b JOIN address a ON a.id = b.peer
+             WHERE b.account = ?1 AND b.peer < ?3 AND b.peer % ?4 = ?3 % ?4 AND a.text = ?2";
+        let (of, slots) = (sql(account.to_bits()), sql(AddressId::SLOTS));
+        let peer: Option<i64> = self
+            .connection
+            .prepare_cached(select)
+            .and_then(|mut s| {
+                s.query_row(params![of, address.as_str(), sql(id.to_bits()), slots], |row| row.get(0))
+            })
+            .map_err(|e| StoreError::of(&self.connection, "reading a former buddy", e))?;
+        match peer {
+            Some(peer) => self.buddy(account, AddressId::from_bits(bits(peer))),
+            None => Ok(None),
+        }
+    }
+
     fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError> {
         let rows = self
             .connection

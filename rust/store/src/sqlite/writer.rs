@@ -416,6 +416,10 @@ fn apply(
             let key = (sql(account.to_bits()), sql(buddy.peer.to_bits()));
             run(upsert, &[&key.0, &key.1, &sql(buddy.version.0), &encode_buddy(buddy)])?;
         }
+        Write::BuddyReplaced { account, former } => {
+            let delete = "DELETE FROM buddy WHERE account = ?1 AND peer = ?2";
+            run(delete, &[&sql(account.to_bits()), &sql(former.to_bits())])?;
+        }
         Write::Domain(domain, overrides) => {
             let upsert = "INSERT INTO domain (name, overrides) VALUES (?1, ?2)
                  ON CONFLICT (name) DO UPDATE SET overrides = excluded.overrides";
