@@ -486,8 +486,16 @@ impl Reference {
     pub fn edit(&mut self, owner: Who, peer: &Address, op: Op) -> Result<(), ErrorKind> {
         let asks = matches!(op, Op::Add | Op::Subscribe);
         let Some(peer) = self.who(peer) else {
-            return if asks { Err(ErrorKind::NotFound) } else { Ok(()) };
+            return match (asks, self.former(owner, peer)) {
+                (true, _) => Err(ErrorKind::NotFound),
+                (false, Some(former)) if op == Op::Remove => {
+                    self.accounts[owner].roster.remove(&former);
+                    Ok(())
+                }
+                (false, _) => Ok(()),
+            };
         };
+        self.replace(owner, peer);
         if matches!(op, Op::Remove | Op::Update) && !self.accounts[owner].roster.contains_key(&peer) {
             return Err(ErrorKind::NotFound);
         }
@@ -508,6 +516,23 @@ impl Reference {
         Ok(())
     }
 
+    /// Who is on the roster by this address, and gone.
+    fn former(&self, owner: Who, address: &Address) -> Option<Who> {
+        let is_gone = |who: &&Who| !self.accounts[**who].alive && self.accounts[**who].address == *address;
+        self.accounts[owner].roster.keys().find(is_gone).copied()
+    }
+
+    /// Who is there now takes the place of who was, with nothing between the two.
+    fn replace(&mut self, owner: Who, peer: Who) {
+        let address = self.accounts[peer].address.clone();
+        let Some(former) = self.former(owner, &address).filter(|_| self.accounts[peer].alive) else {
+            return;
+        };
+        let roster = &mut self.accounts[owner].roster;
+        let listed = roster.remove(&former).is_some_and(|view| view.listed);
+        roster.entry(peer).or_insert(View { listed, ..View::default() });
+    }
+
     fn put(&mut self, owner: Who, peer: Who, view: View) {
         self.accounts[owner].roster.insert(peer, view);
         if !view.is_something() {
@@ -520,6 +545,7 @@ impl Reference {
         if guest == host {
             return Err(ErrorKind::InvalidArgument);
         }
+        self.replace(guest, host);
         let before = self.view(guest, host);
         let mut mine = before;
         mine.act(Op::Add);
@@ -529,6 +555,7 @@ impl Reference {
         if !told || self.blocks(host, guest) {
             return Ok(());
         }
+        self.replace(host, guest);
         let mut after = self.view(host, guest).after_theirs(Op::Add);
         let is_let_in = after.asking();
         if is_let_in {
@@ -547,6 +574,7 @@ impl Reference {
         if !ends && self.blocks(peer, owner) {
             return;
         }
+        self.replace(peer, owner);
         let before = self.view(peer, owner);
         let after = before.after_theirs(op);
         self.put(peer, owner, after);
