@@ -2,8 +2,9 @@
 
 use super::Random;
 use super::scene::{Play, Scene, differs, outcomes, play, texts};
+use crate::hosting::hosted;
 use crate::ledger::aside::{Kept, line};
-use crate::people::{domain, wall};
+use crate::people::wall;
 use crate::world::{Step, World};
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
@@ -78,7 +79,7 @@ fn down(scene: &mut Scene<'_>, position: rosterkit::Position, after: &[String], 
         return scene.stumble("a backup", error);
     }
     let store = SqliteStore::new(path, SqliteOptions::small());
-    let options = EngineOptions::hosting([domain(scene.machine)]);
+    let options = EngineOptions::hosting(hosted(scene.machine));
     let engine = Engine::open_virtual(store, options, 1, wall(scene.world.now + 100_000))
         .map_err(|error| format!("opening a backup: {error}"))?;
     engine.advance(2_000).map_err(|error| error.to_string())?;

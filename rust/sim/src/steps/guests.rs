@@ -121,9 +121,9 @@ impl World {
 
     /// The same, of what nothing may refuse.
     pub(super) fn all_done(&mut self, machine: usize, commands: Vec<(Actor, Command)>) -> Result<(), String> {
-        let said = format!("{commands:?}");
-        for result in self.at_once(machine, commands)? {
-            result.map_err(|error| format!("one of {said}: {error}"))?;
+        let asked = commands.clone();
+        for (command, result) in asked.iter().zip(self.at_once(machine, commands)?) {
+            result.map_err(|error| format!("{command:?}, one of {}: {error}", asked.len()))?;
         }
         Ok(())
     }

@@ -321,8 +321,11 @@ impl World {
         account.session.close();
         self.host_events(scene.machine)?;
         let count = ROOM / MOST + 1;
+        // By turns: that much of one sender would be too fast, and too much that waits.
+        let writers: [Guest; 2] = self.guests(scene.machine)?;
         let send = || Command::Send(Send::text(&account.address, "wake up"));
-        self.all_done(scene.machine, (0..count).map(|_| (scene.sender.actor(), send())).collect())?;
+        let sends = (0..count).map(|number| (writers[number % writers.len()].actor(), send())).collect();
+        self.all_done(scene.machine, sends)?;
         let events = self.host_events(scene.machine)?;
         let lost = (count * MOST - ROOM) as u64;
         if events.first() != Some(&HostEvent::Missed { count: lost }) || events.len() != ROOM + 1 {
