@@ -65,11 +65,12 @@ impl World {
         let now: BTreeMap<Address, (MessageId, u32)> =
             page.conversations.into_iter().map(|one| (one.peer, (one.latest.id, one.unread))).collect();
         let told = |peer: &Address| observer.conversations.get(peer).copied();
-        // An observer is not told yet that a message of a conversation has expired.
-        let ledger = &self.machines[machine].ledger;
+        // That a message has expired is told when it is written.
+        let (ledger, now_is) = (&self.machines[machine].ledger, self.now);
         let dated = |peer: &Address| {
             let of_peer = |sent: &Sent| address(sent.sender) == *peer && sent.reaches().contains(&user);
-            ledger.mails.values().any(|mail| mail.sent.expires.is_some() && of_peer(&mail.sent))
+            let just_now = |expires: u64| expires <= now_is && expires + 5_000 > now_is;
+            ledger.mails.values().any(|mail| mail.sent.expires.is_some_and(just_now) && of_peer(&mail.sent))
         };
         if let Some((peer, is)) = now.iter().find(|(peer, is)| told(peer) != Some(**is) && !dated(peer)) {
             return Err(format!(

@@ -200,10 +200,13 @@ impl World {
         let actor = Actor { account: of.clone(), session: None };
         match self.engine(machine)?.call(&actor, Command::ReadRoster { since: Position::ZERO }) {
             Ok(Answer::Roster(roster)) => {
-                // Who adds a new account under an old name has both at one address.
-                let named = roster.buddies.iter().filter(|buddy| buddy.address == *peer);
-                let newest = named.max_by_key(|buddy| buddy.version);
-                Ok(newest.map_or(Status::None, rosterkit::Buddy::status))
+                // Also when there was another account of that name.
+                let named: Vec<_> = roster.buddies.iter().filter(|buddy| buddy.address == *peer).collect();
+                match named[..] {
+                    [] => Ok(Status::None),
+                    [buddy] => Ok(buddy.status()),
+                    _ => Err(format!("{of} has {peer} on the roster more than once: {named:?}")),
+                }
             }
             other => Err(format!("the roster of {of} was answered {other:?}")),
         }
