@@ -9,9 +9,9 @@ use rosterkit::store::vfs::Failure;
 impl World {
     pub(super) fn fail(&mut self, machine: usize, random: &mut Random) -> Step {
         let fault = match random.u8(0..10) {
-            0..4 => Fault::Call { after: random.u64(0..60), failure: Failure::Io },
-            4 | 5 => Fault::Call { after: random.u64(0..60), failure: Failure::Full },
-            6 => Fault::Sync { after: random.u64(0..4) },
+            0..3 => Fault::Call { after: random.u64(0..60), failure: Failure::Io },
+            3 | 4 => Fault::Call { after: random.u64(0..60), failure: Failure::Full },
+            5 | 6 => Fault::Sync { after: random.u64(0..4) },
             7 => Fault::Full,
             _ => Fault::PowerOff { after: random.u64(0..80) },
         };
