@@ -11,12 +11,13 @@ rosterkit-sim [--seeds N] [--from SEED] [--minutes M] [--crash-points N] [--step
 rosterkit-sim --seed SEED [--only STEP,STEP-STEP] [--crash-points N] [--steps N] [--trace LINES]
     runs one seed again
 rosterkit-sim --bugs [--minutes M]
-    plants each bug by turns, and runs seeds until it is found";
+    plants each bug by turns, and runs seeds until it is found
+    --plant BUG, with either of the first two, plants one";
 
 /// Steps of a run.
 const STEPS: usize = 80;
 /// Crash points of a run.
-const CRASH_POINTS: usize = 110;
+const CRASH_POINTS: usize = 90;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Arguments {

@@ -7,7 +7,7 @@ use crate::run;
 const TARGETS: &[&str] = &["peer_link", "boundary", "rules", "address", "vcard", "import", "calls"];
 
 /// How long each target is looked at when nobody says otherwise: enough to notice what a change broke.
-pub(crate) const SECONDS: u32 = 12;
+pub(crate) const SECONDS: u32 = 10;
 
 /// Sanitizers are for nightly compilers only, unless this says that one knows.
 const ENVIRONMENT: &str = "RUSTC_BOOTSTRAP=1";
