@@ -5,10 +5,11 @@
 //! leaves one of them.
 
 pub mod aside;
+pub mod invited;
 
+use self::invited::{Invitations, Invited};
 use crate::facts::{Fact, Place, accepted};
 use crate::handshake::View;
-use crate::invited::{Invitations, Invited};
 use crate::people::{COMES_AND_GOES, FORKS, REDIRECTS, Reader, User, actor, address, user_of, wall};
 use rosterkit::{
     AcceptedSenders, Answer, Body, ClientId, Command, Content, MessageId, Op, Position, Receipt, Send,

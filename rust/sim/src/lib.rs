@@ -14,7 +14,6 @@ pub mod handshake;
 pub mod history;
 pub mod host;
 pub mod hosting;
-pub mod invited;
 pub mod kept;
 pub mod ledger;
 pub mod link;

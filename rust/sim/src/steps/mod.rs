@@ -1,44 +1,18 @@
 //! What happens in a world, step by step. Each step has a generator of its own, so that leaving one out changes nothing
 //! in the others but what they find.
 
-mod across;
 mod admission;
-mod aging;
-mod amending;
-mod asking;
-mod bounds;
-mod cabinet;
-mod deciding;
-mod documents;
-mod endings;
 mod faults;
 mod guests;
-mod hands;
-mod inviting;
 mod knowing;
 mod lasting;
-mod leaving;
 mod looking;
-mod marks;
 mod messages;
-mod moving;
-mod observing;
-mod outside;
 mod presence;
-mod reaching;
-mod requests;
 mod rosters;
-mod scene;
 mod scenes;
-mod sending_on;
 mod sessions;
 mod settings;
-mod shown;
-mod signals;
-mod staying;
-mod strangers;
-mod watching;
-mod words;
 
 use crate::audit::Depth;
 use crate::facts::{Fact, Place};

@@ -1,8 +1,8 @@
 //! Sessions that stand for somebody elsewhere: how long they count without a sign of life, and when their account was last
 //! there.
 
+use super::Guest;
 use super::Random;
-use super::guests::Guest;
 use crate::people::{actor, wall};
 use crate::world::{Step, World};
 use rosterkit::{

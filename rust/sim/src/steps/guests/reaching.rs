@@ -2,7 +2,7 @@
 //! the host is asked to do.
 
 use super::Random;
-use super::guests::{Guest, edit};
+use super::{Guest, edit};
 use crate::people::wall;
 use crate::world::{Step, World};
 use rosterkit::{

@@ -2,7 +2,7 @@
 //! that nobody speaks for others.
 
 use super::Random;
-use super::guests::edit;
+use super::edit;
 use crate::facts::{Fact, Place};
 use crate::ledger::{Left, roster_view};
 use crate::people::{ORDINARY, Reader, User, actor, address, domain, machine_of};
@@ -13,7 +13,7 @@ use rosterkit::{
 };
 
 impl World {
-    pub(super) fn look_across(&mut self, machine: usize, random: &mut Random) -> Step {
+    pub(in crate::steps) fn look_across(&mut self, machine: usize, random: &mut Random) -> Step {
         if !self.is_pair || !self.mend()? {
             return Ok(());
         }

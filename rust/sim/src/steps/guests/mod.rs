@@ -1,7 +1,19 @@
 //! Accounts that a step makes for itself. Nothing is between them and anybody else, so that what they are told is known
 //! exactly; and they stay, so that what lives on is a file of some size.
 
-use super::Random;
+mod across;
+mod asking;
+mod inviting;
+mod leaving;
+mod observing;
+mod reaching;
+mod requests;
+mod shown;
+mod signals;
+mod staying;
+mod watching;
+
+use super::{Do, Random};
 use crate::people::domain;
 use crate::world::{Step, World};
 use rosterkit::{
@@ -39,7 +51,7 @@ pub(super) fn edit(peer: &Address, op: Op) -> Command {
 }
 
 /// What guests come for.
-const SCENES: &[super::Do] = &[
+const SCENES: &[Do] = &[
     World::watch,
     World::stay,
     World::ask_at_length,

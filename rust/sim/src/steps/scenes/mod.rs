@@ -1,9 +1,22 @@
 //! Which scenes there are. They cost more file calls than other steps do, and so are one step together.
 
-use super::{
-    Do, Random, aging, amending, bounds, cabinet, deciding, documents, endings, hands, marks, moving,
-    outside, sending_on, strangers, words,
-};
+mod aging;
+mod amending;
+mod bounds;
+mod cabinet;
+mod deciding;
+mod documents;
+mod endings;
+mod hands;
+mod marks;
+mod moving;
+mod outside;
+mod scene;
+mod sending_on;
+mod strangers;
+mod words;
+
+use super::{Do, Random};
 use crate::world::{Step, World};
 
 /// How often, what it is called, and what it does.

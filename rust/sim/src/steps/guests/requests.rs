@@ -1,7 +1,7 @@
 //! Requests that wait for who is away, whatever happens meanwhile; how they are answered; and how many there may be.
 
 use super::Random;
-use super::guests::{Guest, edit};
+use super::{Guest, edit};
 use crate::kept::Request;
 use crate::world::{Came, MOST_UNANSWERED, Step, World};
 use rosterkit::{
@@ -16,7 +16,7 @@ fn of(account: &Address) -> Actor {
 
 impl World {
     /// Somebody asks somebody who is away; another time they come, and later they answer.
-    pub(super) fn wait_for_answer(&mut self, machine: usize, random: &mut Random) -> Step {
+    pub(in crate::steps) fn wait_for_answer(&mut self, machine: usize, random: &mut Random) -> Step {
         match self.machines[machine].kept.request.take() {
             None => self.ask_who_is_away(machine, random),
             Some(request) if !request.is_settled => self.see_request(machine, request, random),

@@ -2,10 +2,10 @@
 //! and over the link.
 
 use super::Random;
-use super::guests::edit;
+use super::edit;
 use crate::disk::Fault;
-use crate::invited::{Invitations, Invited, Is, statuses};
 use crate::ledger::Left;
+use crate::ledger::invited::{Invitations, Invited, Is, statuses};
 use crate::people::{ORDINARY, address, machine_of, wall};
 use crate::world::{Came, Step, World};
 use rosterkit::store::vfs::Failure;
@@ -23,7 +23,7 @@ fn with_token(invited: &Invited) -> Command {
 }
 
 impl World {
-    pub(super) fn invite_for_later(&mut self, machine: usize, random: &mut Random) -> Step {
+    pub(in crate::steps) fn invite_for_later(&mut self, machine: usize, random: &mut Random) -> Step {
         let ledger = &self.machines[machine].ledger;
         let open = ledger
             .invitations
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// Once everything has arrived who brought one over the link is confirmed, on both sides.
-    pub(super) fn check_brought_across(&mut self) -> Step {
+    pub(in crate::steps) fn check_brought_across(&mut self) -> Step {
         for machine in 0..self.machines.len() {
             for (by, host) in self.machines[machine].kept.brought_across.clone() {
                 let of_by = self.status(machine, &by, &address(host))?;

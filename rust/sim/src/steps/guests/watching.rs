@@ -2,8 +2,8 @@
 //! where nothing is another.
 
 use super::Random;
-use super::guests::{Guest, edit};
 use super::shown::{Set, Shown, Sight, aggregate, nothing};
+use super::{Guest, edit};
 use crate::order;
 use crate::people::wall;
 use crate::world::{Step, World};

@@ -1,7 +1,7 @@
 //! Accounts that are deleted, or not, when the disk fails meanwhile; who comes under their name; and domains that come and go.
 
+use super::Guest;
 use super::Random;
-use super::guests::Guest;
 use crate::disk::Fault;
 use crate::facts::{Fact, Place};
 use crate::people::{domain, visitors, wall};
