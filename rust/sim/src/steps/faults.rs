@@ -8,15 +8,18 @@ use rosterkit::store::vfs::Failure;
 
 impl World {
     pub(super) fn fail(&mut self, machine: usize, random: &mut Random) -> Step {
+        // Some time, or at once, while several messages are under way.
+        let is_now = random.bool();
+        let (calls, syncs) = if is_now { (20, 2) } else { (60, 4) };
         let fault = match random.u8(0..10) {
-            0..3 => Fault::Call { after: random.u64(0..60), failure: Failure::Io },
-            3 | 4 => Fault::Call { after: random.u64(0..60), failure: Failure::Full },
-            5 | 6 => Fault::Sync { after: random.u64(0..4) },
+            0..3 => Fault::Call { after: random.u64(0..calls), failure: Failure::Io },
+            3 | 4 => Fault::Call { after: random.u64(0..calls), failure: Failure::Full },
+            5 | 6 => Fault::Sync { after: random.u64(0..syncs) },
             7 => Fault::Full,
-            _ => Fault::PowerOff { after: random.u64(0..80) },
+            _ => Fault::PowerOff { after: random.u64(0..calls) },
         };
         self.plan(machine, fault);
-        Ok(())
+        if is_now { self.send(machine, random) } else { Ok(()) }
     }
 
     pub(super) fn lose_power(&mut self, machine: usize, _: &mut Random) -> Step {

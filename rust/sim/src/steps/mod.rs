@@ -140,7 +140,7 @@ impl World {
 
     /// At the end everything works again: everybody is told everything, and it stays so in the next engine.
     pub fn finish(&mut self) -> Step {
-        self.history.say(format_args!("-- the end"));
+        self.history.say(format_args!("-- the end at {}", self.now));
         for number in 0..self.machines.len() {
             self.machines[number].disk.heal();
         }
