@@ -17,7 +17,7 @@ rosterkit-sim --bugs [--minutes M]
 /// Steps of a run.
 const STEPS: usize = 80;
 /// Crash points of a run.
-const CRASH_POINTS: usize = 90;
+const CRASH_POINTS: usize = 85;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Arguments {
