@@ -569,11 +569,6 @@ impl Ledger {
         Ok(self.value(Place::Contact(user))?.is_some_and(|ends| ends > self.now))
     }
 
-    /// Whether a contact of somebody has ended, and a disk failed then or since.
-    pub fn may_have_ended_unseen(&self, user: User) -> bool {
-        matches!(self.value(Place::Contact(user)), Ok(Some(ends)) if ends <= self.now && ends <= self.trouble)
-    }
-
     /// The pairs that are followed.
     pub fn pairs(&self) -> Vec<(User, User)> {
         self.pairs.keys().filter(|pair| !self.lost_pairs.contains(*pair)).copied().collect()

@@ -5,8 +5,9 @@ use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk as Vfs, Failure, FileKind, Layer};
 use rosterkit::store::{Anchor, Direction};
 use rosterkit::{
-    Actor, Address, Answered, ClientId, Command, Domain, Engine, EngineOptions, ErrorKind, EventBody,
-    HistoryRequest, Overrides, Position, Receipt, Send, SessionOptions, Ticket, Timestamp,
+    Actor, Address, Answered, ClientId, Command, DeviceName, Domain, Engine, EngineOptions, ErrorKind,
+    EventBody, HistoryRequest, Overrides, Position, Receipt, Registration, RegistrationKind, Send,
+    SessionOptions, SetPresence, State, Ticket, Timestamp,
 };
 use rosterkit_core::planted::{Bug, plant};
 use rosterkit_sim::disk::{Cut, Disk, Entry, Fault, Image};
@@ -214,4 +215,45 @@ fn a_full_disk_is_tried_again_each_second_and_not_more() {
     assert!(events.iter().any(told), "{events:?}");
     let sent_on = |event: &rosterkit::Event| matches!(&event.body, EventBody::Message(message) if message.sender == bob);
     assert!(events.iter().any(sent_on), "{events:?}");
+}
+
+/// When a contact expired while the disk was full, nobody was ever told.
+#[test]
+fn a_contact_ends_in_time_whatever_the_disk_says() {
+    let directory = folder().unwrap();
+    let disk = Disk::<Told>::good();
+    let engine = open(directory.path(), disk.clone()).unwrap();
+    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
+    let session = |account: &Address| {
+        engine.create_account(account).unwrap();
+        engine.open_session(account, SessionOptions::default()).unwrap()
+    };
+    let [at_alice, at_bob] = [&alice, &bob].map(session);
+    at_alice.add_buddy(&bob, None, None).unwrap();
+    at_bob.add_buddy(&alice, None, None).unwrap();
+    at_bob.close();
+    for (name, minutes) in [("desk", 1), ("hall", 3)] {
+        let registration = Registration {
+            name: DeviceName::new(name).unwrap(),
+            kind: RegistrationKind::Contact,
+            contact: name.into(),
+            expires: Timestamp(1_700_000_000_000 + minutes * 60_000),
+        };
+        let actor = Actor { account: bob.clone(), session: None };
+        engine.call(&actor, Command::AddRegistration(registration)).unwrap();
+    }
+    at_alice.set_presence(SetPresence::state(State::Online)).unwrap();
+    let sees = || at_alice.presence_of(&bob).unwrap().state;
+    engine.advance(50_000).unwrap();
+    disk.plan(Fault::Full);
+    engine.advance(100_000).unwrap();
+    assert_eq!(sees(), State::Online, "one is there still");
+    engine.advance(60_000).unwrap();
+    assert_eq!(sees(), State::Offline);
+    let told = at_alice.next_events(100, Duration::ZERO).unwrap();
+    let last = told.iter().rev().find_map(|event| match &event.body {
+        EventBody::Presence { subject, presence } if subject.bare() == bob => Some(presence.state),
+        _ => None,
+    });
+    assert_eq!(last, Some(State::Offline), "{told:?}");
 }

@@ -1,7 +1,7 @@
 //! Registrations: contacts of an account that the host delivers to, and devices that it can wake.
 //!
 //! They are part of the account's record and outlive the process; one that has expired counts for nothing at once, and is
-//! taken out of the record then.
+//! taken out of the record when that can be written.
 
 use super::change::{After, Changing};
 use super::{Deadline, Resident, Shard};
@@ -88,23 +88,25 @@ impl Shard {
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
-        let next = resident.record.registrations.iter().map(|one| one.expires).min();
-        if let Some(next) = next {
+        let live = resident.record.registrations.iter().filter(|one| one.is_live(now));
+        if let Some(next) = live.map(|one| one.expires).min() {
             let millis = u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0);
             self.schedule(self.now.tick.after(millis.max(1)), Deadline::Registration(id));
         }
         self.presence_changed(id);
     }
 
-    /// A registration may have expired.
+    /// A registration may have expired: whoever sees the account is told, whatever the disk says. It is taken out of the record
+    /// when that can be written now, or with the next change.
     pub(super) fn registration_due(&mut self, id: AddressId) {
+        self.registrations_changed(id);
         let now = self.now.wall;
         let Some(resident) = self.residents.get(&id) else {
             return;
         };
         let all = &resident.record.registrations;
         if all.iter().all(|one| one.is_live(now)) || !matches!(resident.gate, super::Gate::Open) {
-            return self.registrations_changed(id);
+            return;
         }
         let live = all.iter().filter(|one| one.is_live(now)).cloned().collect();
         self.replace_registrations(id, live, ReplyTo::nobody());

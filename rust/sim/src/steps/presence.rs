@@ -123,12 +123,6 @@ impl World {
                     (Visibility::Hidden, _) => (State::Offline, Ok(None)),
                 };
                 let saw = client.saw.get(&subject).cloned().unwrap_or((State::Offline, None));
-                // The engine does not try again when it cannot write that a contact has ended (it is a bug): until
-                // something else changes the presence, its watchers are not told.
-                let is_stale = saw == (State::Online, None) && expected.0 == State::Offline;
-                if is_stale && ledger.may_have_ended_unseen(subject) {
-                    continue;
-                }
                 let is_as_expected =
                     saw.0 == expected.0 && expected.1.as_ref().is_ok_and(|note| *note == saw.1);
                 if !client.is_behind && !is_as_expected && (saw.0 != expected.0 || expected.1.is_ok()) {
