@@ -144,6 +144,9 @@ struct Register {
 /// The number of the first text that an author put in place of another.
 pub const FIRST_EDIT: u32 = 1_000;
 
+/// As long as it takes until what rules send on is there, when a disk failed.
+const SENT_ON_AGAIN: u64 = 5_000;
+
 /// As long as an opening takes to see to what was due.
 const A_MOMENT: u64 = 1_500;
 
@@ -254,9 +257,26 @@ impl Register {
 }
 
 impl Ledger {
+    /// What rules send on is admitted when it comes, which takes a while after a disk failed: what is set now may come first.
+    fn overtake(&mut self) {
+        let since = wall(self.trouble.saturating_sub(SENT_ON_AGAIN));
+        if self.now > self.trouble + SENT_ON_AGAIN {
+            return;
+        }
+        for mail in self.mails.values_mut() {
+            let is_young = mail.receipt.is_none_or(|receipt| receipt.time >= since);
+            if matches!(mail.sent.recipient, REDIRECTS | FORKS) && is_young {
+                mail.fate = Fate::Unsure;
+            }
+        }
+    }
+
     pub fn take(&mut self, left: &Left) {
         match left {
-            Left::Tries(fact) => self.register(fact.place).flying = Some(fact.value),
+            Left::Tries(fact) => {
+                self.register(fact.place).flying = Some(fact.value);
+                self.overtake();
+            }
             Left::Did(fact) => {
                 let register = self.register(fact.place);
                 register.flying = None;
@@ -273,7 +293,10 @@ impl Ledger {
                 register.may_be.insert(Some(fact.value));
             }
             Left::LostSight(place) => self.register(*place).lost = true,
-            Left::TriesEdit(owner, peer, op) => self.flying = Some((*owner, *peer, *op)),
+            Left::TriesEdit(owner, peer, op) => {
+                self.flying = Some((*owner, *peer, *op));
+                self.overtake();
+            }
             Left::Edited(owner, peer, op, did) => {
                 self.flying = None;
                 let before = self.between(*owner, *peer);
