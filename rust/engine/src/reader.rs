@@ -96,7 +96,7 @@ impl ReaderStep {
     }
 
     fn connection(&mut self) -> Result<&mut ReadConnection> {
-        is_open(&mut self.connection)
+        opened(&mut self.connection)
     }
 
     fn store(&mut self) -> Result<&mut dyn StoreReader> {
@@ -328,7 +328,7 @@ impl ReaderStep {
         let theirs = |row: &rosterkit_store::DueRow| {
             self.shared.shard_of(row.recipient) == shard && !self.broken_due.contains(&row.position)
         };
-        let store = &mut is_open(&mut self.connection)?.store;
+        let store = &mut opened(&mut self.connection)?.store;
         let mut all = store.due(Timestamp(i64::MAX), &theirs, DUE_SLICE + 1)?;
         let due: Vec<_> = all.extract_if(.., |row| row.time <= upto).take(DUE_SLICE).collect();
         let next = all.first().map(|row| row.time);
@@ -423,7 +423,7 @@ impl Ids for ReaderStep {
     }
 }
 
-fn is_open(connection: &mut Option<ReadConnection>) -> Result<&mut ReadConnection> {
+fn opened(connection: &mut Option<ReadConnection>) -> Result<&mut ReadConnection> {
     connection
         .as_mut()
         .ok_or_else(|| Error::storage("the store is being opened again after a failure of the disk"))
