@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
-rosterkit-sim [--seeds N] [--from SEED] [--minutes M] [--crash-points N] [--steps N] [--json FILE]
-    runs seeds: N of them, or as many as M minutes allow; stops at the first that fails, shrinks it, and says how to replay it
+rosterkit-sim [--seeds N] [--from SEED] [--minutes M] [--crash-points N] [--steps N] [--json FILE] [--keep-going]
+    runs seeds: N of them, or as many as M minutes allow; stops at the first that fails, or keeps going, shrinks what failed,
+    and says how to replay it
 rosterkit-sim --seed SEED [--only STEP,STEP-STEP] [--crash-points N] [--steps N] [--trace LINES]
     runs one seed again
 rosterkit-sim --bugs [--minutes M]
@@ -31,6 +32,8 @@ pub(crate) struct Arguments {
     pub(crate) only: Option<BTreeSet<usize>>,
     pub(crate) trace: usize,
     pub(crate) bugs: bool,
+    /// Seeds that fail do not end the run.
+    pub(crate) keep_going: bool,
     pub(crate) bug: Option<Bug>,
     /// Of how many processes, the how manieth.
     pub(crate) part: Option<(u64, u64)>,
@@ -49,13 +52,19 @@ impl Arguments {
             only: None,
             trace: 0,
             bugs: false,
+            keep_going: false,
             bug: None,
             part: None,
         };
         let mut rest = arguments;
         while let Some(name) = rest.next() {
-            if name == "--bugs" {
-                parsed.bugs = true;
+            let flag = match name.as_str() {
+                "--bugs" => Some(&mut parsed.bugs),
+                "--keep-going" => Some(&mut parsed.keep_going),
+                _ => None,
+            };
+            if let Some(flag) = flag {
+                *flag = true;
                 continue;
             }
             let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;

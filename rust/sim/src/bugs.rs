@@ -18,7 +18,7 @@ pub(crate) fn find_all(arguments: &Arguments) -> bool {
         match in_processes(&arguments) {
             Ok(found) => {
                 let (seeds, seconds) = (found.report.seeds, begun.elapsed().as_secs_f64());
-                match found.failed {
+                match found.failed.first() {
                     Some(failed) => {
                         let why: String =
                             failed.why.lines().next().unwrap_or_default().chars().take(110).collect();

@@ -25,7 +25,7 @@ pub(crate) struct Failed {
 /// What several processes found.
 pub(crate) struct Found {
     pub(crate) report: Report,
-    pub(crate) failed: Option<Failed>,
+    pub(crate) failed: Vec<Failed>,
 }
 
 /// One process's seeds: a line of JSON for each.
@@ -51,7 +51,7 @@ pub(crate) fn part(arguments: &Arguments, (part, of): (u64, u64)) -> bool {
     true
 }
 
-/// Runs the seeds in several processes, until one fails.
+/// Runs the seeds in several processes; until one fails, unless they are to keep going.
 pub(crate) fn in_processes(arguments: &Arguments) -> Result<Found, String> {
     let processes = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
@@ -83,23 +83,27 @@ pub(crate) fn in_processes(arguments: &Arguments) -> Result<Found, String> {
         children.push(child);
     }
     drop(told);
-    let mut found = Found { report: Report::default(), failed: None };
+    let mut found = Found { report: Report::default(), failed: Vec::new() };
     for line in hear {
         let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
         found.report.add(Report::from_json(&value));
         if let Some(why) = value["failure"].as_str() {
             let seed = value["seed"].as_u64().unwrap_or_default();
-            found.failed = Some(Failed { seed, why: why.to_owned() });
-            break;
+            found.failed.push(Failed { seed, why: why.to_owned() });
+            if !arguments.keep_going {
+                break;
+            }
+            eprintln!("seed {seed} failed");
         }
     }
+    let cut_short = !found.failed.is_empty() && !arguments.keep_going;
     let mut ended_well = true;
     for mut child in children {
-        if found.failed.is_some() {
+        if cut_short {
             let _ = child.kill();
         }
         let status = child.wait().map_err(|e| e.to_string())?;
-        ended_well &= status.success() || found.failed.is_some();
+        ended_well &= status.success() || cut_short;
     }
     if ended_well { Ok(found) } else { Err("a process of the simulation died".into()) }
 }
@@ -133,16 +137,17 @@ pub(crate) fn run(arguments: &Arguments) -> bool {
             return false;
         }
     }
-    let Some(Failed { seed, why }) = failed else { return true };
-    println!("\nseed {seed} failed: {why}\n\nleaving out what it does not need …");
-    let shrunk = shrink(&arguments.plan(seed), SHRINKING);
-    let steps = shrunk.only.as_ref().map(only).unwrap_or_default();
-    let planted = arguments.bug.map(|bug| format!(" --plant {bug:?}")).unwrap_or_default();
-    println!(
-        "cargo xtask sim --seed {seed} --only {steps} --steps {} --crash-points {}{planted} --trace 200",
-        arguments.steps, arguments.crash_points
-    );
-    false
+    for Failed { seed, why } in &failed {
+        println!("\nseed {seed} failed: {why}\n\nleaving out what it does not need …");
+        let shrunk = shrink(&arguments.plan(*seed), SHRINKING);
+        let steps = shrunk.only.as_ref().map(only).unwrap_or_default();
+        let planted = arguments.bug.map(|bug| format!(" --plant {bug:?}")).unwrap_or_default();
+        println!(
+            "cargo xtask sim --seed {seed} --only {steps} --steps {} --crash-points {}{planted} --trace 200",
+            arguments.steps, arguments.crash_points
+        );
+    }
+    failed.is_empty()
 }
 
 fn print(report: &Report, seconds: f64) {

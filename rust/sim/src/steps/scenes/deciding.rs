@@ -258,6 +258,11 @@ fn verdict<'a>(at_once: bool, [server, domain, account]: [&'a [Rule]; 3]) -> Ver
     verdict
 }
 
+/// The minute that the clock shows, since 1970.
+fn minute(scene: &Scene<'_>) -> i64 {
+    wall(scene.world.now).0.div_euclid(60_000)
+}
+
 /// A message through rules of the server, the domain and the account.
 pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -> Step {
     let step = play(world, machine, random, 4, |scene, random| {
@@ -282,9 +287,9 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
             to: scene.address(0).as_str().to_owned(),
             text: format!("Hello {}", random.u8(..)),
             is_buddy,
-            minutes: wall(scene.world.now).0.div_euclid(60_000) + i64::from(offset),
+            minutes: minute(scene) + i64::from(offset),
         };
-        let now = scene.world.now;
+        let began = minute(scene);
         let (to, rejects) = (scene.address(2), format!("No, {}.", random.u8(..)));
         let forks = scene.address(3);
         let to = [to.as_str(), &rejects, forks.as_str()];
@@ -308,12 +313,12 @@ pub(super) fn deciding(world: &mut World, machine: usize, random: &mut Random) -
             return differs("a dry run was answered otherwise".into());
         };
         // A disk that failed took some time, and the clock is a fact.
-        if scene.world.now / 60_000 != now / 60_000 {
+        if minute(scene) != began {
             return Ok(());
         }
         dry_run(scene, stage, &verdict, &said)?;
         scene.is(Kept::Messages(scene.address(0)), Vec::new(), &["ruled.explain"])?;
-        if is_known && at_once && scene.world.now / 60_000 == now / 60_000 {
+        if is_known && at_once && minute(scene) == began {
             happens(scene, &facts, &verdict, &rejects)?;
         }
         Ok(())
