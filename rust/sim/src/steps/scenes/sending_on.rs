@@ -26,6 +26,8 @@ pub(super) fn later(world: &mut World, machine: usize, random: &mut Random) -> S
         let lines = vec![line(&scene.name(1), "in time?")];
         let [to, from, third] = [0, 1, 2].map(|who| Kept::Messages(scene.address(who)));
         scene.is(to.clone(), lines.clone(), &["ruled.delay"])?;
+        let due = scene.world.now + seconds * 1_000;
+        scene.until(to.clone(), vec![lines.clone()], &["ruled.delay"], Some(due));
         if is_taken {
             let session = scene.session(0, None)?;
             let got = texts(&scene.took(&session)?);
@@ -42,21 +44,20 @@ pub(super) fn later(world: &mut World, machine: usize, random: &mut Random) -> S
             _ => (Vec::new(), lines.clone()),
         };
         // Not before its time.
-        let due = scene.world.now + seconds * 1_000;
         let before = due.saturating_sub(20_000).saturating_sub(scene.world.now);
         scene.pass(before)?;
         if scene.world.now < due - 15_000 {
             scene.is(to.clone(), lines.clone(), &["rules.due"])?;
             scene.is(third.clone(), Vec::new(), &["rules.due"])?;
         }
+        scene.may_be(to.clone(), vec![lines.clone(), mine.clone()], &["ruled.delay"]);
+        scene.may_be(third.clone(), vec![Vec::new(), theirs.clone()], &["ruled.delay"]);
         if random.u8(0..3) == 0 && !scene.world.seed.is_multiple_of(3) {
             scene.world.reopen(machine, random)?;
             if scene.world.machines[machine].disk.is_off() {
                 return Ok(());
             }
         }
-        scene.may_be(to.clone(), vec![lines.clone(), mine.clone()], &["ruled.delay"]);
-        scene.may_be(third.clone(), vec![Vec::new(), theirs.clone()], &["ruled.delay"]);
         scene.pass(due.saturating_sub(scene.world.now) + 6_000)?;
         scene.heal()?;
         scene.pass(3_000)?;
@@ -132,7 +133,11 @@ pub(super) fn loops(world: &mut World, machine: usize, random: &mut Random) -> S
             all.filter(|m| m.content.as_text() == Some(text) && !m.copy).count()
         };
         let (rounds, is_so) = match answers {
-            true => (said("I am away"), (1..=17).contains(&said("I am away")) && said("round") == 1),
+            // An answer that meets a disk that fails is given up.
+            true => {
+                let least = usize::from(scene.is_smooth());
+                (said("I am away"), (least..=17).contains(&said("I am away")) && said("round") == 1)
+            }
             false => (said("round"), said("round") == 1),
         };
         if !is_so {
