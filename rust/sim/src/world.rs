@@ -47,8 +47,8 @@ pub struct Client {
     /// What it shows to others.
     pub shows: Option<Shows>,
     pub is_invisible: bool,
-    /// What it was handed and has not acknowledged.
-    pub in_hand: Vec<MessageId>,
+    /// What it was handed and has not acknowledged, and when that was.
+    pub in_hand: BTreeMap<MessageId, u64>,
     /// What it was told of others: a state, and a note.
     pub saw: BTreeMap<User, (State, Option<String>)>,
     /// What other sessions ask it, and what became of what it asked.
@@ -80,7 +80,7 @@ impl Client {
             ends_at: None,
             shows: None,
             is_invisible: false,
-            in_hand: Vec::new(),
+            in_hand: BTreeMap::new(),
             saw: BTreeMap::new(),
             asked: Vec::new(),
             answered: Vec::new(),

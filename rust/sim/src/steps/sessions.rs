@@ -149,7 +149,7 @@ impl World {
             self.history.say(format_args!("{reader:?} {event:?}"));
             match &event.body {
                 EventBody::Message(message) => {
-                    client.in_hand.push(message.id);
+                    client.in_hand.insert(message.id, self.now);
                     let sent = number_sent(&message.content).map(|number| (number, message.content.reply_to));
                     replies.extend(sent);
                     let number = number_sent(&message.content);
@@ -224,12 +224,12 @@ impl World {
     }
 
     pub(super) fn acknowledge(&mut self, machine: usize, number: u32) {
-        let now = self.now;
         let Some(client) = self.machines[machine].clients.get_mut(&number) else { return };
         client.session.ack(u64::MAX);
         let (reader, ids) = (client.reader, std::mem::take(&mut client.in_hand));
-        for id in ids {
-            self.note(machine, Left::Acked { reader, id, at: now });
+        for (id, at) in ids {
+            // What came before a disk failed comes again, whatever is acknowledged by now.
+            self.note(machine, Left::Acked { reader, id, at });
         }
     }
 
