@@ -408,7 +408,18 @@ impl Scene<'_> {
         found: Vec<String>,
         sentences: &'static [&'static str],
     ) -> Play<()> {
-        let owed = Owed { kept, may_be: vec![found], sentences, until: None };
+        self.is_until(kept, found, sentences, None)
+    }
+
+    /// The same, until something becomes due.
+    pub(super) fn is_until(
+        &mut self,
+        kept: Kept,
+        found: Vec<String>,
+        sentences: &'static [&'static str],
+        until: Option<u64>,
+    ) -> Play<()> {
+        let owed = Owed { kept, may_be: vec![found], sentences, until };
         if !matches!(owed.kept, Kept::Waits(..)) {
             self.look(|engine| owed.check(engine))?;
             self.covered(sentences);

@@ -3,6 +3,7 @@
 use super::Random;
 use super::scene::{Play, Scene, differs, outcomes, play, texts};
 use crate::ledger::aside::{Kept, line};
+use crate::people::wall;
 use crate::world::{Step, World};
 use rosterkit::{Answer, Command, ErrorKind, Outcome, Overrides, Word};
 
@@ -25,9 +26,8 @@ pub(super) fn later(world: &mut World, machine: usize, random: &mut Random) -> S
         let receipt = scene.say(1, 0, "in time?")?;
         let lines = vec![line(&scene.name(1), "in time?")];
         let [to, from, third] = [0, 1, 2].map(|who| Kept::Messages(scene.address(who)));
-        scene.is(to.clone(), lines.clone(), &["ruled.delay"])?;
-        let due = scene.world.now + seconds * 1_000;
-        scene.until(to.clone(), vec![lines.clone()], &["ruled.delay"], Some(due));
+        let due = receipt.time.0.saturating_sub(wall(0).0) as u64 + seconds * 1_000;
+        scene.is_until(to.clone(), lines.clone(), &["ruled.delay"], Some(due))?;
         if is_taken {
             let session = scene.session(0, None)?;
             let got = texts(&scene.took(&session)?);
@@ -47,8 +47,8 @@ pub(super) fn later(world: &mut World, machine: usize, random: &mut Random) -> S
         let before = due.saturating_sub(20_000).saturating_sub(scene.world.now);
         scene.pass(before)?;
         if scene.world.now < due - 15_000 {
-            scene.is(to.clone(), lines.clone(), &["rules.due"])?;
-            scene.is(third.clone(), Vec::new(), &["rules.due"])?;
+            scene.is_until(to.clone(), lines.clone(), &["rules.due"], Some(due))?;
+            scene.is_until(third.clone(), Vec::new(), &["rules.due"], Some(due))?;
         }
         scene.may_be(to.clone(), vec![lines.clone(), mine.clone()], &["ruled.delay"]);
         scene.may_be(third.clone(), vec![Vec::new(), theirs.clone()], &["ruled.delay"]);
