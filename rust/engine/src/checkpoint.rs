@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(crate) enum ToCheckpointer {
     /// Something was committed.
     Look,
+    /// Everything was written, and the engine ends.
+    Last(Arc<Countdown>),
     /// Drop the connection.
     Reset(Arc<Countdown>),
     /// Use this one.
@@ -43,6 +45,10 @@ impl CheckpointStep {
         while let Some(message) = self.inbox.pop_front() {
             match message {
                 ToCheckpointer::Look => look = true,
+                ToCheckpointer::Last(countdown) => {
+                    self.empty_log();
+                    drop(countdown);
+                }
                 ToCheckpointer::Reset(countdown) => {
                     self.store = None;
                     drop(countdown);
@@ -64,6 +70,14 @@ impl CheckpointStep {
             }
         }
         busy
+    }
+
+    fn empty_log(&mut self) {
+        match self.store.as_mut().map(|store| store.empty_log()) {
+            Some(Ok(false)) => tracing::info!("somebody reads the file: its log is left to the next opening"),
+            Some(Err(error)) => tracing::warn!(%error, "the log is left to the next opening"),
+            Some(Ok(true)) | None => {}
+        }
     }
 }
 

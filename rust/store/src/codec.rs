@@ -63,6 +63,10 @@ impl<'a> Decoder<'a> {
             return Ok(None);
         }
         let tag = take_varint(&mut self.rest)?;
+        // Nobody writes it: these are zeros where something was.
+        if tag == 0 {
+            return Err(Malformed("a field without a tag"));
+        }
         let length = take_varint(&mut self.rest)? as usize;
         if length > self.rest.len() {
             return Err(Malformed("a field that is longer than its value"));

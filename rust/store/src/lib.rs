@@ -237,6 +237,10 @@ pub trait Checkpointer: Send {
     /// log can begin anew; a reader may prevent it. [`CommitError::Unknown`] when a sync failed: what was committed
     /// may not be on disk.
     fn checkpoint_if_due(&mut self) -> Result<bool, CommitError>;
+
+    /// Moves everything, and leaves the log empty, because the file is closed next. Says whether it is: somebody who reads
+    /// the file may prevent it. Nothing is lost when it fails; the next opening does it.
+    fn empty_log(&mut self) -> Result<bool, CommitError>;
 }
 
 /// An account as it is loaded.

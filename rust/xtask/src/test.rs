@@ -70,7 +70,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "damage, files of other versions",
         budget: 2,
-        run: || promises(&["damage", "damaged_rows", "growing_old"]),
+        run: || promises(&["damage", "damaged_rows", "another_sqlite", "growing_old"]),
     },
     Step { name: "kills", budget: 3, run: || promises(&["kills"]) },
     Step { name: "two worlds: a bad pipe, kills", budget: 3, run: || promises(&["two_worlds"]) },

@@ -2,7 +2,7 @@
 //! are busy doing so.
 
 use super::Steps;
-use crate::checkpoint::CheckpointStep;
+use crate::checkpoint::{CheckpointStep, ToCheckpointer};
 use crate::error::{Error, Result};
 use crate::messages::{Countdown, Job, ToShard, ToWrite};
 use crate::reader::ReaderStep;
@@ -129,6 +129,9 @@ fn run_down(shared: &Arc<Shared>, joins: &Arc<Joins>) {
     await_countdown(|countdown| {
         let job = Job::Flush(Arc::clone(countdown));
         let _ = shared.writer.put(ToWrite { generation: shared.generation(), job });
+    });
+    await_countdown(|countdown| {
+        let _ = shared.checkpointer.put(ToCheckpointer::Last(Arc::clone(countdown)));
     });
     shared.close_mailboxes();
     let steps = std::mem::take(&mut lock(&joins.state).steps);

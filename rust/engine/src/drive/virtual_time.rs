@@ -1,6 +1,7 @@
 //! Virtual time: no thread and no waiting. Whoever calls runs the steps, and time moves when it is told to.
 
 use super::Steps;
+use crate::checkpoint::ToCheckpointer;
 use crate::clock::{Clock, VirtualClock};
 use crate::error::{Error, Result};
 use crate::messages::{Countdown, Job, ToShard, ToWrite};
@@ -86,6 +87,8 @@ impl World {
         self.run(&mut || false)?;
         let flush = Job::Flush(Countdown::new(|| {}));
         let _ = self.shared.writer.put(ToWrite { generation: self.shared.generation(), job: flush });
+        self.run(&mut || false)?;
+        let _ = self.shared.checkpointer.put(ToCheckpointer::Last(Countdown::new(|| {})));
         self.run(&mut || false)?;
         self.shared.close_mailboxes();
         self.shared.ready.close();

@@ -46,6 +46,7 @@ pub struct Progress {
 /// Fails with `Held` while somebody writes it, with `Foreign` when it is no RosterKit file, with `Newer` when a newer version
 /// wrote it, and with `Io` when it cannot be read at all.
 pub fn check(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
+    let _lock = Lock::share(&resolved(path))?;
     with_survey(path, 1, progress, |survey, _, _| Ok(Report::of(path, survey)))
 }
 
@@ -61,6 +62,7 @@ pub fn salvage(
 ) -> Result<(Report, Result<Salvaged, StoreError>), StoreError> {
     let from = resolved(path);
     check_new(&from, to)?;
+    let _lock = Lock::share(&from)?;
     with_survey(path, 2, progress, |survey, unchanged, on_page| {
         let report = Report::of(path, survey);
         if survey.is_newer {
@@ -70,6 +72,11 @@ pub fn salvage(
         let salvaged = salvage::salvage(survey, &from, to, unchanged, on_page);
         Ok((report, salvaged))
     })
+}
+
+/// Whether a file without a log is whole, pages without a seal among its own. Who asks has its lock.
+pub(crate) fn is_whole(path: &Path) -> Result<bool, StoreError> {
+    with_survey(path, 1, &mut |_| {}, |survey, _, _| Ok(Report::of(path, survey).is_whole()))
 }
 
 /// Whether nobody wrote to the file, as far as can be seen.
@@ -82,11 +89,10 @@ fn with_survey<T>(
     then: impl FnOnce(&mut Survey<'_>, Unchanged<'_>, &dyn Fn()) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let path = &resolved(path);
-    let _lock = Lock::share(path)?;
     let before = stamps(path)?;
     let main = File::open(path).map_err(io)?;
     let wal = Wal::read(&beside(path, "-wal")).map_err(io)?;
-    let pages = Pages::new(main, wal).map_err(io)?;
+    let pages = Pages::new(main, wal, before[1].is_none()).map_err(io)?;
     check_ours(path, &pages)?;
     let all = passes * u64::from(pages.highest());
     let (done, progress) = (Cell::new(0), RefCell::new(progress));

@@ -6,7 +6,8 @@
 use super::wal::Wal;
 use crate::vfs::{PAGE_SIZE, Seal, inspect};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -43,6 +44,8 @@ pub(super) struct Page {
 /// Every page.
 pub(super) struct Pages {
     main: File,
+    /// Pages without a seal, where these count: with no log, they are those that another SQLite moved from there.
+    bare: Option<RefCell<HashSet<u32>>>,
     /// How many whole pages the main file is long.
     in_main: u32,
     pub(super) wal: Option<Wal>,
@@ -53,10 +56,12 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(main: File, wal: Option<Wal>) -> std::io::Result<Self> {
+    /// `None` for the log is none, or an empty one; when there is no such file, it `is_gone`.
+    pub(super) fn new(main: File, wal: Option<Wal>, is_gone: bool) -> std::io::Result<Self> {
         let in_main = (main.metadata()?.len() / PAGE_SIZE as u64).min(u32::MAX.into()) as u32;
         let (in_wal, size) = wal.as_ref().map(Wal::committed_pages).unwrap_or_default();
-        let mut pages = Pages { main, in_main, wal, in_wal, count: in_main };
+        let mut pages =
+            Pages { main, bare: is_gone.then(RefCell::default), in_main, wal, in_wal, count: in_main };
         pages.count = match size {
             Some(size) => size,
             // A first page that is broken says nothing of how many there are.
@@ -83,6 +88,11 @@ impl Pages {
         !self.is_in_wal(number) && self.read(number).fault.is_none()
     }
 
+    /// How many of those that were read have no seal, and count all the same.
+    pub(super) fn bare(&self) -> u64 {
+        self.bare.as_ref().map_or(0, |bare| bare.borrow().len() as u64)
+    }
+
     /// Whether SQLite never uses it.
     pub(super) fn is_lock_page(number: u32) -> bool {
         number == LOCK_PAGE
@@ -103,11 +113,15 @@ impl Pages {
         let read = (&self.main)
             .seek(SeekFrom::Start(u64::from(number - 1) * PAGE_SIZE as u64))
             .and_then(|_| (&self.main).read_exact(&mut bytes[..]));
-        let fault = match read.map(|()| inspect(number, &bytes)) {
-            Ok(Seal::Whole) => None,
-            Ok(Seal::Unwritten) => Some(Fault::NeverWritten),
-            Ok(Seal::Broken) => Some(Fault::Checksum),
-            Err(_) => Some(Fault::Unreadable),
+        let fault = match (read.map(|()| inspect(number, &bytes)), &self.bare) {
+            (Ok(Seal::Whole), _) => None,
+            (Ok(Seal::Bare), Some(bare)) => {
+                bare.borrow_mut().insert(number);
+                None
+            }
+            (Ok(Seal::Unwritten), _) => Some(Fault::NeverWritten),
+            (Ok(Seal::Bare | Seal::Broken), _) => Some(Fault::Checksum),
+            (Err(_), _) => Some(Fault::Unreadable),
         };
         Page { bytes, fault }
     }

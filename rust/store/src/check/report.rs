@@ -46,6 +46,9 @@ pub struct PageCounts {
     pub never_written: u64,
     /// Free.
     pub free: u64,
+    /// Without a checksum: with no log beside the file, what another SQLite moved from there. The next open makes them one, when
+    /// the file is whole.
+    pub unsealed: u64,
     /// Behind the end of a file that was cut short.
     pub cut_off: u64,
     /// Whole, and nothing leads to them: below a broken one, or left over. Salvage takes from them only what proves itself.
@@ -195,6 +198,7 @@ impl Report {
                 broken: broken.len() as u64,
                 never_written: survey.unwritten,
                 free: survey.free,
+                unsealed: pages.bare(),
                 cut_off: survey.cut_off,
                 unplaced: survey.unplaced,
             },

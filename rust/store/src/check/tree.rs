@@ -113,6 +113,10 @@ impl<'a> Node<'a> {
         let mut length = 0;
         if self.kind != TABLE_INTERIOR {
             (length, rest) = varint(rest)?;
+            // A record says at least how long its header is.
+            if length == 0 {
+                return None;
+            }
         }
         let mut row_id = 0;
         if self.has_row_ids() {

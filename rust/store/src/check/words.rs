@@ -9,15 +9,19 @@ const NAMED: usize = 20;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PageCounts { all, broken, never_written, free, cut_off, unplaced } = self.pages;
+        let PageCounts { all, broken, never_written, free, unsealed, cut_off, unplaced } = self.pages;
         let verdict = if self.is_whole() { "whole" } else { "DAMAGED" };
         writeln!(f, "{}: {verdict}", self.path)?;
         if self.newer {
             writeln!(f, "  a newer version wrote it: what this one does not know was not looked at")?;
         }
         write!(f, "  {all} pages, {broken} broken, {free} free")?;
-        let also =
-            [(never_written, "never written"), (cut_off, "cut off"), (unplaced, "to which nothing leads")];
+        let also = [
+            (never_written, "never written"),
+            (unsealed, "without a checksum, as another SQLite writes them"),
+            (cut_off, "cut off"),
+            (unplaced, "to which nothing leads"),
+        ];
         for (count, what) in also.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, ", {count} {what}")?;
         }

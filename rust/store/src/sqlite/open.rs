@@ -12,6 +12,7 @@ use super::schema::{APPLICATION_ID, READS, migrate};
 use super::tail::Tail;
 use super::writer::SqliteWriter;
 use super::{SqliteOptions, beside, bits, resolved, sql};
+use crate::check::is_whole;
 use crate::values::{decode_overrides, decode_row};
 use crate::vfs::{FileKind, PAGE_SIZE, RESERVED_BYTES};
 use crate::{Facts, Opened, StoreError};
@@ -48,6 +49,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
     let path = &resolved(path);
     let lock = Lock::take(path)?;
     check_header(path)?;
+    seal_what_another_wrote(path, options)?;
     write_log_again(path, options)?;
     let mut connection = connect(path, options)?;
     if is_unfinished(path, &connection)? {
@@ -109,16 +111,42 @@ pub(super) fn durable() -> &'static str {
     if planted(Bug::SkippedSync) { "NORMAL" } else { "FULL" }
 }
 
+/// Who opens the file with an SQLite of their own after a crash, and be it to look, moves the log into the main file when they
+/// close it, pages without a seal, and deletes the log. We never delete it. When the file is whole as it stands, these pages
+/// are ours again.
+fn seal_what_another_wrote(path: &Path, options: &SqliteOptions) -> Result<(), StoreError> {
+    let is_there = |suffix: &str| std::fs::metadata(beside(path, suffix)).is_ok();
+    if is_there("-wal") || is_there("-journal") {
+        return Ok(());
+    }
+    let pages =
+        options.disk.unsealed(path).map_err(|source| failed("looking for pages without a seal", source))?;
+    if pages.is_empty() {
+        return Ok(());
+    }
+    if !is_whole(path)? {
+        let what = format!("{} pages have no checksum, and not all is in order with them", pages.len());
+        return Err(StoreError::Damaged { path: path.display().to_string(), what });
+    }
+    tracing::warn!(pages = pages.len(), "another SQLite has written to the file; what it left is whole");
+    options.disk.seal(path, &pages).map_err(|source| failed("sealing pages", source))
+}
+
 /// What is recovered from the write-ahead log goes into the main file next. If the log were in the page cache only, a power
 /// cut in the middle of that would leave pages of a commit of which the log knows nothing.
 fn write_log_again(path: &Path, options: &SqliteOptions) -> Result<(), StoreError> {
     if planted(Bug::LogNotWrittenAgain) {
         return Ok(());
     }
-    options.disk.write_again(FileKind::Wal, &beside(path, "-wal")).map_err(|source| match source.kind() {
+    let again = options.disk.write_again(FileKind::Wal, &beside(path, "-wal"));
+    again.map_err(|source| failed("writing the write-ahead log again", source))
+}
+
+fn failed(doing: &'static str, source: std::io::Error) -> StoreError {
+    match source.kind() {
         ErrorKind::StorageFull => StoreError::Full,
-        _ => StoreError::Io { doing: "writing the write-ahead log again", source },
-    })
+        _ => StoreError::Io { doing, source },
+    }
 }
 
 /// Looks at the first bytes of the file, if there are any.

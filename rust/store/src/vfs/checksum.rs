@@ -2,7 +2,8 @@
 //!
 //! CRC-32 finds every flipped bit and every burst of up to 32; the page's number is part of it, so that a page written
 //! to another's place is found too. Pages of the write-ahead log are not sealed: its frames have checksums of their own,
-//! over the page as SQLite knows it.
+//! over the page as SQLite knows it. SQLite never gets to see a seal, so that none goes into the log: a page that an SQLite
+//! without this layer moves from there into the main file has none, which tells it from one that is broken.
 
 /// Bytes of a page of ours.
 pub(crate) const PAGE_SIZE: usize = 4096;
@@ -20,6 +21,8 @@ pub(crate) enum Seal {
     Whole,
     /// Nothing was ever written here: SQLite skips pages of which it knows that nobody reads them.
     Unwritten,
+    /// It has no seal: another SQLite wrote it, or the end of it is lost.
+    Bare,
     /// It is not what was written, or was written for another place.
     Broken,
 }
@@ -31,13 +34,22 @@ pub(crate) fn seal(number: u32, page: &mut [u8; PAGE_SIZE]) {
     page[CONTENT + 4..].copy_from_slice(&MARK);
 }
 
+/// Takes the seal away, for SQLite.
+pub(crate) fn bare(page: &mut [u8; PAGE_SIZE]) {
+    page[CONTENT..].fill(0);
+}
+
 /// Looks whether a page read from this place is what was written there.
 pub(crate) fn inspect(number: u32, page: &[u8; PAGE_SIZE]) -> Seal {
     let (sum, mark) = page[CONTENT..].split_at(4);
     if mark == MARK && sum == checksum(number, page).to_le_bytes() {
         return Seal::Whole;
     }
-    if page.iter().all(|byte| *byte == 0) { Seal::Unwritten } else { Seal::Broken }
+    match page[CONTENT..].iter().all(|byte| *byte == 0) {
+        true if page[..CONTENT].iter().all(|byte| *byte == 0) => Seal::Unwritten,
+        true => Seal::Bare,
+        false => Seal::Broken,
+    }
 }
 
 fn checksum(number: u32, page: &[u8; PAGE_SIZE]) -> u32 {
@@ -71,6 +83,13 @@ mod tests {
     #[test]
     fn a_page_is_whole_in_its_own_place_only() {
         assert_eq!(inspect(8, &sealed(7)), Seal::Broken);
+    }
+
+    #[test]
+    fn a_page_that_sqlite_saw_has_no_seal() {
+        let mut page = sealed(7);
+        bare(&mut page);
+        assert_eq!(inspect(7, &page), Seal::Bare);
     }
 
     #[test]

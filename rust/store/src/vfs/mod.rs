@@ -5,20 +5,15 @@
 //! which sees every call in order, with the bytes that really go to the disk, and may make one fail; that is how the
 //! promises about the disk are tested.
 
+mod again;
 mod checksum;
 mod shim;
 
 pub(crate) use checksum::{PAGE_SIZE, RESERVED_BYTES, Seal, inspect};
 pub(crate) use shim::take_broken_page;
 
-use std::fs::OpenOptions;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-
-/// Bytes that are written again at once.
-const CHUNK: usize = 1 << 20;
 
 /// The way to the disk.
 #[derive(Clone)]
@@ -113,48 +108,6 @@ impl Disk {
     /// A disk as this one is, with another layer before its own.
     pub(crate) fn behind(&self, layer: Arc<dyn Layer>) -> Self {
         Disk(shim::Registered::new(layer, self.0.seals()))
-    }
-
-    /// Writes a file again as it is, and syncs it.
-    ///
-    /// What is read may be in the page cache alone, for ever: after a sync that failed the system keeps the pages and
-    /// forgets that they are to be written, so that the next sync succeeds without them. Written again they are on disk
-    /// once this returns. A file that is not there is all right.
-    pub(crate) fn write_again(&self, file: FileKind, path: &Path) -> io::Result<()> {
-        let mut handle = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(handle) => handle,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let name = path.to_string_lossy();
-        let ask = |call: Call<'_>| match self.layer().call(file, &name, call) {
-            Ok(()) => Ok(()),
-            Err(Failure::Full) => Err(io::Error::from(io::ErrorKind::StorageFull)),
-            Err(Failure::Io) => Err(io::Error::other("the disk failed")),
-        };
-        let (mut chunk, mut offset) = (vec![0; CHUNK], 0);
-        loop {
-            ask(Call::Read { offset, length: CHUNK })?;
-            handle.seek(SeekFrom::Start(offset))?;
-            let length = handle.read(&mut chunk)?;
-            if length == 0 {
-                break;
-            }
-            let bytes = &chunk[..length];
-            ask(Call::Write { offset, bytes })?;
-            handle.seek(SeekFrom::Start(offset))?;
-            handle.write_all(bytes)?;
-            offset += length as u64;
-        }
-        if offset == 0 {
-            return Ok(());
-        }
-        let synced = ask(Call::Sync).and_then(|()| match self.layer().syncs() {
-            true => handle.sync_all(),
-            false => Ok(()),
-        });
-        self.layer().synced(file, &name, synced.is_ok());
-        synced
     }
 
     /// The layer it goes through.

@@ -6,7 +6,7 @@
 //! connection, because whoever holds a connection holds the [`Registered`] too.
 #![allow(unsafe_code)]
 
-use super::checksum::{PAGE_SIZE, Seal, inspect, seal};
+use super::checksum::{PAGE_SIZE, Seal, bare, inspect, seal};
 use super::{Call, Failure, FileKind, Layer};
 use rusqlite::ffi;
 use std::cell::Cell;
@@ -312,12 +312,13 @@ unsafe extern "C" fn read(
     let number = unsafe { sealed_page(file, amount, offset) };
     if let (Some(number), ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ) = (number, result) {
         // SAFETY: SQLite's buffer holds `amount` bytes, a page; what a short read did not fill is zeros.
-        let page = unsafe { &*buffer.cast::<[u8; PAGE_SIZE]>() };
+        let page = unsafe { &mut *buffer.cast::<[u8; PAGE_SIZE]>() };
         // SQLite reads only what it has written: where nothing is, something is lost.
         if inspect(number, page) != Seal::Whole {
             BROKEN.set(Some(number));
             return ffi::SQLITE_IOERR_DATA;
         }
+        bare(page);
     }
     result
 }
