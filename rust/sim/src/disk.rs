@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was done to a file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Write { offset: u64, bytes: Vec<u8> },
     Truncate(u64),
@@ -246,12 +246,12 @@ impl<L: Clone + Send + 'static> Layer for Disk<L> {
 }
 
 /// The files as they would be found after a power cut.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     files: BTreeMap<Arc<str>, Contents>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Contents {
     durable: Vec<u8>,
     unsynced: Vec<Change>,
@@ -323,6 +323,25 @@ impl Image {
             })
         });
         changes.collect()
+    }
+
+    /// What lies in a folder, but for what belongs to a process.
+    pub fn of(folder: &Path) -> std::io::Result<Image> {
+        let mut image = Image::default();
+        for name in ["im.db", "im.db-wal", "im.db-journal"] {
+            match std::fs::read(folder.join(name)) {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => image.put(name, bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(image)
+    }
+
+    /// Whether there is something in a file.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.get(name).is_some_and(|file| !file.durable.is_empty())
     }
 
     /// Puts a whole file there.

@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, Left};
 use crate::link::{Carried, Link};
 use crate::people::{ORDINARY, Reader, User, actor, domain, wall};
 use crate::report::{Coverage, Report};
+use crate::visitor::look_in;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk as Vfs, Failure, FileKind, Layer};
 use rosterkit::{
@@ -190,6 +191,10 @@ pub fn look_after(
     let failed = |error: String| format!("opening what was left: {error}");
     let directory = folder().map_err(|e| failed(e.to_string()))?;
     image.write(directory.path()).map_err(|e| failed(e.to_string()))?;
+    if matches!(depth, Depth::Some(seed) if seed % 4 == 1) {
+        look_in(directory.path());
+        covered.add("engine.other-sqlite");
+    }
     let sqlite = SqliteOptions {
         disk: Vfs::through(Arc::new(Quick)),
         tail_rows: 64,
@@ -490,6 +495,11 @@ impl World {
         machine.image = machine.end_life().cut(cut);
         machine.directory = folder().map_err(failed)?;
         machine.image.write(machine.directory.path()).map_err(failed)?;
+        if fastrand::Rng::with_seed(seed ^ !self.now).u8(0..4) == 0 {
+            self.history.say(format_args!("somebody looks into the file of machine {number}"));
+            look_in(machine.directory.path());
+            machine.image = Image::of(machine.directory.path()).map_err(failed)?;
+        }
         let disk = Disk::new(&self.history);
         let counts = machine.disk.counts();
         self.report.calls += counts.calls;
@@ -502,6 +512,26 @@ impl World {
         let machine = &mut self.machines[number];
         machine.ledger.take(&Left::Trouble(now));
         machine.at_start = machine.ledger.clone();
+        Ok(())
+    }
+
+    /// After a shutdown everything is in the main file, and who looks changes nothing. (The log of a disk that failed in the
+    /// middle of that has to wait for the next opening.)
+    fn is_at_rest(&mut self, number: usize) -> Step {
+        let Machine { disk, directory, .. } = &self.machines[number];
+        if disk.failed().is_some() {
+            return Ok(());
+        }
+        let read = || Image::of(directory.path()).map_err(|error| format!("reading the files: {error}"));
+        let before = read()?;
+        if before.has("im.db-wal") {
+            return Err(format!("machine {number} was shut down, and its log is not empty"));
+        }
+        look_in(directory.path());
+        if read()? != before {
+            return Err(format!("somebody looked into the file of machine {number}, and it is another"));
+        }
+        self.covered.add("engine.other-sqlite");
         Ok(())
     }
 
@@ -522,6 +552,7 @@ impl World {
             self.power_cut(number, Cut::Kept)?;
         } else if was_good {
             self.note(number, Left::ShutDown);
+            self.is_at_rest(number)?;
         }
         let mut random = fastrand::Rng::with_seed(self.seed ^ self.now);
         self.link.lose(number, &mut random);

@@ -11,6 +11,7 @@ use rosterkit_promises::folder_in_memory;
 use rosterkit_promises::truth::{RICH, ask, fill, told};
 use rosterkit_promises::workload::{USERS, address, open};
 use rosterkit_sim::disk::{Cut, Disk as Recorder, Image};
+use rosterkit_sim::visitor::look_in;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -231,8 +232,14 @@ fn making_a_file_that_is_cut_off_anywhere_is_done_at_the_next_opening() {
         for cut in [Cut::Dropped, Cut::Kept, Cut::Torn(number as u64), Cut::Torn(!(number as u64))] {
             let directory = folder_in_memory();
             image.cut(cut).write(directory.path()).unwrap();
-            let engine = open(directory.path(), Disk::plain())
-                .unwrap_or_else(|error| panic!("cut after {number}, {cut:?}: {error}"));
+            // Whoever looks at what is there, with an SQLite of their own.
+            let is_looked_into = cuts % 8 >= 4;
+            if is_looked_into {
+                look_in(directory.path());
+            }
+            let engine = open(directory.path(), Disk::plain()).unwrap_or_else(|error| {
+                panic!("cut after {number}, {cut:?}, looked into: {is_looked_into}: {error}")
+            });
             engine.create_account(&address(0)).unwrap();
             engine.create_account(&address(1)).unwrap();
             let session = engine.open_session(&address(0), Default::default()).unwrap();

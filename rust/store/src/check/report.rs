@@ -16,6 +16,8 @@ pub struct Report {
     /// A newer version wrote it: tables and columns that this one does not know were not looked at, and it does not salvage
     /// the file.
     pub newer: bool,
+    /// Its making was cut off before there were tables: it holds nothing, and the next open makes it.
+    pub unfinished: bool,
     /// Its pages, as a reader sees them.
     pub pages: PageCounts,
     /// Those that are broken.
@@ -187,12 +189,15 @@ impl Report {
     pub(super) fn of(path: &Path, survey: &Survey<'_>) -> Report {
         let pages = survey.pages;
         let broken = broken_pages(survey);
-        let lost = Lost::of(survey, &broken);
+        let unfinished = survey.is_unfinished();
+        let lost = if unfinished { Lost::default() } else { Lost::of(survey, &broken) };
+        let findings = if unfinished { Vec::new() } else { survey.findings.clone() };
         let all = u64::from(pages.count);
         let behind = |rescued: &super::survey::Rescued| matches!(rescued.place.source, Source::Frame(_));
         Report {
             path: path.display().to_string(),
             newer: survey.is_newer,
+            unfinished,
             pages: PageCounts {
                 all,
                 broken: broken.len() as u64,
@@ -207,7 +212,7 @@ impl Report {
             messages: survey.log.len() as u64,
             rescued: survey.rescued.values().filter(|rescued| !behind(rescued)).count() as u64,
             lost,
-            findings: survey.findings.clone(),
+            findings,
             more_findings: survey.more_findings,
         }
     }

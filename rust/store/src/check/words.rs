@@ -15,6 +15,9 @@ impl fmt::Display for Report {
         if self.newer {
             writeln!(f, "  a newer version wrote it: what this one does not know was not looked at")?;
         }
+        if self.unfinished {
+            writeln!(f, "  its making was cut off: it holds nothing yet")?;
+        }
         write!(f, "  {all} pages, {broken} broken, {free} free")?;
         let also = [
             (never_written, "never written"),

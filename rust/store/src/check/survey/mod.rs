@@ -158,6 +158,12 @@ impl<'p> Survey<'p> {
         survey
     }
 
+    /// Whether the file is as it is made first: a page that is whole, and says that there are no tables yet.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        let first = self.pages.read(1);
+        self.pages.count == 1 && first.fault.is_none() && word(&first.bytes[..], 60) == 0
+    }
+
     /// Whether something whole says how many pages there are to be.
     pub(crate) fn length_is_known(&self) -> bool {
         !self.format_is_unknown
