@@ -3,9 +3,10 @@
 use crate::world::{World, account, kinds};
 use crate::{online, overrides, seen};
 use rosterkit::{
-    AcceptedSenders, Actor, Address, Answer, Command, Domain, EndReason, EngineOptions, ErrorKind, EventBody,
-    Op, Overrides, RosterEdit, Session, State, Status,
+    AcceptedSenders, Actor, Address, Answer, Command, Domain, EndReason, EngineOptions, ErrorKind, Event,
+    EventBody, Listener, ListenerError, Op, Overrides, RosterEdit, Session, SessionId, State, Status,
 };
+use std::sync::Mutex;
 use std::time::Duration;
 
 // ---- roster -------------------------------------------------------------------------------------------------
@@ -140,11 +141,13 @@ fn domains_come_and_go_at_run_time() {
     let carol = Address::account("carol@example.net").unwrap();
     world.engine.create_account(&carol).unwrap();
     let actor = Actor { account: carol.clone(), session: None };
-    let Answer::Preferences(preferences) = world.engine.call(&actor, Command::ReadPreferences).unwrap()
-    else {
-        panic!()
+    let keeps = || match world.engine.call(&actor, Command::ReadPreferences).unwrap() {
+        Answer::Preferences(preferences) => preferences.keep_history,
+        other => panic!("{other:?}"),
     };
-    assert!(!preferences.keep_history, "the domain's preference is in force");
+    assert!(!keeps(), "the domain's preference is in force");
+    world.engine.set_domain(net.clone(), Overrides::default()).unwrap();
+    assert!(keeps(), "at once");
     assert_eq!(world.engine.domains().len(), 2);
     assert!(world.engine.remove_domain(net.clone()).is_err(), "it has an account");
     world.engine.delete_account(&carol).unwrap();
@@ -159,11 +162,29 @@ fn domains_come_and_go_at_run_time() {
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
 }
 
+/// Reads its session while it is called with what was read of it.
+struct ReadsToo<'a> {
+    session: &'a Session,
+    told: Mutex<Vec<ErrorKind>>,
+}
+
+impl Listener for ReadsToo<'_> {
+    fn on_events(&self, _: SessionId, _: &[Event]) -> Result<(), ListenerError> {
+        let read = self.session.next_events(1, Duration::ZERO);
+        self.told.lock().unwrap().extend(read.err().map(|error| error.kind));
+        Ok(())
+    }
+}
+
 // behaviour: engine.shutdown, engine.one-consumer
 #[test]
 fn after_shutdown_everything_is_closed_and_two_consumers_are_a_mistake() {
     let world = World::new();
-    let [alice] = world.sessions(["alice"]);
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    bob.send(&account("alice"), "hello").unwrap();
+    let second = ReadsToo { session: &alice, told: Mutex::default() };
+    alice.run(&second).unwrap();
+    assert_eq!(*second.told.lock().unwrap(), [ErrorKind::Misuse]);
     world.engine.shutdown(true).unwrap();
     world.engine.shutdown(true).unwrap();
     assert_eq!(world.drain_ended(&alice), Some(EndReason::Shutdown));

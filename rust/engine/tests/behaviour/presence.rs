@@ -41,6 +41,8 @@ fn an_unchanged_aggregate_tells_nobody_and_a_restart_ends_contributions() {
     online(&alice);
     assert_eq!(seen(&world.drain(&alice), "bob").unwrap().state, State::Offline);
     assert_eq!(alice.presence_of(&account("bob")).unwrap().state, State::Offline);
+    let [_bob] = world.sessions(["bob"]);
+    assert_eq!(alice.presence_of(&account("bob")).unwrap().state, State::Offline, "nothing is shown anew");
 }
 
 // behaviour: presence.invisible-receives

@@ -173,7 +173,11 @@ fn what_a_rule_stores_is_for_the_next_session_and_what_it_discards_for_nobody() 
     assert_eq!(texts(&world.drain(&phone)), ["later still"]);
     world.drain(&tablet);
     set(&world, "bob", &at_once(r#"["discard"]"#));
+    world.befriend(&alice, &bob);
+    world.drain(&tablet);
+    world.drain(&phone);
     let receipt = alice.send(&account("bob"), "never").unwrap();
+    assert_eq!(receipt.outcome, Word::Delivered, "as if it had not been discarded");
     for session in [&bob, &phone, &tablet] {
         assert!(world.drain(session).is_empty());
     }
@@ -329,6 +333,10 @@ fn a_new_account_of_the_name_has_no_rules() {
     let [bob] = world.sessions(["bob"]);
     alice.send(&account("bob"), "hello").unwrap();
     assert_eq!(texts(&world.drain(&bob)), ["hello"]);
+    let world = world.reopen();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    alice.send(&account("bob"), "hello again").unwrap();
+    assert_eq!(texts(&world.drain(&bob)), ["hello again"]);
 }
 
 // behaviour: ruled.effects

@@ -127,6 +127,10 @@ fn a_relaxed_engine_reads_what_it_told_and_has_not_written() {
     assert_eq!(texts(&world.drain(&phone)), ["one", "two"]);
     send("three");
     assert_eq!(texts(&world.drain(&phone)), ["three"]);
+    drop(phone);
+    send("four");
+    let phone = world.device("bob", "phone");
+    assert_eq!(texts(&world.drain(&phone)), ["four"]);
 }
 
 // behaviour: relaxed.written

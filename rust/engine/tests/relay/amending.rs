@@ -50,9 +50,12 @@ fn the_other_side_amends_what_its_account_sent_and_nothing_else() {
     let b = Side::new(crate::NET, crate::ORG);
     let at_b = b.session(&bob());
     let bobs = at_b.send(&bob(), "a note to myself").unwrap();
+    let to_her = at_b.send(&alice(), "a note to you").unwrap();
     for (amends, nobodys) in [
         (Amends::Edit(bobs.id), false),
         (Amends::Retract(bobs.id), false),
+        (Amends::Edit(to_her.id), false),
+        (Amends::Retract(to_her.id), false),
         (Amends::Edit(MessageId(Default::default())), true),
     ] {
         let message =
@@ -62,7 +65,7 @@ fn the_other_side_amends_what_its_account_sent_and_nothing_else() {
         let settled = b.relay.receive(parcel).unwrap();
         assert!(matches!(&settled[..], [Settlement::Failed { .. }]), "{nobodys} {settled:?}");
     }
-    assert_eq!(texts(&at_b), ["a note to myself"]);
+    assert_eq!(texts(&at_b), ["a note to myself", "a note to you"]);
 }
 
 // behaviour: expiry.relay
