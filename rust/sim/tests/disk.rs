@@ -257,3 +257,38 @@ fn a_contact_ends_in_time_whatever_the_disk_says() {
     });
     assert_eq!(last, Some(State::Offline), "{told:?}");
 }
+
+/// When the roster could not be read behind a change of who is blocked, nobody saw the account from then on.
+#[test]
+fn who_sees_an_account_sees_it_again_whichever_file_call_fails() {
+    let mut failed = 0;
+    for at in 0..40 {
+        let directory = folder().unwrap();
+        let disk = Disk::<Told>::good();
+        let engine = open(directory.path(), disk.clone()).unwrap();
+        let [alice, bob, carol] =
+            ["alice", "bob", "carol"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
+        let session = |account: &Address| {
+            engine.create_account(account).unwrap();
+            engine.open_session(account, SessionOptions::default()).unwrap()
+        };
+        let [at_alice, at_bob] = [&alice, &bob].map(session);
+        at_alice.add_buddy(&bob, None, None).unwrap();
+        at_bob.add_buddy(&alice, None, None).unwrap();
+        for session in [&at_alice, &at_bob] {
+            session.set_presence(SetPresence::state(State::Busy)).unwrap();
+        }
+        assert_eq!(at_alice.presence_of(&bob).unwrap().state, State::Busy);
+        disk.plan(Fault::Call { after: at, failure: Failure::Io });
+        let blocked = at_bob.block(&carol, true);
+        failed += usize::from(disk.failed().is_some());
+        disk.heal();
+        engine.advance(5_000).unwrap();
+        // Where the store was opened again, presence is set anew, as contributions are of one run.
+        if at_alice.presence_of(&alice).unwrap().state == State::Busy {
+            let saw = at_alice.presence_of(&bob).unwrap().state;
+            assert_eq!(saw, State::Busy, "call {at} failed: {blocked:?}");
+        }
+    }
+    assert!(failed > 5, "{failed} calls failed");
+}

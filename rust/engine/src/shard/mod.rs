@@ -338,6 +338,7 @@ impl Shard {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
             }
             Signal::LookForDue => self.look_for_due(),
+            Signal::Sight(account) => self.look_up_sight_again(account),
             Signal::Snapshot { account, session } => self.begin_snapshot(account, session),
             Signal::Conversation { account, peer } => self.conversation_changed(account, peer),
             Signal::LastSeen(asks) => self.work(asks.subject.clone(), Work::LastSeen(asks)),

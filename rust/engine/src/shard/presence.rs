@@ -436,6 +436,16 @@ impl Shard {
         self.fetch(Fetch::Buddies { account: id, purpose: BuddiesFor::Sight });
     }
 
+    /// It could not be read before.
+    pub(super) fn look_up_sight_again(&mut self, id: AddressId) {
+        match self.residents.get(&id).map(|resident| &resident.gate) {
+            Some(Gate::Open) => self.look_up_sight(id, None),
+            Some(_) => self.signal_later(DISK_FAILED_MS, id.slot(), Signal::Sight(id)),
+            // It is worked out when it is loaded.
+            None => {}
+        }
+    }
+
     /// Who of the watchers is blocked is worked out when the block changes or the account is loaded, not with every
     /// change of presence: addresses are on disk, ids in memory.
     pub(super) fn take_sight(&mut self, id: AddressId, result: Result<Vec<Buddy>>) {
@@ -469,8 +479,9 @@ impl Shard {
         for watcher in lifted {
             self.tell_watcher(id, watcher, true);
         }
-        if let Ok(buddies) = result {
-            self.learn_outside(id, &record, &buddies);
+        match result {
+            Ok(buddies) => self.learn_outside(id, &record, &buddies),
+            Err(error) => self.signal_again(&error, id.slot(), Signal::Sight(id)),
         }
         if let Some(reply) = reply {
             reply.answer(Ok(Answer::Done));
