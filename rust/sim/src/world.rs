@@ -599,7 +599,7 @@ impl World {
     }
 
     /// Writes it down when calls have failed.
-    fn notice(&mut self, machine: usize) {
+    pub fn notice(&mut self, machine: usize) {
         let (now, failed) = (self.now, self.machines[machine].disk.counts().failed);
         if failed > self.machines[machine].failed.1 {
             self.machines[machine].failed = (now, failed);

@@ -144,6 +144,12 @@ impl Ledger {
             && !mail.gone_for.contains(&reader.user)
     }
 
+    /// What is noted of an acknowledgement that goes in now, of what came then. When a disk has failed in between it may come
+    /// again, and what is acknowledged then is another delivery of it.
+    pub fn acknowledged(&self, came: u64, now: u64) -> u64 {
+        if came > self.trouble { now } else { 0 }
+    }
+
     /// Whether an acknowledgement is on disk for sure by now.
     pub fn is_settled(&self, reader: Reader, id: MessageId) -> bool {
         let acked = self.acked.get(&(reader, id));

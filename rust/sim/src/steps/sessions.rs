@@ -224,11 +224,13 @@ impl World {
     }
 
     pub(super) fn acknowledge(&mut self, machine: usize, number: u32) {
+        self.notice(machine);
+        let now = self.now;
         let Some(client) = self.machines[machine].clients.get_mut(&number) else { return };
         client.session.ack(u64::MAX);
         let (reader, ids) = (client.reader, std::mem::take(&mut client.in_hand));
-        for (id, at) in ids {
-            // What came before a disk failed comes again, whatever is acknowledged by now.
+        for (id, came) in ids {
+            let at = self.machines[machine].ledger.acknowledged(came, now);
             self.note(machine, Left::Acked { reader, id, at });
         }
     }
