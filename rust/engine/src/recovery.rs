@@ -105,6 +105,8 @@ impl WriterStep {
         let outbox = read_outbox(reader.as_mut())?;
         let forwards = read_forwards(reader.as_mut())?;
         let registered = read_registered(reader.as_mut(), self.shared.clock.now().wall)?;
+        let for_calls = reader.again()?;
+        // From here on nothing fails: who holds a part of a store that did not come up would keep it from being opened again.
         let Facts { file_generation, sent, first_position, next_serial, domains, unswept, rules } = facts;
         self.shared.file.learn(file_generation, sent);
         let mut hosting = Hosting::default();
@@ -127,7 +129,7 @@ impl WriterStep {
         self.next = first_position;
         self.open = Some(writer);
         let generation = self.shared.generation();
-        self.shared.readers.open(reader.again()?);
+        self.shared.readers.open(for_calls);
         let _ = self.shared.reader.put(ToReader::Opened { reader, next_serial, generation });
         let _ = self.shared.checkpointer.put(ToCheckpointer::Opened(checkpointer));
         let installed = Position(first_position.0.saturating_sub(1));

@@ -292,3 +292,27 @@ fn who_sees_an_account_sees_it_again_whichever_file_call_fails() {
     }
     assert!(failed > 5, "{failed} calls failed");
 }
+
+/// When the last file to be opened could not be, the one that writes was kept, and its lock: the engine never came back.
+#[test]
+fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
+    let alice = Address::account("alice@example.org").unwrap();
+    let mut failed = 0;
+    for at in 0..80 {
+        let directory = folder().unwrap();
+        let disk = Disk::<Told>::good();
+        let engine = open(directory.path(), disk.clone()).unwrap();
+        engine.create_account(&alice).unwrap();
+        disk.plan(Fault::Sync { after: 0 });
+        let before = disk.counts().failed;
+        disk.plan(Fault::Call { after: at, failure: Failure::Io });
+        let sent = send(&engine, 1);
+        engine.advance(60_000).unwrap();
+        failed += usize::from(disk.counts().failed == before + 2);
+        // When it was one behind the opening, nothing fails any more.
+        disk.heal();
+        let again = send(&engine, 2);
+        assert!(again.is_ok(), "call {at} failed behind {sent:?}: {again:?}");
+    }
+    assert!(failed > 40, "{failed} calls failed while the store was opened");
+}
