@@ -103,6 +103,8 @@ pub(super) fn unclaimed(world: &mut World, machine: usize, random: &mut Random) 
                 return differs(format!("of {passed} that waited {got} came"));
             }
         }
+        // What is taken is on disk a moment later.
+        scene.pass(1_500)?;
         scene.smooth()?;
         scene.say(1, 0, "at last")?;
         Ok(())
