@@ -116,6 +116,8 @@ pub(crate) enum Signal {
     Typing { sender: AddressId, sender_address: Address, recipient: Address, state: ChatState },
     /// An account's conversation with a peer is another.
     Conversation { account: AddressId, peer: AddressId },
+    /// What waits for a session is read on.
+    Feed(SessionId),
     /// Who sees an account is worked out again.
     Sight(AddressId),
     /// A session's snapshot begins again.

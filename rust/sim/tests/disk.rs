@@ -5,8 +5,8 @@ use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::{Call, Disk as Vfs, Failure, FileKind, Layer};
 use rosterkit::store::{Anchor, Direction};
 use rosterkit::{
-    Actor, Address, Answered, ClientId, Command, DeviceName, Domain, Engine, EngineOptions, ErrorKind,
-    EventBody, HistoryRequest, Overrides, Position, Receipt, Registration, RegistrationKind, Send,
+    Actor, Address, Answer, Answered, ClientId, Command, DeviceName, Domain, Engine, EngineOptions,
+    ErrorKind, EventBody, HistoryRequest, Overrides, Position, Receipt, Registration, RegistrationKind, Send,
     SessionOptions, SetPresence, State, Ticket, Timestamp,
 };
 use rosterkit_core::planted::{Bug, plant};
@@ -296,13 +296,28 @@ fn who_sees_an_account_sees_it_again_whichever_file_call_fails() {
 /// When the last file to be opened could not be, the one that writes was kept, and its lock: the engine never came back.
 #[test]
 fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
-    let alice = Address::account("alice@example.org").unwrap();
+    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
     let mut failed = 0;
-    for at in 0..80 {
+    for at in 0..120 {
         let directory = folder().unwrap();
         let disk = Disk::<Told>::good();
         let engine = open(directory.path(), disk.clone()).unwrap();
-        engine.create_account(&alice).unwrap();
+        let session = |account: &Address| {
+            engine.create_account(account).unwrap();
+            engine.open_session(account, SessionOptions::default()).unwrap()
+        };
+        let [at_alice, at_bob] = [&alice, &bob].map(session);
+        at_alice.add_buddy(&bob, None, None).unwrap();
+        at_bob.add_buddy(&alice, None, None).unwrap();
+        [at_alice, at_bob].iter().for_each(|session| session.close());
+        let registration = Registration {
+            name: DeviceName::new("desk").unwrap(),
+            kind: RegistrationKind::Contact,
+            contact: "desk".into(),
+            expires: Timestamp(1_700_000_000_000 + 3_600_000),
+        };
+        let actor = Actor { account: bob.clone(), session: None };
+        engine.call(&actor, Command::AddRegistration(registration)).unwrap();
         disk.plan(Fault::Sync { after: 0 });
         let before = disk.counts().failed;
         disk.plan(Fault::Call { after: at, failure: Failure::Io });
@@ -313,6 +328,43 @@ fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
         disk.heal();
         let again = send(&engine, 2);
         assert!(again.is_ok(), "call {at} failed behind {sent:?}: {again:?}");
+        let actor = Actor { account: alice.clone(), session: None };
+        match engine.call(&actor, Command::ReadPresence(bob.clone())).unwrap() {
+            Answer::Presence(presence) => assert_eq!(presence.state, State::Online, "call {at} failed"),
+            other => panic!("{other:?}"),
+        }
     }
     assert!(failed > 40, "{failed} calls failed while the store was opened");
+}
+
+/// When what waits could not be read for a session, it came only once something else happened to the session.
+#[test]
+fn what_waits_comes_by_itself_whichever_file_call_fails() {
+    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
+    let mut failed = 0;
+    for at in 0..30 {
+        let directory = folder().unwrap();
+        let engine = open(directory.path(), Disk::<Told>::good()).unwrap();
+        for account in [&alice, &bob] {
+            engine.create_account(account).unwrap();
+        }
+        for number in 0..20 {
+            engine.send(&alice, Send::text(&bob, &format!("{number} {}", "x".repeat(3_000)))).unwrap();
+        }
+        engine.shutdown(true).unwrap();
+        drop(engine);
+        let disk = Disk::<Told>::good();
+        let engine = open(directory.path(), disk.clone()).unwrap();
+        disk.plan(Fault::Call { after: at, failure: Failure::Io });
+        let options = || SessionOptions { reads_messages: true, ..SessionOptions::default() };
+        let session = engine.open_session(&bob, options());
+        let was_refused = session.is_err();
+        disk.heal();
+        let session = session.or_else(|_| engine.open_session(&bob, options())).unwrap();
+        engine.advance(5_000).unwrap();
+        failed += usize::from(disk.failed().is_some() && !was_refused);
+        let events = session.next_events(100, Duration::ZERO).unwrap();
+        assert_eq!(events.len(), 20, "call {at} failed");
+    }
+    assert!(failed > 5, "{failed} calls failed");
 }

@@ -6,8 +6,9 @@
 //! between, because installing and looking happen on this one shard.
 
 use super::Shard;
+use super::later::DISK_FAILED_MS;
 use crate::event::{EndReason, EventBody};
-use crate::messages::{Fetch, FetchedRows, Job, RowAddresses};
+use crate::messages::{Fetch, FetchedRows, Job, RowAddresses, Signal};
 use crate::options::Durability;
 use crate::queue::Acks;
 use crate::shard::sessions::Attached;
@@ -110,7 +111,7 @@ impl Shard {
     }
 
     /// Asks for the next rows of a session that is fed from the log, or makes it live.
-    fn read_on(&mut self, session: SessionId) {
+    pub(super) fn read_on(&mut self, session: SessionId) {
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -160,9 +161,10 @@ impl Shard {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(%error, "rows cannot be read");
-                // Else the session keeps its place; the next acknowledgement, message or recovery reads again.
-                if error.is_damage() {
-                    self.end_session(session, EndReason::StorageFailed);
+                // The session keeps its place.
+                match error.is_damage() {
+                    true => self.end_session(session, EndReason::StorageFailed),
+                    false => self.signal_later(DISK_FAILED_MS, account.slot(), Signal::Feed(session)),
                 }
                 return;
             }

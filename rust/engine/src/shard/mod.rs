@@ -332,12 +332,13 @@ impl Shard {
             Signal::Marked { account, peer, address, marks } => {
                 self.take_marks(account, peer, &address, marks, None);
             }
-            Signal::Registered(account) => self.work(account, Work::Look),
+            Signal::Registered(account) => self.work(account.clone(), Work::Registered(account)),
             Signal::Unswept(id) => self.sweep_deleted(id, 0, self.mark),
             Signal::Typing { sender, sender_address, recipient, state } => {
                 self.take_typing((sender, &sender_address, true), &recipient, state);
             }
             Signal::LookForDue => self.look_for_due(),
+            Signal::Feed(session) => self.read_on(session),
             Signal::Sight(account) => self.look_up_sight_again(account),
             Signal::Snapshot { account, session } => self.begin_snapshot(account, session),
             Signal::Conversation { account, peer } => self.conversation_changed(account, peer),

@@ -69,7 +69,7 @@ impl Shard {
             Work::Command { session, command, reply } => self.command(id, session, *command, reply),
             Work::Send { session, send, reply } => self.send(id, session, send, false, reply),
             Work::Deliver(deliver) => self.deliver(id, *deliver),
-            Work::Look => {}
+            Work::Registered(_) => {}
             Work::Due(found) => self.due(id, *found),
             Work::Remember { ref peer, .. } => {
                 let peer = peer.clone();
@@ -186,7 +186,7 @@ impl Shard {
                 }
                 (Work::Reattach(session), _) => self.end_session(session, EndReason::AccountDeleted),
                 (Work::Due(found), _) => self.due_done(found.position, found.what),
-                (Work::Remember { .. } | Work::Look, _) => {}
+                (Work::Remember { .. } | Work::Registered(_), _) => {}
                 // Who is not there is seen by nobody.
                 (Work::LastSeen(asks), _) => asks.reply.answer(Ok(Answer::LastSeen(None))),
                 (work, _) => {
@@ -213,7 +213,10 @@ impl Shard {
                 let slot = pending.origin_address.slot();
                 self.signal_again(error, slot, Signal::Superseded { pending, known });
             }
-            Work::Remember { .. } | Work::Look => {}
+            Work::Registered(account) => {
+                self.signal_again(error, account.slot(), Signal::Registered(account));
+            }
+            Work::Remember { .. } => {}
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
             Work::LastSeen(asks) => asks.reply.answer(Err(error.clone())),
             Work::Outcome(settling) => self.outcome_failed(settling, error),

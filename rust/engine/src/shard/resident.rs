@@ -98,8 +98,8 @@ pub(crate) enum Work {
         reply: ReplyTo,
     },
     Deliver(Box<Deliver>),
-    /// It is to be in memory: what it is to do it does by itself.
-    Look,
+    /// A contact of this account was registered when the file was opened: in memory it is seen by itself.
+    Registered(Address),
     /// A row to the account is to be looked at again.
     Due(Box<DueRow>),
     /// A rule puts this peer into this group.
