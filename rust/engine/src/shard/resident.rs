@@ -13,6 +13,7 @@ use rosterkit_core::delivery::unclaimed::Unclaimed;
 use rosterkit_core::id::{AddressId, ClientId, MessageId, Position, SessionId};
 use rosterkit_core::preferences::Preferences;
 use rosterkit_core::presence::Presence;
+use rosterkit_core::refusal::Refusal;
 use rosterkit_core::row::Kind;
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
@@ -137,6 +138,8 @@ pub(crate) struct Sending {
     pub(crate) hops: u8,
     /// Of an amendment: the message came into quarantine and did not get out: it is its author's only.
     pub(crate) is_authors_only: bool,
+    /// It is refused, unless it repeats what was accepted.
+    pub(crate) refused: Option<Refusal>,
 }
 
 /// What is known of the client ids of earlier sends.

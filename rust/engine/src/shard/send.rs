@@ -40,15 +40,15 @@ impl Shard {
             return;
         };
         match result {
-            Ok(Some(row)) if matches!(row.entry.amended, Some(Amended::Retracted(_))) => {
-                reply.answer(Err(Refusal::Conflict("the message was retracted".into()).into()));
-            }
             Ok(Some(row)) => {
+                let was_retracted = matches!(row.entry.amended, Some(Amended::Retracted(_)));
+                let refused = was_retracted.then(|| Refusal::Conflict("the message was retracted".into()));
                 let kind = Kind::Amendment { of: row.position, of_id: message_id, amendment };
                 let recipient = recipient.bare();
                 let was_held = row.sides.was_quarantined() && !planted(Bug::LeakedQuarantine);
                 let is_authors_only = was_held && row.entry.admitted_as.is_none();
-                let sending = Sending { recipient, kind, client_id, expires: None, hops: 0, is_authors_only };
+                let (expires, hops) = (None, 0);
+                let sending = Sending { recipient, kind, client_id, expires, hops, is_authors_only, refused };
                 self.send(id, session, Box::new(sending), false, reply);
             }
             Ok(None) => {
@@ -70,9 +70,11 @@ impl Shard {
         looked_up: bool,
         reply: ReplyTo,
     ) {
-        if let Err(error) = self.check_send(id, &send) {
-            return reply.answer(Err(error));
-        }
+        // A repeat is answered as the first was, whatever has changed since: an expiry that is past, a relay that is gone.
+        let refused = match send.refused.clone() {
+            Some(refusal) => Err(refusal.into()),
+            None => self.check_send(id, &send),
+        };
         let Some(resident) = self.residents.get_mut(&id) else {
             return;
         };
@@ -99,6 +101,9 @@ impl Shard {
                 return self.fetch(fetch);
             }
         }
+        if let Err(error) = refused {
+            return reply.answer(Err(error));
+        }
         if let Err(refusal) =
             resident.sends.take(&self.shared.options.limits.sends, self.now.tick, "messages")
         {
@@ -108,7 +113,7 @@ impl Shard {
         self.next_token += 1;
         let token = self.next_token;
         let attached = session.and_then(|s| self.sessions.get(&s));
-        let Sending { recipient, kind, client_id, expires, hops, is_authors_only } = *send;
+        let Sending { recipient, kind, client_id, expires, hops, is_authors_only, .. } = *send;
         let deliver = Deliver {
             entry: Entry {
                 device: attached.and_then(|a| a.device),
@@ -463,6 +468,7 @@ impl From<Send> for Sending {
             expires,
             hops: 0,
             is_authors_only: false,
+            refused: None,
         }
     }
 }

@@ -132,6 +132,18 @@ fn a_repeated_amendment_makes_nothing_new() {
     let world = world.reopen();
     let [alice] = world.sessions(["alice"]);
     assert_eq!(alice.amend(once("hello")).unwrap(), first);
+    // Also of one after which nothing can be changed any more, or that came before it.
+    let back = Amend {
+        client_id: Some(ClientId::new("edit 2").unwrap()),
+        amendment: Amendment::Retract,
+        ..edit("bob", sent.id, "")
+    };
+    let last = alice.amend(back.clone()).unwrap();
+    let world = world.reopen();
+    let [alice] = world.sessions(["alice"]);
+    assert_eq!(alice.amend(back).unwrap(), last);
+    assert_eq!(alice.amend(once("hello")).unwrap(), first);
+    assert_eq!(alice.amend(edit("bob", sent.id, "hi")).unwrap_err().kind, ErrorKind::Conflict);
 }
 
 // behaviour: message.reply

@@ -3,8 +3,8 @@
 use crate::page;
 use crate::world::{World, account, texts};
 use rosterkit::{
-    Anchor, Direction, ErrorKind, Event, EventBody, Outcome, Position, Receipt, Send, Session, SetPresence,
-    State, Timestamp,
+    Anchor, ClientId, Direction, ErrorKind, Event, EventBody, Outcome, Position, Receipt, Send, Session,
+    SetPresence, State, Timestamp,
 };
 
 const NOW: i64 = 1_700_000_000_000;
@@ -126,4 +126,17 @@ fn what_has_expired_already_is_refused() {
     let world = World::new();
     let [alice, _bob] = world.sessions(["alice", "bob"]);
     assert_eq!(send(&alice, "late", NOW).unwrap_err().kind, ErrorKind::InvalidArgument);
+}
+
+// behaviour: delivery.client-id
+#[test]
+fn a_repeat_learns_what_became_of_a_message_after_its_expiry() {
+    let world = World::new();
+    let [alice, _bob] = world.sessions(["alice", "bob"]);
+    let client_id = Some(ClientId::new("once").unwrap());
+    let expires = Some(Timestamp(NOW + 1_000));
+    let once = Send { client_id, expires, ..Send::text(&account("bob"), "in time") };
+    let first = alice.send_message(once.clone()).unwrap();
+    world.engine.advance(10_000).unwrap();
+    assert_eq!(alice.send_message(once).unwrap(), first);
 }
