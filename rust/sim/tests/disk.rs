@@ -368,3 +368,42 @@ fn what_waits_comes_by_itself_whichever_file_call_fails() {
     }
     assert!(failed > 5, "{failed} calls failed");
 }
+
+/// When a buddy was removed and the disk failed under that, an observer was told everything again, and still knew the buddy.
+#[test]
+fn an_observer_learns_who_was_removed_whatever_the_disk_says() {
+    let mut unknown = 0;
+    for at in 0..6 {
+        let directory = folder().unwrap();
+        let disk = Disk::<Told>::good();
+        let engine = open(directory.path(), disk.clone()).unwrap();
+        let [alice, bob] =
+            ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
+        for account in [&alice, &bob] {
+            engine.create_account(account).unwrap();
+        }
+        let session = |options| engine.open_session(&alice, options).unwrap();
+        let at_alice = session(SessionOptions::default());
+        let observer = session(SessionOptions { observes: true, ..SessionOptions::default() });
+        let mut knows = false;
+        let mut look = || {
+            for event in observer.next_events(100, Duration::ZERO).unwrap() {
+                observer.ack(event.seq);
+                if let EventBody::RosterChanged { buddy, .. } = event.body {
+                    knows = buddy.listed;
+                }
+            }
+            knows
+        };
+        at_alice.add_buddy(&bob, None, None).unwrap();
+        assert!(look());
+        disk.plan(Fault::Sync { after: at });
+        let removed = at_alice.remove_buddy(&bob);
+        disk.heal();
+        engine.advance(10_000).unwrap();
+        unknown += usize::from(removed.is_err());
+        let is_there = at_alice.roster().unwrap().buddies.iter().any(|buddy| buddy.listed);
+        assert_eq!(look(), is_there, "{removed:?}");
+    }
+    assert!(unknown > 0);
+}

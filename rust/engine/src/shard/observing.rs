@@ -31,7 +31,9 @@ impl Shard {
         let Some(attached) = self.sessions.get(&session).filter(|attached| attached.observes) else {
             return;
         };
-        for buddy in buddies.iter().filter(|buddy| view::is_shown(buddy)) {
+        // Attached again, it may know of one that was removed just when the disk failed, and nobody was told.
+        let is_again = attached.queue.attachment() > 1;
+        for buddy in buddies.iter().filter(|buddy| is_again || view::is_shown(buddy)) {
             let (peer, status) = (buddy.peer, buddy.status());
             let body = EventBody::RosterChanged { buddy: Arc::new(buddy.clone()), status };
             attached.queue.put_slot(Slot::Roster(peer), body, &self.out.readable);

@@ -73,6 +73,12 @@ impl Shown {
         self.person.is_some() && self.program.is_some()
     }
 
+    /// How often something is over between these times.
+    pub(super) fn ends(&self, from: u64, upto: u64) -> usize {
+        let until = [&self.person, &self.program].into_iter().flatten().filter_map(|set| set.until);
+        until.filter(|until| from < *until && *until <= upto).count()
+    }
+
     /// So late is it now: what is over counts no more, one after the other, and where nothing else does the session is
     /// plainly online.
     pub(super) fn end(&mut self, now: u64) {

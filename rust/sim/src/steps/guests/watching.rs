@@ -188,7 +188,13 @@ impl World {
             11 => self.direct(scene, at, random)?,
             12 => self.type_to(scene, random)?,
             _ => {
+                let before = self.now;
                 self.advance(random.u64(500..45_000))?;
+                // What is between two ends was told, and is told otherwise since.
+                let ends: usize = scene.shown.iter().map(|shown| shown.ends(before, self.now)).sum();
+                if ends > 1 {
+                    (scene.buddy.may_be_told, scene.follower.may_be_told) = (true, true);
+                }
                 for shown in &mut scene.shown {
                     shown.end(self.now);
                 }
