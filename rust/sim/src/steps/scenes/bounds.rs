@@ -58,7 +58,12 @@ pub(super) fn rate(world: &mut World, machine: usize, random: &mut Random) -> St
         scene.refused(1, Command::Send(early), ErrorKind::LimitExceeded { retry_after_ms: None })?;
         scene.pass(1)?;
         scene.smooth()?;
-        scene.say(1, 0, "in time")?;
+        let next = scene.message(0, "in time");
+        if let Err(error) = scene.ask(1, Command::Send(next))? {
+            // What was taken waits again when a disk failed under this.
+            scene.smooth()?;
+            return differs(format!("who goes on in time is refused: {error}"));
+        }
         scene.covered(&["delivery.rate"]);
         Ok(())
     })
