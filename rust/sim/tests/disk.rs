@@ -7,7 +7,7 @@ use rosterkit::store::{Anchor, Direction};
 use rosterkit::{
     Actor, Address, Answer, Answered, ClientId, Command, DeviceName, Domain, Engine, EngineOptions,
     ErrorKind, EventBody, HistoryRequest, Overrides, Position, Receipt, Registration, RegistrationKind, Send,
-    SessionOptions, SetPresence, State, Ticket, Timestamp,
+    Session, SessionOptions, SetPresence, State, Ticket, Timestamp,
 };
 use rosterkit_core::planted::{Bug, plant};
 use rosterkit_sim::disk::{Cut, Disk, Entry, Fault, Image};
@@ -33,6 +33,33 @@ fn open(directory: &Path, disk: Arc<impl Layer>) -> rosterkit::Result<Engine> {
         1,
         Timestamp(1_700_000_000_000),
     )
+}
+
+/// Accounts of these names.
+fn accounts<const N: usize>(engine: &Engine, names: [&str; N]) -> [Address; N] {
+    let accounts = names.map(|name| Address::account(&format!("{name}@example.org")).unwrap());
+    accounts.iter().for_each(|account| engine.create_account(account).unwrap());
+    accounts
+}
+
+/// Sessions of two, who are each other's confirmed buddies.
+fn buddies(engine: &Engine, both: [&Address; 2]) -> [Session; 2] {
+    let sessions = both.map(|account| engine.open_session(account, SessionOptions::default()).unwrap());
+    sessions[0].add_buddy(both[1], None, None).unwrap();
+    sessions[1].add_buddy(both[0], None, None).unwrap();
+    sessions
+}
+
+/// Registers a contact, for so many minutes from the beginning.
+fn register(engine: &Engine, account: &Address, name: &str, minutes: i64) {
+    let registration = Registration {
+        name: DeviceName::new(name).unwrap(),
+        kind: RegistrationKind::Contact,
+        contact: name.into(),
+        expires: Timestamp(1_700_000_000_000 + minutes * 60_000),
+    };
+    let actor = Actor { account: account.clone(), session: None };
+    engine.call(&actor, Command::AddRegistration(registration)).unwrap();
 }
 
 fn send(engine: &Engine, number: usize) -> rosterkit::Result<Receipt> {
@@ -191,11 +218,7 @@ fn a_full_disk_is_tried_again_each_second_and_not_more() {
     let directory = folder().unwrap();
     let disk = Disk::<Told>::good();
     let engine = open(directory.path(), disk.clone()).unwrap();
-    let [alice, bob, carol] =
-        ["alice", "bob", "carol"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
-    for address in [&alice, &bob, &carol] {
-        engine.create_account(address).unwrap();
-    }
+    let [alice, bob, carol] = accounts(&engine, ["alice", "bob", "carol"]);
     let rules = r#"{"rules": [{"name": "late", "priority": 5, "conditions": [], "stage": {"after-delay": {"seconds": 60}}, "actions": [{"redirect-to": ["alice@example.org"]}]}]}"#;
     engine.call(&Actor { account: carol.clone(), session: None }, Command::SetRules(rules.into())).unwrap();
     let expires = Some(Timestamp(1_700_000_000_000 + 60_000));
@@ -223,25 +246,11 @@ fn a_contact_ends_in_time_whatever_the_disk_says() {
     let directory = folder().unwrap();
     let disk = Disk::<Told>::good();
     let engine = open(directory.path(), disk.clone()).unwrap();
-    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
-    let session = |account: &Address| {
-        engine.create_account(account).unwrap();
-        engine.open_session(account, SessionOptions::default()).unwrap()
-    };
-    let [at_alice, at_bob] = [&alice, &bob].map(session);
-    at_alice.add_buddy(&bob, None, None).unwrap();
-    at_bob.add_buddy(&alice, None, None).unwrap();
+    let [alice, bob] = accounts(&engine, ["alice", "bob"]);
+    let [at_alice, at_bob] = buddies(&engine, [&alice, &bob]);
     at_bob.close();
-    for (name, minutes) in [("desk", 1), ("hall", 3)] {
-        let registration = Registration {
-            name: DeviceName::new(name).unwrap(),
-            kind: RegistrationKind::Contact,
-            contact: name.into(),
-            expires: Timestamp(1_700_000_000_000 + minutes * 60_000),
-        };
-        let actor = Actor { account: bob.clone(), session: None };
-        engine.call(&actor, Command::AddRegistration(registration)).unwrap();
-    }
+    register(&engine, &bob, "desk", 1);
+    register(&engine, &bob, "hall", 3);
     at_alice.set_presence(SetPresence::state(State::Online)).unwrap();
     let sees = || at_alice.presence_of(&bob).unwrap().state;
     engine.advance(50_000).unwrap();
@@ -266,15 +275,9 @@ fn who_sees_an_account_sees_it_again_whichever_file_call_fails() {
         let directory = folder().unwrap();
         let disk = Disk::<Told>::good();
         let engine = open(directory.path(), disk.clone()).unwrap();
-        let [alice, bob, carol] =
-            ["alice", "bob", "carol"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
-        let session = |account: &Address| {
-            engine.create_account(account).unwrap();
-            engine.open_session(account, SessionOptions::default()).unwrap()
-        };
-        let [at_alice, at_bob] = [&alice, &bob].map(session);
-        at_alice.add_buddy(&bob, None, None).unwrap();
-        at_bob.add_buddy(&alice, None, None).unwrap();
+        let [alice, bob] = accounts(&engine, ["alice", "bob"]);
+        let carol = Address::account("carol@example.org").unwrap();
+        let [at_alice, at_bob] = buddies(&engine, [&alice, &bob]);
         for session in [&at_alice, &at_bob] {
             session.set_presence(SetPresence::state(State::Busy)).unwrap();
         }
@@ -296,28 +299,14 @@ fn who_sees_an_account_sees_it_again_whichever_file_call_fails() {
 /// When the last file to be opened could not be, the one that writes was kept, and its lock: the engine never came back.
 #[test]
 fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
-    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
     let mut failed = 0;
     for at in 0..120 {
         let directory = folder().unwrap();
         let disk = Disk::<Told>::good();
         let engine = open(directory.path(), disk.clone()).unwrap();
-        let session = |account: &Address| {
-            engine.create_account(account).unwrap();
-            engine.open_session(account, SessionOptions::default()).unwrap()
-        };
-        let [at_alice, at_bob] = [&alice, &bob].map(session);
-        at_alice.add_buddy(&bob, None, None).unwrap();
-        at_bob.add_buddy(&alice, None, None).unwrap();
-        [at_alice, at_bob].iter().for_each(|session| session.close());
-        let registration = Registration {
-            name: DeviceName::new("desk").unwrap(),
-            kind: RegistrationKind::Contact,
-            contact: "desk".into(),
-            expires: Timestamp(1_700_000_000_000 + 3_600_000),
-        };
-        let actor = Actor { account: bob.clone(), session: None };
-        engine.call(&actor, Command::AddRegistration(registration)).unwrap();
+        let [alice, bob] = accounts(&engine, ["alice", "bob"]);
+        buddies(&engine, [&alice, &bob]).iter().for_each(Session::close);
+        register(&engine, &bob, "desk", 60);
         disk.plan(Fault::Sync { after: 0 });
         let before = disk.counts().failed;
         disk.plan(Fault::Call { after: at, failure: Failure::Io });
@@ -340,14 +329,11 @@ fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
 /// When what waits could not be read for a session, it came only once something else happened to the session.
 #[test]
 fn what_waits_comes_by_itself_whichever_file_call_fails() {
-    let [alice, bob] = ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
     let mut failed = 0;
     for at in 0..30 {
         let directory = folder().unwrap();
         let engine = open(directory.path(), Disk::<Told>::good()).unwrap();
-        for account in [&alice, &bob] {
-            engine.create_account(account).unwrap();
-        }
+        let [alice, bob] = accounts(&engine, ["alice", "bob"]);
         for number in 0..20 {
             engine.send(&alice, Send::text(&bob, &format!("{number} {}", "x".repeat(3_000)))).unwrap();
         }
@@ -377,11 +363,7 @@ fn an_observer_learns_who_was_removed_whatever_the_disk_says() {
         let directory = folder().unwrap();
         let disk = Disk::<Told>::good();
         let engine = open(directory.path(), disk.clone()).unwrap();
-        let [alice, bob] =
-            ["alice", "bob"].map(|user| Address::account(&format!("{user}@example.org")).unwrap());
-        for account in [&alice, &bob] {
-            engine.create_account(account).unwrap();
-        }
+        let [alice, bob] = accounts(&engine, ["alice", "bob"]);
         let session = |options| engine.open_session(&alice, options).unwrap();
         let at_alice = session(SessionOptions::default());
         let observer = session(SessionOptions { observes: true, ..SessionOptions::default() });
