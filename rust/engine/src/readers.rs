@@ -25,6 +25,8 @@ use std::collections::hash_map;
 const MAX_NAMES: usize = 16_384;
 /// How many messages a page of history has at the most.
 const MAX_PAGE: usize = 1_000;
+/// How many unread messages are counted.
+const MAX_UNREAD: usize = 1_000;
 /// How many messages are looked through in one go, and how long what is sought may be.
 const MAX_SEARCHED: usize = 10_000;
 const MAX_SOUGHT_BYTES: usize = 1_024;
@@ -202,10 +204,19 @@ impl ReadConnection {
         if latest <= read {
             return Ok(0);
         }
-        let (anchor, direction) = (Anchor::Row(read), Direction::Newer);
-        let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: MAX_PAGE };
-        let rows = self.store.history(&query)?.rows;
-        Ok(rows.iter().filter(|row| row.entry.sender == peer).count() as u32)
+        let (mut unread, mut behind, direction) = (0, read, Direction::Newer);
+        // Their messages may stand behind any number of the account's own.
+        while unread < MAX_UNREAD {
+            let anchor = Anchor::Row(behind);
+            let query = HistoryQuery { account, peer: Some(peer), anchor, direction, limit: MAX_PAGE };
+            let page = self.store.history(&query)?;
+            unread += page.rows.iter().filter(|row| row.entry.sender == peer).count();
+            match page.rows.last() {
+                Some(last) if !page.complete => behind = last.position,
+                _ => break,
+            }
+        }
+        Ok(unread.min(MAX_UNREAD) as u32)
     }
 
     /// The account's files whose paths begin so, in order, those that are rendered too.

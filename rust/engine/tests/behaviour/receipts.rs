@@ -166,6 +166,22 @@ fn conversations_have_their_latest_message_and_what_is_unread() {
     assert_eq!((second.conversations[0].peer.clone(), second.complete), (account("carol"), true));
 }
 
+/// Messages of the account's own, however many, do not hide what is unread behind them; a thousand unread ones are enough.
+// behaviour: conversations.unread
+#[test]
+fn what_is_unread_is_counted_behind_any_number_of_ones_own() {
+    let world = World::new();
+    let [alice, bob] = world.sessions(["alice", "bob"]);
+    for _ in 0..1_100 {
+        alice.send(&account("bob"), "anybody there?").unwrap();
+    }
+    for unread in 1..=2 {
+        bob.send(&account("alice"), "yes").unwrap();
+        assert_eq!(conversations(&alice)[0].unread, unread);
+    }
+    assert_eq!(conversations(&bob)[0].unread, 1_000);
+}
+
 // behaviour: conversations.pages
 #[test]
 fn a_peer_with_whom_there_was_no_message_is_no_conversation() {
