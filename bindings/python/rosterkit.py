@@ -680,7 +680,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516:
+    if lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() != 40445:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -14127,8 +14127,8 @@ class SessionProtocol(typing.Protocol):
         raise NotImplementedError
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
-        Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-        Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+        Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+        was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
 """
         raise NotImplementedError
     def preferences(self, ) -> Preferences:
@@ -14886,8 +14886,8 @@ class Session(SessionProtocol):
         return _uniffi_lift_return(_uniffi_ffi_result)
     def next_events(self, max: int,timeout_ms: int) -> typing.List[Event]:
         """
-        Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-        Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+        Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+        was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
 """
         
         _UniffiFfiConverterInt32.check_lower(max)

@@ -2319,8 +2319,8 @@ public protocol SessionProtocol: AnyObject, Sendable {
     func markRead(peer: String, upto: Int64) throws 
     
     /**
-     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+     * Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+     * was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     func nextEvents(max: Int32, timeoutMs: Int64) throws  -> [Event]
     
@@ -2922,8 +2922,8 @@ open func markRead(peer: String, upto: Int64)throws   {try rustCallWithError(Ffi
 }
     
     /**
-     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+     * Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+     * was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
 open func nextEvents(max: Int32, timeoutMs: Int64)throws  -> [Event]  {
     return try  FfiConverterSequenceTypeEvent.lift(try rustCallWithError(FfiConverterTypeRosterKitError_lift) {
@@ -12693,7 +12693,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rosterkit_ffi_checksum_method_session_mark_read() != 51021) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 57516) {
+    if (uniffi_rosterkit_ffi_checksum_method_session_next_events() != 40445) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rosterkit_ffi_checksum_method_session_preferences() != 35677) {

@@ -232,7 +232,7 @@ impl Ready {
             let Some(queue) = queue else { continue };
             let (most, room, alone) =
                 (max_events - events, max_bytes.saturating_sub(bytes), batches.is_empty());
-            match queue.begin().and_then(|reading| reading.take_within(most, room, alone)) {
+            match queue.begin(wake).and_then(|reading| reading.take_within(most, room, alone)) {
                 Ok(taken) => {
                     events += taken.len();
                     bytes += taken.iter().map(|event| event.body.size()).sum::<usize>();
@@ -309,7 +309,7 @@ impl Ready {
         // The right to read is kept while the host runs: batches come one at a time. Whatever is put after the last
         // look and before the right is given back is found by looking again.
         'look: while queue.has_more() {
-            let Ok(reading) = queue.begin() else { return };
+            let Ok(reading) = queue.begin(wake) else { return };
             // One that failed too often is called once more: to be told the end.
             while !only_the_end_follows(&queue) || queue.has_ended() {
                 let events = match reading.take(BATCH) {

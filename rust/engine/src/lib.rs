@@ -47,6 +47,7 @@ mod session;
 mod shard;
 mod shared;
 mod sync;
+mod told;
 mod view;
 mod wakeup;
 mod writer;

@@ -11,14 +11,13 @@ use crate::error::{Error, Result};
 use crate::event::{EndReason, Event, EventBody};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, lock, until, wait, wait_for};
+use crate::told::Told;
 use rosterkit_core::id::{AddressId, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::presence::Slots;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How many rows wait in memory for a session; the rest waits in the log.
-pub(crate) const ROOM: usize = 256;
 /// How many slots a session may fill before it is told to read state again.
 const MAX_SLOTS: usize = 8_192;
 /// How many events a consumer may have in hand; it gets no more until it acknowledges some.
@@ -28,8 +27,10 @@ const MAX_HANDED: usize = 8_192;
 const KEPT: usize = 8;
 /// After so many failures a message is parked.
 const MAX_FAILURES: u8 = 3;
+/// How many rows are handed out at once: while a consumer works on these, others are read.
+const MAX_ROWS: usize = 512;
 /// How many bytes of content are handed out at once. A single event may be larger.
-const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// What a slot is about. One key, one slot, newest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +128,80 @@ impl Inner {
         self.held.as_ref().map_or(0, |held| held.handed.len())
     }
 
+    /// What was not handed out stays in the log for the next session; the slots die with this one.
+    fn end(&mut self, reason: EndReason) {
+        self.ended.get_or_insert(reason);
+        if let Some(held) = &mut self.held {
+            held.rows.clear();
+            held.slots = Slots::default();
+        }
+    }
+
+    /// Takes what comes next. After the last event of an ended session, `Closed`.
+    fn hand_out(&mut self, max: usize, max_bytes: usize, alone: bool) -> Result<Vec<(u64, Told)>> {
+        self.announced = false;
+        let max = if self.singly > 0 { 1 } else { max };
+        let (mut taken, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while taken.len() < max && self.has_more() {
+            let fits = |size: usize| alone && taken.is_empty() || bytes + size <= max_bytes;
+            let held = self.held();
+            if held.rows.front().is_some_and(|row| rows == MAX_ROWS || !fits(row.told.size())) {
+                break;
+            }
+            let (told, place) = if let Some(row) = held.rows.pop_front() {
+                rows += 1;
+                (row.told.clone(), Place::Row(row))
+            } else if let Some((slot, body)) = held.slots.pop_front() {
+                if !fits(body.size()) {
+                    held.slots.give_back(slot, body);
+                    break;
+                }
+                (Told::Event(body.clone()), Place::Slot(slot, body))
+            } else if let (Some(reason), false) = (self.ended, self.end_told) {
+                self.end_told = true;
+                (Told::Event(EventBody::Ended(reason)), Place::End)
+            } else {
+                break;
+            };
+            bytes += told.size();
+            let seq = self.next_seq;
+            self.next_seq += 1;
+            self.held().handed.push_back(Handed { seq, place });
+            taken.push((seq, told));
+        }
+        if taken.is_empty() && self.end_told {
+            return Err(Error::session_closed());
+        }
+        Ok(taken)
+    }
+
+    /// Puts back what was handed out under this number or a later one and not acknowledged. Gives the rows that are `to_blame`
+    /// once too often, which are not.
+    fn take_back(&mut self, first: u64, to_blame: bool) -> Vec<QueuedRow> {
+        let mut parked = Vec::new();
+        let over = self.ended.is_some();
+        while let Some(held) = self.held.as_deref_mut()
+            && held.handed.back().is_some_and(|handed| handed.seq >= first)
+            && let Some(Handed { place, .. }) = held.handed.pop_back()
+        {
+            match place {
+                Place::End => self.end_told = false,
+                // Of a session that has ended only the end comes again; its rows are in the log for the next one.
+                _ if over => {}
+                Place::Row(mut row) => {
+                    row.failures += u8::from(to_blame);
+                    match row.failures >= MAX_FAILURES {
+                        true => parked.push(row),
+                        false => held.rows.push_front(row),
+                    }
+                }
+                // State comes again as it is by then.
+                Place::Slot(slot, body) => held.slots.give_back(slot, body),
+            }
+        }
+        parked
+    }
+
     fn has_more(&self) -> bool {
         let anything = self.held.as_ref().is_some_and(|h| !h.rows.is_empty() || !h.slots.is_empty())
             || self.ended.is_some() && !self.end_told;
@@ -136,28 +211,27 @@ impl Inner {
 
 struct QueuedRow {
     position: Position,
-    body: EventBody,
+    told: Told,
     failures: u8,
 }
 
 struct Handed {
     seq: u64,
-    body: EventBody,
     place: Place,
 }
 
-/// Where an event that was handed out stood, and goes back to when it could not be dealt with.
+/// What was handed out, as it goes back to where it stood when it could not be dealt with.
 enum Place {
-    Row { position: Position, failures: u8 },
-    Slot(Slot),
+    Row(QueuedRow),
+    Slot(Slot, EventBody),
     End,
 }
 
 impl Place {
     const fn row(&self) -> Option<Position> {
         match self {
-            Place::Row { position, .. } => Some(*position),
-            Place::Slot(_) | Place::End => None,
+            Place::Row(row) => Some(row.position),
+            Place::Slot(..) | Place::End => None,
         }
     }
 }
@@ -178,18 +252,19 @@ impl SessionQueue {
         SessionQueue { max_slots: usize::MAX, ..SessionQueue::new(session) }
     }
 
-    /// Puts rows at the end. The shard keeps to [`room`](Self::room).
-    pub(crate) fn put_rows(&self, new: impl IntoIterator<Item = (Position, EventBody)>, wake: &dyn Wake) {
-        let mut new = new.into_iter().peekable();
-        if new.peek().is_none() {
-            return;
-        }
+    /// Puts rows at the end; how many, the shard decides. A session that has ended does not get them.
+    pub(crate) fn put_rows(&self, new: impl IntoIterator<Item = (Position, Told)>, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        let rows = &mut inner.held().rows;
-        for (position, body) in new {
-            let end = rows.len();
-            let at = if planted(Bug::Reorder) { end.saturating_sub(1) } else { end };
-            rows.insert(at, QueuedRow { position, body, failures: 0 });
+        // What is to be put is made on the way, and counted: also where nobody gets it.
+        for (position, told) in new {
+            if inner.ended.is_some() {
+                continue;
+            }
+            let rows = &mut inner.held().rows;
+            rows.push_back(QueuedRow { position, told, failures: 0 });
+            if planted(Bug::Reorder) && rows.len() > 1 {
+                rows.swap(rows.len() - 2, rows.len() - 1);
+            }
         }
         self.announce(inner, wake);
     }
@@ -197,6 +272,9 @@ impl SessionQueue {
     /// Puts state into its slot, in place of what stood there.
     pub(crate) fn put_slot(&self, slot: Slot, body: EventBody, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
+        if inner.ended.is_some() {
+            return;
+        }
         let slots = &mut inner.held().slots;
         if slots.len() >= self.max_slots && !slots.contains(&slot) {
             *slots = Slots::default();
@@ -212,7 +290,7 @@ impl SessionQueue {
         let of_presence = |slot: &Slot| matches!(slot, Slot::Presence(_) | Slot::SnapshotEnd);
         let mut inner = lock(&self.inner);
         if let Some(held) = &mut inner.held {
-            held.handed.retain(|h| !matches!(&h.place, Place::Slot(slot) if of_presence(slot)));
+            held.handed.retain(|h| !matches!(&h.place, Place::Slot(slot, _) if of_presence(slot)));
             held.slots.retain(|slot| !of_presence(slot));
         }
         // The consumer may have had as many in hand as it gets.
@@ -229,14 +307,7 @@ impl SessionQueue {
     /// Nothing follows what is in the queue but the reason.
     pub(crate) fn end(&self, reason: EndReason, wake: &dyn Wake) {
         let mut inner = lock(&self.inner);
-        if inner.ended.is_none() {
-            inner.ended = Some(reason);
-        }
-        // What was not handed out stays in the log for the next session; the slots die with this one.
-        if let Some(held) = &mut inner.held {
-            held.rows.clear();
-            held.slots = Slots::default();
-        }
+        inner.end(reason);
         self.announce(inner, wake);
         // Whoever waits for the end looks at nothing else, so what was announced before does not count.
         self.readable.notify_all();
@@ -264,14 +335,6 @@ impl SessionQueue {
         let before = held.rows.len();
         held.rows.retain(|row| row.position != position);
         held.rows.len() < before
-    }
-
-    /// How many more rows it takes.
-    pub(crate) fn room(&self) -> usize {
-        let inner = lock(&self.inner);
-        let Some(held) = &inner.held else { return ROOM };
-        let handed = held.handed.iter().filter(|h| h.place.row().is_some()).count();
-        ROOM.saturating_sub(held.rows.len() + handed)
     }
 
     /// Whether this row waits here, handed out or not.
@@ -324,21 +387,21 @@ impl SessionQueue {
     }
 
     /// The same as [`begin`](Self::begin), for the holder of the session.
-    pub(crate) fn begin_as_holder(&self) -> Result<Reading<'_>> {
+    pub(crate) fn begin_as_holder<'a>(&'a self, wake: &'a dyn Wake) -> Result<Reading<'a>> {
         if lock(&self.inner).promised {
             return Err(Error::misuse("the session is read by its listener, or through the engine"));
         }
-        self.begin()
+        self.begin(wake)
     }
 
     /// Takes the right to read. Two at once are a mistake of the host.
-    pub(crate) fn begin(&self) -> Result<Reading<'_>> {
+    pub(crate) fn begin<'a>(&'a self, wake: &'a dyn Wake) -> Result<Reading<'a>> {
         let mut inner = lock(&self.inner);
         if inner.consumer {
             return Err(Error::misuse("the session is being read already: one consumer at a time"));
         }
         inner.consumer = true;
-        Ok(Reading { queue: self })
+        Ok(Reading { queue: self, wake })
     }
 
     /// Acknowledges every event up to `seq`. Cumulative and idempotent.
@@ -380,39 +443,19 @@ impl SessionQueue {
     }
 
     fn take_back(&self, failed_at_it: bool, wake: &dyn Wake) -> u32 {
-        let mut parked = Vec::new();
-        let attachment;
-        let failures = {
+        let (parked, attachment, failures) = {
             let mut inner = lock(&self.inner);
-            attachment = self.attachment();
             // Only a row that failed alone is to blame; a failed batch is tried again in ones first.
             let in_hand = inner.held.as_ref().map(|held| held.handed.iter());
             let failed = in_hand.into_iter().flatten().filter(|h| h.place.row().is_some()).count();
-            let over = inner.ended.is_some();
-            while let Some(handed) = inner.held.as_mut().and_then(|held| held.handed.pop_back()) {
-                match handed.place {
-                    Place::End => inner.end_told = false,
-                    // Of a session that has ended only the end comes again; its rows are in the log for the next one.
-                    _ if over => {}
-                    Place::Row { position, failures } => {
-                        let failures = failures + u8::from(failed_at_it && failed == 1);
-                        if failures >= MAX_FAILURES {
-                            parked.push((position, handed.body));
-                        } else {
-                            inner.held().rows.push_front(QueuedRow { position, body: handed.body, failures });
-                        }
-                    }
-                    // State comes again as it is by then.
-                    Place::Slot(slot) => inner.held().slots.give_back(slot, handed.body),
-                }
-            }
+            let parked = inner.take_back(0, failed_at_it && failed == 1);
             let singly = if failed_at_it { inner.singly.max(failed) - parked.len() } else { inner.singly };
-            inner.singly = if over { 0 } else { singly };
+            inner.singly = if inner.ended.is_some() { 0 } else { singly };
             inner.failures_in_a_row += u32::from(failed_at_it);
-            inner.failures_in_a_row
+            (parked, self.attachment(), inner.failures_in_a_row)
         };
-        for (position, body) in parked {
-            if let EventBody::Message(message) = body {
+        for QueuedRow { position, told, .. } in parked {
+            if let Ok(EventBody::Message(message)) = told.into_event() {
                 let slot = Slot::Parked(message.id.0.as_u128());
                 self.put_slot(slot, EventBody::Parked { message_id: message.id }, wake);
             }
@@ -426,6 +469,7 @@ impl SessionQueue {
 /// The right to read a queue, until dropped.
 pub(crate) struct Reading<'a> {
     queue: &'a SessionQueue,
+    wake: &'a dyn Wake,
 }
 
 impl Reading<'_> {
@@ -438,8 +482,16 @@ impl Reading<'_> {
     /// The same, with no more content than so many bytes. When nothing else is handed out with it, an event that is larger
     /// still passes, or it never would.
     pub(crate) fn take_within(&self, max: usize, max_bytes: usize, alone: bool) -> Result<Vec<Event>> {
-        let mut inner = lock(&self.queue.inner);
-        self.hand_out(&mut inner, max, max_bytes, alone)
+        loop {
+            let handed = lock(&self.queue.inner).hand_out(max, max_bytes, alone)?;
+            if handed.is_empty() {
+                return Ok(Vec::new());
+            }
+            let events = self.show(handed);
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
     }
 
     /// Whether somebody asked the holder to stop.
@@ -460,50 +512,45 @@ impl Reading<'_> {
         let until = until(timeout);
         let mut inner = lock(&self.queue.inner);
         loop {
-            let events = self.hand_out(&mut inner, max, MAX_BYTES, true)?;
+            let handed = inner.hand_out(max, MAX_BYTES, true)?;
+            if !handed.is_empty() {
+                drop(inner);
+                let events = self.show(handed);
+                if !events.is_empty() {
+                    return Ok(events);
+                }
+                inner = lock(&self.queue.inner);
+                continue;
+            }
             let left = until.saturating_duration_since(Instant::now());
-            if !events.is_empty() || left.is_zero() || std::mem::take(&mut inner.interrupted) {
-                return Ok(events);
+            if left.is_zero() || std::mem::take(&mut inner.interrupted) {
+                return Ok(Vec::new());
             }
             inner = wait_for(&self.queue.readable, inner, left);
         }
     }
 
-    fn hand_out(&self, inner: &mut Inner, max: usize, max_bytes: usize, alone: bool) -> Result<Vec<Event>> {
-        inner.announced = false;
-        let max = if inner.singly > 0 { 1 } else { max };
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        while events.len() < max && inner.in_hand() < MAX_HANDED {
-            let fits = |body: &EventBody| alone && events.is_empty() || bytes + body.size() <= max_bytes;
-            let first = inner.held.as_ref().and_then(|held| held.rows.front());
-            if first.is_some_and(|row| !fits(&row.body)) {
-                break;
-            }
-            let row = inner.held.as_mut().and_then(|held| held.rows.pop_front());
-            let (body, place) = if let Some(QueuedRow { position, body, failures }) = row {
-                (body, Place::Row { position, failures })
-            } else if let Some((slot, body)) = inner.held.as_mut().and_then(|held| held.slots.pop_front()) {
-                if !fits(&body) {
-                    inner.held().slots.give_back(slot, body);
+    /// The events of what is handed out, without the lock: a shard does not wait for it. Behind a row that is not what was
+    /// written nothing comes, and the session ends when what is in front of it was dealt with.
+    fn show(&self, handed: Vec<(u64, Told)>) -> Vec<Event> {
+        let mut events = Vec::with_capacity(handed.len());
+        for (seq, told) in handed {
+            match told.into_event() {
+                Ok(body) => events.push(Event { seq, body }),
+                Err(error) => {
+                    let mut inner = lock(&self.queue.inner);
+                    inner.take_back(seq, false);
+                    if events.is_empty() {
+                        tracing::warn!(%error, "a row cannot be read");
+                        inner.end(EndReason::StorageFailed);
+                        drop(inner);
+                        self.wake.close(self.queue.session, EndReason::StorageFailed);
+                    }
                     break;
                 }
-                (body, Place::Slot(slot))
-            } else if let (Some(reason), false) = (inner.ended, inner.end_told) {
-                inner.end_told = true;
-                (EventBody::Ended(reason), Place::End)
-            } else {
-                break;
-            };
-            bytes += body.size();
-            let seq = inner.next_seq;
-            inner.next_seq += 1;
-            inner.held().handed.push_back(Handed { seq, body: body.clone(), place });
-            events.push(Event { seq, body });
+            }
         }
-        if events.is_empty() && inner.end_told {
-            return Err(Error::session_closed());
-        }
-        Ok(events)
+        events
     }
 }
 

@@ -10,6 +10,7 @@ use crate::messages::{
     ToShard, ToWrite,
 };
 use crate::portable::{Ids, Plan};
+use crate::queue::MAX_BYTES;
 use crate::readers::ReadConnection;
 use crate::shared::Shared;
 use crate::view;
@@ -25,8 +26,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes of content read for a session at once.
-const MAX_BYTES: usize = 1 << 20;
 /// How many ids that are not on disk yet are kept before those that are by now are forgotten.
 const MAX_MINTED: usize = 16_384;
 /// How many rows that are to be looked at again are dealt with at once.
@@ -128,10 +127,10 @@ impl ReaderStep {
             }
             Fetch::Rows { account, session, attachment, after, upto, limit } => {
                 let result = self.connection().and_then(|connection| {
-                    let rows = connection.store.rows(account, after, upto, limit, MAX_BYTES)?;
+                    let rows = connection.store.stored(account, after, upto, limit, MAX_BYTES)?;
                     // A full page ends where its last row stands; a short one has read everything.
-                    let full = rows.len() >= limit || bytes(&rows) >= MAX_BYTES;
-                    let upto = rows.last().filter(|_| full).map_or(upto, |row| row.position);
+                    let full = rows.heads().len() >= limit || rows.size() >= MAX_BYTES;
+                    let upto = rows.heads().last().filter(|_| full).map_or(upto, |last| last.position);
                     Ok((connection.fed(account, rows)?, upto))
                 });
                 let upto = Some(result.as_ref().map_or(upto, |(_, upto)| *upto));
@@ -139,9 +138,13 @@ impl ReaderStep {
                 Fetched::Rows(FetchedRows { account, session, attachment, upto, asked: 0, result })
             }
             Fetch::RowsAt { account, session, attachment, positions } => {
-                let asked = positions.len();
+                let mut asked = positions.len();
                 let result = self.connection().and_then(|connection| {
-                    let rows = connection.store.rows_at(&positions)?;
+                    let rows = connection.store.stored_at(&positions, MAX_BYTES)?;
+                    if let Some(last) = rows.heads().last().filter(|_| rows.size() >= MAX_BYTES) {
+                        // What is behind it was not looked for. They need not be in the order of the log.
+                        asked = positions.iter().take_while(|p| **p != last.position).count() + 1;
+                    }
                     connection.fed(account, rows)
                 });
                 Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, result })
@@ -427,8 +430,4 @@ fn opened(connection: &mut Option<ReadConnection>) -> Result<&mut ReadConnection
     connection
         .as_mut()
         .ok_or_else(|| Error::storage("the store is being opened again after a failure of the disk"))
-}
-
-fn bytes(rows: &[Row]) -> usize {
-    rows.iter().map(|row| row.entry.size()).sum()
 }

@@ -8,6 +8,7 @@ use crate::event::ReceiptState;
 use crate::messages::RowAddresses;
 use crate::shard::{FedRow, Held};
 use crate::sync::{Condvar, Mutex, lock, wait};
+use crate::told::NamedRows;
 use crate::view;
 use rosterkit_core::address::Address;
 use rosterkit_core::admission::may_see;
@@ -17,7 +18,7 @@ use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
 use rosterkit_core::row::{Entry, Row};
 use rosterkit_core::rules::fold;
-use rosterkit_store::{Anchor, Direction, FileInfo, HistoryQuery, Reader as StoreReader};
+use rosterkit_store::{Anchor, Direction, FileInfo, Head, HistoryQuery, Reader as StoreReader, StoredRows};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map;
 
@@ -331,44 +332,39 @@ impl ReadConnection {
 
     /// The rows with the addresses their ids stand for.
     pub(crate) fn named(&mut self, rows: Vec<Row>) -> Result<Vec<(Row, RowAddresses)>> {
-        self.learn_names(&rows)?;
+        self.learn_names(rows.iter().map(|row| [row.entry.sender, row.entry.recipient]))?;
         let named = rows.into_iter().map(|row| {
-            let addresses = self.addresses_of(&row);
-            (row, addresses)
+            let [sender, recipient] =
+                [row.entry.sender, row.entry.recipient].map(|id| self.names[&id].clone());
+            (row, RowAddresses { sender, recipient })
         });
         Ok(named.collect())
     }
 
     /// The rows as sessions of this account are fed them.
-    pub(crate) fn fed(&mut self, account: AddressId, rows: Vec<Row>) -> Result<Vec<FedRow>> {
-        self.learn_names(&rows)?;
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    pub(crate) fn fed(&mut self, account: AddressId, rows: StoredRows) -> Result<Vec<FedRow>> {
+        let between = |head: &Head| [head.sender, head.recipient];
         // Many in a row are between the same two.
-        let (mut named, mut addresses) = (between(first), self.addresses_of(first));
-        let fed = rows.into_iter().map(|row| {
-            if between(&row) != named {
-                (named, addresses) = (between(&row), self.addresses_of(&row));
-            }
-            FedRow::new(account, row, &addresses)
-        });
-        Ok(fed.collect())
+        let runs = rows.heads().chunk_by(|one, next| between(one) == between(next));
+        let pairs = runs.map(|run| between(&run[0]));
+        self.learn_names(pairs.clone())?;
+        let mut names = FxHashMap::default();
+        for id in pairs.flatten() {
+            names.entry(id).or_insert_with(|| self.names[&id].clone());
+        }
+        FedRow::of(account, NamedRows { rows, names })
     }
 
-    fn addresses_of(&self, row: &Row) -> RowAddresses {
-        let [sender, recipient] = between(row).map(|id| self.names[&id].clone());
-        RowAddresses { sender, recipient }
-    }
-
-    /// Makes sure that the names of these rows are known.
-    fn learn_names(&mut self, rows: &[Row]) -> Result<()> {
-        let mut missing: Vec<AddressId> =
-            rows.iter().flat_map(between).filter(|id| !self.names.contains_key(id)).collect();
+    /// Makes sure that the names of these pairs are known.
+    fn learn_names(&mut self, pairs: impl Iterator<Item = [AddressId; 2]> + Clone) -> Result<()> {
+        let ids = pairs.clone().flatten();
+        let mut missing: Vec<AddressId> = ids.filter(|id| !self.names.contains_key(id)).collect();
         missing.sort_unstable();
         missing.dedup();
         if !missing.is_empty() {
             if self.names.len() + missing.len() > MAX_NAMES && !self.names.is_empty() {
                 self.names.clear();
-                return self.learn_names(rows);
+                return self.learn_names(pairs);
             }
             let found = self.store.addresses(&missing)?;
             for (id, address) in missing.into_iter().zip(found) {
@@ -381,10 +377,6 @@ impl ReadConnection {
         }
         Ok(())
     }
-}
-
-fn between(row: &Row) -> [AddressId; 2] {
-    [row.entry.sender, row.entry.recipient]
 }
 
 /// The connections that plain calls borrow.

@@ -310,13 +310,13 @@ impl Session {
 
     // ---- events ---------------------------------------------------------------------------------------------
 
-    /// Takes up to `max` events and a MiB of content, waiting up to `timeout` for the first; empty when none came or it was
-    /// [interrupted](Session::interrupt). Acknowledges nothing.
+    /// Takes up to `max` events, of them 512 messages and a MiB of content, waiting up to `timeout` for the first; empty when
+    /// none came or it was [interrupted](Session::interrupt). Acknowledges nothing.
     ///
     /// One consumer at a time: a second gets `Misuse`, and so does everybody when the session has a listener or is read
     /// through the engine. After the last event of an ended session, `Closed`.
     pub fn next_events(&self, max: usize, timeout: Duration) -> Result<Vec<Event>> {
-        let reading = self.inner.queue.begin_as_holder()?;
+        let reading = self.inner.queue.begin_as_holder(&*self.inner.shared)?;
         self.handle().next(timeout, |wait| match wait {
             Some(time) => reading.wait(max, time),
             None => reading.take(max),
@@ -329,7 +329,7 @@ impl Session {
     /// It is the one consumer meanwhile. What it was called with last is acknowledged, or comes again, when it returns.
     pub fn run(&self, listener: &dyn Listener) -> Result<()> {
         let Inner { shared, queue, .. } = &*self.inner;
-        let reading = queue.begin_as_holder()?;
+        let reading = queue.begin_as_holder(&**shared)?;
         while !reading.was_interrupted() {
             let events = self.handle().next(Duration::MAX, |wait| match wait {
                 Some(time) => reading.wait(BATCH, time),

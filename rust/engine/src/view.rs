@@ -4,67 +4,61 @@ use crate::event::{EventBody, Message, MessageAmended};
 use crate::messages::RowAddresses;
 use rosterkit_core::address::Address;
 use rosterkit_core::roster::{Buddy, Status};
-use rosterkit_core::row::{Kind, Row};
+use rosterkit_core::row::{Entry, Kind, Row};
 use std::sync::Arc;
-
-/// Who sent it; with an instance when a session did that has one.
-fn sender(row: &Row, addresses: &RowAddresses) -> Address {
-    match &row.entry.instance {
-        Some(instance) => addresses.sender.with_prepared_instance(instance),
-        None => addresses.sender.clone(),
-    }
-}
 
 /// A row as a message; a row of another kind is none.
 pub(crate) fn message(row: Row, addresses: &RowAddresses, copy: bool) -> Option<Message> {
-    let sender = sender(&row, addresses);
-    let Row { position, entry, .. } = row;
-    let Kind::Message(content) = entry.kind else {
-        return None;
-    };
-    Some(Message {
-        position,
-        id: entry.message_id,
-        sender,
-        recipient: addresses.recipient.clone(),
-        time: entry.time,
-        copy,
-        content,
-        outcome: entry.outcome,
-        amended: entry.amended,
-        expires: entry.expires,
-        receipt: None,
-    })
+    match event(row, addresses.clone(), copy) {
+        EventBody::Message(message) => Some(Arc::unwrap_or_clone(message)),
+        _ => None,
+    }
+}
+
+/// Whether a row is news to the account whose own it is (`copy`), or which received it. Who asked for something sees it in the
+/// roster.
+pub(crate) fn is_news(row: &Row, copy: bool) -> bool {
+    !copy || matches!(row.entry.kind, Kind::Message(_) | Kind::Amendment { .. })
 }
 
 /// A row as the event that a session is told.
-pub(crate) fn event(row: Row, addresses: &RowAddresses, copy: bool) -> Option<EventBody> {
-    let (position, message_id, time) = (row.position, row.entry.message_id, row.entry.time);
-    match row.entry.kind {
-        Kind::Message(_) => {
-            message(row, addresses, copy).map(|message| EventBody::Message(Arc::new(message)))
-        }
-        Kind::Amendment { of, of_id, ref amendment } => Some(EventBody::Amended(Arc::new(MessageAmended {
+pub(crate) fn event(row: Row, addresses: RowAddresses, copy: bool) -> EventBody {
+    let RowAddresses { sender: account, recipient } = addresses;
+    let Row { position, entry, .. } = row;
+    let Entry { message_id, time, outcome, amended, expires, instance, kind, .. } = entry;
+    // With an instance when a session sent it that has one.
+    let sender = |account: Address| match instance {
+        Some(instance) => account.with_prepared_instance(&instance),
+        None => account,
+    };
+    match kind {
+        Kind::Message(content) => EventBody::Message(Arc::new(Message {
+            position,
+            id: message_id,
+            sender: sender(account),
+            recipient,
+            time,
+            copy,
+            content,
+            outcome,
+            amended,
+            expires,
+            receipt: None,
+        })),
+        Kind::Amendment { of, of_id, amendment } => EventBody::Amended(Arc::new(MessageAmended {
             position,
             message_position: of,
             message_id: of_id,
-            sender: sender(&row, addresses),
-            recipient: addresses.recipient.clone(),
+            sender: sender(account),
+            recipient,
             time,
             copy,
-            amendment: amendment.clone(),
-        }))),
-        // The one who asked sees it in the roster.
-        Kind::BuddyRequest { .. } | Kind::Outcome { .. } if copy => None,
-        Kind::BuddyRequest { note } => {
-            Some(EventBody::BuddyRequest { position, sender: addresses.sender.clone(), note, time })
+            amendment,
+        })),
+        Kind::BuddyRequest { note } => EventBody::BuddyRequest { position, sender: account, note, time },
+        Kind::Outcome { of, outcome } => {
+            EventBody::Outcome { position: of, message_id, recipient: account, outcome }
         }
-        Kind::Outcome { of, outcome } => Some(EventBody::Outcome {
-            position: of,
-            message_id,
-            recipient: addresses.sender.clone(),
-            outcome,
-        }),
     }
 }
 

@@ -549,8 +549,8 @@ impl Session {
 
     // ---- events ---------------------------------------------------------------------------------------------
 
-    /// Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-    /// Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+    /// Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+    /// was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
     pub fn next_events(&self, max: i32, timeout_ms: i64) -> Result<Vec<Event>> {
         self.call(|session| {
             let events = session.next_events(count("max", max)?, timeout(timeout_ms)?)?;

@@ -3,6 +3,7 @@
 use crate::vfs::take_broken_page;
 use rosterkit_core::address::Address;
 use rosterkit_core::id::Position;
+use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, ffi};
 use std::path::Path;
 
@@ -95,6 +96,20 @@ pub enum CommitError {
     Unknown(StoreError),
 }
 
+/// A row of the log that does not decode, on its way through SQLite's errors.
+#[derive(Debug, thiserror::Error)]
+#[error("at {} in the log: {what}", position.0)]
+pub(crate) struct BrokenRow {
+    pub(crate) position: Position,
+    pub(crate) what: &'static str,
+}
+
+impl From<BrokenRow> for rusqlite::Error {
+    fn from(row: BrokenRow) -> Self {
+        rusqlite::Error::FromSqlConversionFailure(4, Type::Blob, Box::new(row))
+    }
+}
+
 impl CommitError {
     /// Why it failed.
     pub fn source(&self) -> &StoreError {
@@ -120,6 +135,11 @@ impl StoreError {
     /// What SQLite could not do with this file.
     pub(crate) fn about(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let damaged = |what| StoreError::Damaged { path: path.display().to_string(), what };
+        if let rusqlite::Error::FromSqlConversionFailure(_, _, error) = &source
+            && let Some(BrokenRow { position, what }) = error.downcast_ref()
+        {
+            return StoreError::row(path, *position, what);
+        }
         if source.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_DATA) {
             return damaged(match take_broken_page() {
                 Some(page) => format!("page {page} is not what was written there"),

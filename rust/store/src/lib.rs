@@ -11,10 +11,12 @@ mod codec;
 mod error;
 pub mod memory;
 pub mod sqlite;
+mod stored;
 mod values;
 pub mod vfs;
 
 pub use error::{CommitError, StoreError};
+pub use stored::{Head, StoredRows};
 
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::{Address, Domain};
@@ -135,8 +137,22 @@ pub trait Reader: Send {
     /// The buddies whose version is above `since`, tombstones included, in the order of their addresses.
     fn buddies(&mut self, account: AddressId, since: Position) -> Result<Vec<Buddy>, StoreError>;
 
-    /// The account's rows in `(after, upto]`, oldest first, at most `limit` and at most about `max_bytes` of content
-    /// (one row always fits). Rows whose side of the account is cleared are left out.
+    /// The account's rows in `(after, upto]`, oldest first, at most `limit`, and none behind those that have `max_bytes`.
+    /// Rows whose side of the account is cleared are left out.
+    fn stored(
+        &mut self,
+        account: AddressId,
+        after: Position,
+        upto: Position,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<StoredRows, StoreError>;
+
+    /// The rows at these places, in their order, and none behind those that have `max_bytes`; those that are gone are left
+    /// out.
+    fn stored_at(&mut self, positions: &[Position], max_bytes: usize) -> Result<StoredRows, StoreError>;
+
+    /// The same as [`stored`](Reader::stored), decoded.
     fn rows(
         &mut self,
         account: AddressId,
@@ -144,10 +160,14 @@ pub trait Reader: Send {
         upto: Position,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Row>, StoreError>;
+    ) -> Result<Vec<Row>, StoreError> {
+        self.stored(account, after, upto, limit, max_bytes)?.decode_all()
+    }
 
-    /// The rows at these places, in their order; those that are gone are left out.
-    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError>;
+    /// All rows at these places, decoded.
+    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError> {
+        self.stored_at(positions, usize::MAX)?.decode_all()
+    }
 
     /// A page of an account's history.
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError>;

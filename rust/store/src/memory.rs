@@ -2,9 +2,10 @@
 //!
 //! Opening it again finds the data: it lives as long as the [`MemoryStore`]. Nothing is lost, nothing fails.
 
+use crate::values::encode_row;
 use crate::{
-    Anchor, Checkpointer, CommitError, Direction, DueRow, Facts, FileInfo, HistoryPage, HistoryQuery, Item,
-    Loaded, Opened, Reader, Store, StoreError, UnclaimedRow, Writer,
+    Anchor, Checkpointer, CommitError, Direction, DueRow, Facts, FileInfo, Head, HistoryPage, HistoryQuery,
+    Item, Loaded, Opened, Reader, Store, StoreError, StoredRows, UnclaimedRow, Writer,
 };
 use rosterkit_core::account::{Progress, Record};
 use rosterkit_core::address::{Address, Domain};
@@ -58,6 +59,21 @@ struct Data {
     deliveries: BTreeMap<(AddressId, AddressId, Arc<str>), Timestamp>,
     credentials: BTreeMap<(AddressId, String), Credential>,
     files: BTreeMap<(AddressId, String), File>,
+}
+
+/// The first of these rows.
+fn stored<'a>(rows: impl Iterator<Item = &'a Row>, limit: usize, max_bytes: usize) -> StoredRows {
+    let mut found = StoredRows::of(&Path::new("memory").into());
+    for row in rows {
+        let Row { position, sides, entry } = row;
+        let head =
+            Head { position: *position, sender: entry.sender, recipient: entry.recipient, sides: *sides };
+        found.push(head, &encode_row(*position, entry));
+        if found.heads().len() >= limit || found.size() >= max_bytes {
+            break;
+        }
+    }
+    found
 }
 
 impl MemoryStore {
@@ -439,29 +455,21 @@ impl Reader for Part {
         Ok(buddies)
     }
 
-    fn rows(
+    fn stored(
         &mut self,
         account: AddressId,
         after: Position,
         upto: Position,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<StoredRows, StoreError> {
         let data = lock(&self.data);
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        for row in data.needed_rows(account, after, upto) {
-            bytes += row.entry.size();
-            rows.push(row.clone());
-            if rows.len() >= limit || bytes >= max_bytes {
-                break;
-            }
-        }
-        Ok(rows)
+        Ok(stored(data.needed_rows(account, after, upto), limit, max_bytes))
     }
 
-    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError> {
+    fn stored_at(&mut self, positions: &[Position], max_bytes: usize) -> Result<StoredRows, StoreError> {
         let data = lock(&self.data);
-        Ok(positions.iter().filter_map(|p| data.log.get(p)).cloned().collect())
+        Ok(stored(positions.iter().filter_map(|p| data.log.get(p)), positions.len(), max_bytes))
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// The format number of every value of this version.
 const FORMAT: u8 = 1;
+/// The field of a row that says what a rule did with it.
+const RULED: u64 = 23;
 
 // ---- rows of the log ------------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ pub(crate) fn encode_row(position: Position, entry: &Entry) -> Vec<u8> {
             Ruled::Discarded => 2,
             Ruled::Redirected => 3,
         };
-        out.number(23, number);
+        out.number(RULED, number);
     }
     if let Some(via) = entry.via {
         out.number(24, via.to_bits());
@@ -159,7 +161,7 @@ pub(crate) fn decode_row(
             20 => amended = Some(Amended::Edited(time_of(bytes)?)),
             21 => amended = Some(Amended::Retracted(time_of(bytes)?)),
             22 => expires = Some(time_of(bytes)?),
-            23 => {
+            RULED => {
                 ruled = Some(match number(bytes)? {
                     1 => Ruled::Stored,
                     2 => Ruled::Discarded,
@@ -205,6 +207,13 @@ pub(crate) fn decode_row(
         admitted_as,
         unknown: fields.into_unknown(),
     })
+}
+
+/// Whether a stored row says that a rule did something with it. It is not checked.
+pub(crate) fn is_ruled(stored: &[u8]) -> bool {
+    let fields = stored.split_last_chunk::<4>().and_then(|(body, _)| Decoder::new(body, FORMAT).ok());
+    let Some(mut fields) = fields else { return false };
+    std::iter::from_fn(|| fields.next().ok().flatten()).any(|(tag, _)| tag == RULED)
 }
 
 fn row_crc(position: Position, sender: AddressId, recipient: AddressId, body: &[u8]) -> u32 {

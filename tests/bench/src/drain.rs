@@ -41,8 +41,15 @@ pub fn offline_drain(directory: &Path) -> Vec<Row> {
         ours.push(WAITING as f64 / begun.elapsed().as_secs_f64());
         let begun = Instant::now();
         let mut select = raw.prepare(by_hand).expect("a statement");
-        let rows = select.query_map([address(user).as_str()], |row| row.get::<_, Vec<u8>>(4)).expect("rows");
-        let rows = rows.map(|body| body.expect("a body").len()).filter(|bytes| *bytes > BODY.len()).count();
+        let number = |row: &rusqlite::Row, column| row.get::<_, i64>(column);
+        let rows = select.query_map([address(user).as_str()], |row| {
+            Ok((
+                [number(row, 0)?, number(row, 1)?, number(row, 2)?, number(row, 3)?],
+                row.get::<_, Vec<u8>>(4)?,
+            ))
+        });
+        let rows = rows.expect("rows").map(|row| row.expect("a row"));
+        let rows = rows.filter(|(_, body)| body.len() > BODY.len()).count();
         theirs.push(rows as f64 / begun.elapsed().as_secs_f64());
         assert_eq!(rows, WAITING, "the same rows");
     }

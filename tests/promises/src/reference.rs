@@ -9,8 +9,10 @@ use rosterkit::{
 use rosterkit_sim::handshake::View;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How many rows a session has in hand at once; the rest waits in the log.
-pub const ROOM: usize = 256;
+/// How many rows a session has in hand at once, when it has once had all there were; the rest waits in the log.
+pub const LIVE: usize = 256;
+/// The same, while it reads what waited for it.
+const AHEAD: usize = 2_048;
 
 /// An incarnation of an account, by its number.
 pub type Who = usize;
@@ -80,6 +82,8 @@ pub struct Session {
     pub queue: VecDeque<usize>,
     /// What was in its hands since it was attached.
     given: BTreeSet<usize>,
+    /// How many rows may be in its hands.
+    pub room: usize,
     pub handed: Vec<(u64, usize)>,
     pub failures: BTreeMap<usize, u8>,
 }
@@ -238,23 +242,31 @@ impl Reference {
     }
 
     fn offer(&mut self, id: SessionId, number: usize) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        if !session.takes() || session.sent(id, &self.log[number]) {
-            return;
-        }
-        session.queue.push_back(number);
+        self.queue(id, number);
         self.hold(id);
+    }
+
+    fn queue(&mut self, id: SessionId, number: usize) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && session.takes()
+            && !session.sent(id, &self.log[number])
+        {
+            session.queue.push_back(number);
+        }
     }
 
     /// The next rows a session can be given are in its hands, unless another has them.
     fn hold(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        for number in session.queue.iter().take(ROOM.saturating_sub(session.handed.len())) {
+        for number in session.queue.iter().take(session.room.saturating_sub(session.handed.len())) {
             if session.given.insert(*number)
                 && let Some(holder) = self.accounts[session.who].unclaimed.get_mut(number)
             {
                 holder.get_or_insert(id);
             }
+        }
+        if session.queue.iter().all(|number| session.given.contains(number)) {
+            session.room = LIVE;
         }
     }
 
@@ -308,6 +320,7 @@ impl Reference {
             shows: None,
             queue: VecDeque::new(),
             given: BTreeSet::new(),
+            room: AHEAD,
             handed: Vec::new(),
             failures: BTreeMap::new(),
         };
@@ -339,8 +352,12 @@ impl Reference {
             if anonymous {
                 self.accounts[who].unclaimed.insert(number, Some(id));
             }
-            self.offer(id, number);
+            self.queue(id, number);
         }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.room = AHEAD;
+        }
+        self.hold(id);
     }
 
     /// A session is gone; what it had in hand goes to the oldest anonymous one that takes messages.
@@ -378,7 +395,7 @@ impl Reference {
                 self.offer(heir, number);
                 // Before what a slow session has yet to read from the log.
                 let session = self.sessions.get_mut(&heir).unwrap();
-                let room = ROOM.saturating_sub(session.handed.len()).min(session.queue.len());
+                let room = session.room.saturating_sub(session.handed.len()).min(session.queue.len());
                 session.queue.make_contiguous()[room..].sort_unstable();
                 self.hold(heir);
             }
@@ -627,7 +644,8 @@ impl Reference {
             let read = self.read.get(&(who, other)).copied().unwrap_or_default();
             let (text, unread) = all.entry(other).or_default();
             text.clone_from(row.text.as_ref().unwrap());
-            *unread += u32::from(row.sender == other && row.position.unwrap() > read);
+            // No more are counted.
+            *unread = 1_000.min(*unread + u32::from(row.sender == other && row.position.unwrap() > read));
         }
         let named = |(other, (text, unread)): (Who, _)| (self.accounts[other].address.clone(), text, unread);
         all.into_iter().map(named).collect()

@@ -5,7 +5,7 @@
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::store::vfs::Disk as Vfs;
 use rosterkit::{
-    Address, Contents, Domain, Engine, EngineOptions, Event, EventBody, Outgoing, Send, Serves,
+    Address, Contents, DeviceName, Domain, Engine, EngineOptions, Event, EventBody, Outgoing, Send, Serves,
     SessionOptions, Timestamp,
 };
 use rosterkit_promises::folder_in_memory;
@@ -18,9 +18,13 @@ const START: i64 = 1_700_000_000_000;
 const PAGE: usize = 4096;
 
 fn open(folder: &Path, disk: Arc<Disk<()>>) -> Engine {
+    open_through(folder, Vfs::through(disk))
+}
+
+fn open_through(folder: &Path, disk: Vfs) -> Engine {
     // What is read is read from the file.
     let small = SqliteOptions { tail_rows: 1, cache_kib: 16, ..SqliteOptions::small() };
-    let sqlite = SqliteOptions { disk: Vfs::through(disk), ..small };
+    let sqlite = SqliteOptions { disk, ..small };
     let options = EngineOptions::hosting([Domain::new("example.org").unwrap()]);
     let store = SqliteStore::new(folder.join("im.db"), sqlite);
     Engine::open_virtual(store, options, 1, Timestamp(START)).unwrap()
@@ -58,9 +62,12 @@ fn break_row(folder: &Path, word: &str) {
     std::fs::write(&path, bytes).unwrap();
 }
 
+fn reading() -> SessionOptions {
+    SessionOptions { reads_messages: true, ..SessionOptions::default() }
+}
+
 fn drain(engine: &Engine, user: &str) -> Vec<Event> {
-    let options = SessionOptions { reads_messages: true, ..SessionOptions::default() };
-    let session = engine.open_session(&account(user), options).unwrap();
+    let session = engine.open_session(&account(user), reading()).unwrap();
     session.next_events(100, Duration::ZERO).unwrap()
 }
 
@@ -95,6 +102,51 @@ fn what_is_due_behind_a_broken_row_is_done() {
         .collect();
     assert_eq!(expired, ids[1..]);
     engine.shutdown(true).unwrap();
+}
+
+/// A row that is not what was written, on a page that is: what is in front of it is delivered and claimed, nothing behind it is,
+/// and the session ends each time it gets there.
+// behaviour: engine.damaged
+#[test]
+fn a_session_gets_what_is_in_front_of_a_broken_row_and_ends() {
+    let (alice, bob) = (account("alice@example.org"), account("bob@example.org"));
+    let folder = folder_in_memory();
+    let bare = || Vfs::without_checksums(Disk::<()>::good());
+    let engine = open_through(folder.path(), bare());
+    for address in [&alice, &bob] {
+        engine.create_account(address).unwrap();
+    }
+    let words = ["first", "second", "broken", "behind"];
+    let places = words.map(|word| engine.send(&alice, Send::text(&bob, word)).unwrap().position);
+    let with_a_device = SessionOptions { device: Some(DeviceName::new("phone").unwrap()), ..reading() };
+    engine.open_session(&bob, with_a_device.clone()).unwrap().close();
+    engine.shutdown(true).unwrap();
+    drop(engine);
+    let other = rusqlite::Connection::open(folder.path().join("im.db")).unwrap();
+    let broken = "UPDATE log SET body = CAST(replace(body, 'broken', 'BROKEN') AS BLOB) WHERE position = ?1";
+    assert_eq!(other.execute(broken, [places[2].0 as i64]).unwrap(), 1);
+    drop(other);
+    for options in [reading(), with_a_device] {
+        let engine = open_through(folder.path(), bare());
+        let mut came = Vec::new();
+        for _ in 0..2 {
+            let session = engine.open_session(&bob, options.clone()).unwrap();
+            loop {
+                let events = session.next_events(100, Duration::ZERO).unwrap();
+                came.extend(events.iter().map(|event| match &event.body {
+                    EventBody::Message(message) => message.content.as_text().unwrap().to_owned(),
+                    EventBody::Ended(reason) => format!("{reason:?}"),
+                    other => panic!("{other:?}"),
+                }));
+                session.ack(events.last().unwrap().seq);
+                if matches!(events.last().unwrap().body, EventBody::Ended(_)) {
+                    break;
+                }
+            }
+        }
+        assert_eq!(came, ["first", "second", "StorageFailed", "StorageFailed"]);
+        engine.shutdown(true).unwrap();
+    }
 }
 
 /// What a relay is to have in front of a broken row it gets.

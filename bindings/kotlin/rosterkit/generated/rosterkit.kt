@@ -1589,7 +1589,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_mark_read() and 0xFFFF) != 51021) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 57516) {
+    if ((lib.uniffi_rosterkit_ffi_checksum_method_session_next_events() and 0xFFFF) != 40445) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_rosterkit_ffi_checksum_method_session_preferences() and 0xFFFF) != 35677) {
@@ -4697,8 +4697,8 @@ public interface SessionInterface {
     fun `markRead`(`peer`: kotlin.String, `upto`: kotlin.Long)
     
     /**
-     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+     * Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+     * was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     fun `nextEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Event>
     
@@ -5496,8 +5496,8 @@ open class Session: Disposable, AutoCloseable, SessionInterface
 
     
     /**
-     * Takes up to `max` events and a MiB of content, waiting for the first; empty when none came or it was interrupted.
-     * Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
+     * Takes up to `max` events, of them 512 messages and a MiB of content, waiting for the first; empty when none came or it
+     * was interrupted. Acknowledges nothing. One consumer at a time; after the last event of an ended session it is `Closed`.
      */
     @Throws(RosterKitException::class)override fun `nextEvents`(`max`: kotlin.Int, `timeoutMs`: kotlin.Long): List<Event> {
             return FfiConverterSequenceTypeEvent.lift(

@@ -21,6 +21,7 @@ use crate::command::{Consumer, Listener, ListenerError};
 use crate::event::{EndReason, Event, EventBody, Message};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, wait};
+use crate::told::Told;
 use rosterkit_core::address::Address;
 use rosterkit_core::content::Content;
 use rosterkit_core::id::{MessageId, Position, SessionId};
@@ -132,7 +133,7 @@ fn account(user: &str) -> Address {
     Address::account(&format!("{user}@example.org")).unwrap()
 }
 
-fn row(position: u64) -> (Position, EventBody) {
+fn row(position: u64) -> (Position, Told) {
     let position = Position(position);
     let message = Message {
         position,
@@ -147,7 +148,7 @@ fn row(position: u64) -> (Position, EventBody) {
         expires: None,
         receipt: None,
     };
-    (position, EventBody::Message(Arc::new(message)))
+    (position, Told::Event(EventBody::Message(Arc::new(message))))
 }
 
 /// The positions of the messages among these events.

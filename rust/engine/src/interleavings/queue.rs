@@ -66,7 +66,7 @@ fn a_consumer_is_woken_and_gets_everything_in_order_up_to_the_end() {
                 }
             })
         };
-        let reading = queue.begin().unwrap();
+        let reading = queue.begin(&*wake).unwrap();
         let (mut events, mut newest) = (Vec::new(), None);
         // Nobody ends it before everything came: whoever sleeps over something sleeps for ever.
         while positions(&events).len() < ROWS as usize || newest.as_deref() != Some("3") {
@@ -105,7 +105,7 @@ fn an_interrupt_ends_the_wait_whether_it_has_begun_or_not() {
             let queue = Arc::clone(&queue);
             thread::spawn(move || queue.interrupt())
         };
-        let reading = queue.begin_as_holder().unwrap();
+        let reading = queue.begin_as_holder(&*wake).unwrap();
         assert!(reading.wait(2, LONG).unwrap().is_empty());
         assert!(!reading.was_interrupted(), "it is used up");
         interrupting.join().unwrap();
@@ -132,7 +132,7 @@ fn of_two_consumers_one_reads_and_the_other_is_refused() {
                 (Arc::clone(&queue), Arc::clone(&wake), Arc::clone(&inside), Arc::clone(&read));
             thread::spawn(move || {
                 loop {
-                    let reading = match queue.begin() {
+                    let reading = match queue.begin(&*wake) {
                         Ok(reading) => reading,
                         Err(error) => {
                             assert_eq!(error.kind, ErrorKind::Misuse);
@@ -183,7 +183,7 @@ fn what_fails_comes_again_and_nothing_is_lost_or_acknowledged_twice() {
                 queue.fail(&*wake);
             })
         };
-        let reading = queue.begin().unwrap();
+        let reading = queue.begin(&*wake).unwrap();
         let mut events = Vec::new();
         while lock(&wake.0).len() < ROWS as usize {
             let some = reading.wait(3, LONG).unwrap();

@@ -7,21 +7,28 @@
 
 use super::Shard;
 use super::later::DISK_FAILED_MS;
-use crate::event::{EndReason, EventBody};
+use crate::error::Result;
+use crate::event::EndReason;
 use crate::messages::{Fetch, FetchedRows, Job, RowAddresses, Signal};
 use crate::options::Durability;
-use crate::queue::Acks;
+use crate::queue::{Acks, MAX_BYTES};
 use crate::shard::sessions::Attached;
+use crate::told::{NamedRows, Told};
 use crate::view;
 use rosterkit_core::id::{AddressId, DeviceNumber, Position, SessionId};
 use rosterkit_core::planted::{Bug, planted};
 use rosterkit_core::row::{Row, Ruled, Side, Sides};
 use rosterkit_core::write::Write;
+use rosterkit_store::Head;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// How many rows are asked for at once.
-const PAGE: usize = 128;
+/// How many rows may be in the hands of a session that is fed live, queued or handed out: one that is slower reads the log.
+const LIVE: u32 = 256;
+/// How many may be of one that reads what waited for it: some that it works on, and some that come meanwhile.
+const AHEAD: u32 = 2_048;
+/// How many are read for a session at once.
+const PAGE: u32 = 512;
 
 /// Where a session's rows come from.
 #[derive(Debug)]
@@ -40,10 +47,13 @@ pub(super) struct FromLog {
     backlog: VecDeque<Position>,
     after: Position,
     reading: bool,
+    /// How many rows may be in the session's hands.
+    room: u32,
+    /// The last of what waited for it when it was attached: only up to here it reads far ahead.
+    waited_upto: Position,
 }
 
-/// A row as the sessions of one of its accounts are fed it: the event, and what decides who of them gets it. Those that get
-/// it share the event.
+/// A row as the sessions of one of its accounts are fed it: what they are told, and what decides who of them gets it.
 #[derive(Clone)]
 pub(crate) struct FedRow {
     position: Position,
@@ -54,7 +64,7 @@ pub(crate) struct FedRow {
     /// Of a row that the account sent: who of its own did.
     author: Option<Author>,
     /// `None` of a row that is no news to this account.
-    event: Option<EventBody>,
+    told: Option<Told>,
 }
 
 /// Who of an account's own sent a row.
@@ -70,7 +80,26 @@ impl FedRow {
         let (copy, ruled) = (entry.recipient != account, entry.ruled);
         let author = || Author { device: entry.device, instance: entry.instance.clone() };
         let author = (entry.sender == account).then(author);
-        FedRow { position, sides, ruled, copy, author, event: view::event(row, addresses, copy) }
+        let told = view::is_news(&row, copy).then(|| Told::Event(view::event(row, addresses.clone(), copy)));
+        FedRow { position, sides, ruled, copy, author, told }
+    }
+
+    /// Rows that were read for an account. What it received is left as it is stored, as long as no rule had to do with it.
+    pub(crate) fn of(account: AddressId, named: NamedRows) -> Result<Vec<Self>> {
+        let named = Arc::new(named);
+        let mut fed = Vec::with_capacity(named.rows.heads().len());
+        for (at, head) in named.rows.heads().iter().enumerate() {
+            if head.sender == account || named.rows.is_ruled(at) {
+                let row = named.rows.decode(at)?;
+                let addresses = named.addresses_of(&row);
+                fed.push(FedRow::new(account, row, &addresses));
+            } else {
+                let Head { position, sides, .. } = *head;
+                let told = Some(Told::Stored(Arc::clone(&named), at));
+                fed.push(FedRow { position, sides, ruled: None, copy: false, author: None, told });
+            }
+        }
+        Ok(fed)
     }
 }
 
@@ -83,8 +112,14 @@ impl Feed {
         }
     }
 
-    fn from_log(backlog: VecDeque<Position>, after: Position) -> Feed {
-        Feed::Log(Box::new(FromLog { backlog, after, reading: false }))
+    /// What waited for a session: the backlog, and what is in `(after, last]`.
+    fn ahead(backlog: VecDeque<Position>, after: Position, last: Position) -> Feed {
+        Feed::Log(Box::new(FromLog { backlog, after, reading: false, room: AHEAD, waited_upto: last }))
+    }
+
+    /// What comes to a session that has enough in its hands.
+    fn behind(backlog: VecDeque<Position>, after: Position) -> Feed {
+        Feed::Log(Box::new(FromLog { backlog, after, reading: false, room: LIVE, waited_upto: after }))
     }
 }
 
@@ -106,41 +141,55 @@ impl Shard {
             // An anonymous session gets what nobody claimed and nobody has in hand.
             None => (resident.unclaimed.assign_all(session), resident.last),
         };
-        attached.feed = Feed::from_log(backlog, after);
+        attached.feed = Feed::ahead(backlog, after, resident.last);
         self.read_on(session);
     }
 
     /// Asks for the next rows of a session that is fed from the log, or makes it live.
     pub(super) fn read_on(&mut self, session: SessionId) {
+        if !self.read_ahead(session, 0)
+            && let Some(attached) = self.sessions.get_mut(&session)
+            && matches!(&attached.feed, Feed::Log(log) if !log.reading)
+        {
+            attached.feed = Feed::Live;
+            self.pass_own(session);
+        }
+    }
+
+    /// Asks for the next rows of a session that is fed from the log, when it has room for them behind so many that are on
+    /// their way to it. Says whether there are any.
+    fn read_ahead(&mut self, session: SessionId, coming: u32) -> bool {
         let Some(attached) = self.sessions.get_mut(&session) else {
-            return;
+            return false;
         };
         let Feed::Log(log) = &mut attached.feed else {
-            return;
+            return false;
         };
-        let FromLog { backlog, after, reading } = &mut **log;
-        if *reading {
-            return;
+        let FromLog { backlog, after, reading, room, waited_upto } = &mut **log;
+        let account = attached.account;
+        let mut upto = self.residents.get(&account).map_or(Position::ZERO, |r| r.last);
+        if backlog.is_empty() && *after >= upto {
+            return false;
         }
-        let id = attached.account;
-        let last = self.residents.get(&id).map_or(Position::ZERO, |r| r.last);
-        if backlog.is_empty() && *after >= last {
-            attached.feed = Feed::Live;
-            return self.pass_own(session);
+        if *after < *waited_upto {
+            upto = *waited_upto;
+        } else if backlog.is_empty() {
+            *room = LIVE.min(*room);
         }
-        let room = attached.queue.room().min(PAGE);
-        if room == 0 {
-            return;
+        let limit = PAGE.min(room.saturating_sub(attached.outstanding + coming)) as usize;
+        if *reading || limit == 0 {
+            return true;
         }
         *reading = true;
         let attachment = attached.queue.attachment();
         let fetch = if backlog.is_empty() {
-            Fetch::Rows { account: id, session, attachment, after: *after, upto: last, limit: room }
+            Fetch::Rows { account, session, attachment, after: *after, upto, limit }
         } else {
-            let positions = backlog.iter().take(room).copied().collect();
-            Fetch::RowsAt { account: id, session, attachment, positions }
+            let positions = backlog.iter().take(limit).copied().collect();
+            Fetch::RowsAt { account, session, attachment, positions }
         };
         self.fetch(fetch);
+        true
     }
 
     /// Rows were read for a session.
@@ -155,7 +204,7 @@ impl Shard {
         let Feed::Log(log) = &mut attached.feed else {
             return;
         };
-        let FromLog { backlog, after, reading } = &mut **log;
+        let FromLog { backlog, after, reading, room, .. } = &mut **log;
         *reading = false;
         let mut rows = match result {
             Ok(rows) => rows,
@@ -169,6 +218,11 @@ impl Shard {
                 return;
             }
         };
+        let size: usize = rows.iter().filter_map(|row| row.told.as_ref()).map(Told::size).sum();
+        if size >= MAX_BYTES {
+            // They are large: from here on no more than one such page waits, beside the one it works on.
+            *room = (*room).min(rows.len() as u32);
+        }
         // It may have been read before that was written.
         if let Some(taken_away) = self.residents.get(&account).and_then(|r| r.taken_away.as_ref()) {
             rows.retain(|row| !taken_away.contains(&row.position));
@@ -187,8 +241,12 @@ impl Shard {
                 self.forget_unclaimed(account, &gone);
             }
         }
-        let twice = rows.last().filter(|_| rows.len() > 1 && planted(Bug::DoubleDelivery)).cloned();
-        self.offer(account, session, rows.into_iter().chain(twice));
+        // These are handed over while the next are read.
+        self.read_ahead(session, rows.len() as u32);
+        if rows.len() > 1 && planted(Bug::DoubleDelivery) {
+            rows.extend(rows.last().cloned());
+        }
+        self.offer(account, session, rows);
         self.read_on(session);
     }
 
@@ -237,10 +295,10 @@ impl Shard {
                 Feed::None => {}
                 _ if is_passed_by(attached, row.entry.ruled) => {}
                 Feed::Log(_) => self.read_on(session),
-                Feed::Live if attached.outstanding as usize >= crate::queue::ROOM => {
+                Feed::Live if attached.outstanding >= LIVE => {
                     // Too slow: from here on it reads the log, at its own pace.
                     let after = Position(row.position.0 - 1);
-                    attached.feed = Feed::from_log(VecDeque::new(), after);
+                    attached.feed = Feed::behind(VecDeque::new(), after);
                     self.read_on(session);
                 }
                 Feed::Live
@@ -265,9 +323,9 @@ impl Shard {
         };
         let mut resident = self.residents.get_mut(&id);
         let mut given = 0;
-        let events = rows.into_iter().filter_map(|row| {
+        let rows = rows.into_iter().filter_map(|row| {
             let own = |author: &Author| is_own(attached, author.device, author.instance.as_deref());
-            let event = row.event.filter(|_| !row.author.as_ref().is_some_and(own))?;
+            let told = row.told.filter(|_| !row.author.as_ref().is_some_and(own))?;
             // What a rule stores is in nobody's hands: it is for who comes next.
             let held = !row.copy && row.ruled != Some(Ruled::Stored);
             if held && let Some(resident) = &mut resident {
@@ -279,9 +337,9 @@ impl Shard {
                 }
             }
             given += 1;
-            Some((row.position, event))
+            Some((row.position, told))
         });
-        attached.queue.put_rows(events, &self.out.readable);
+        attached.queue.put_rows(rows, &self.out.readable);
         attached.outstanding += given;
         if given == 0 {
             self.pass_own(session);
@@ -392,7 +450,7 @@ impl Shard {
                 log.backlog.extend(also);
             }
             feed => {
-                *feed = Feed::from_log(missing.into(), resident.last);
+                *feed = Feed::behind(missing.into(), resident.last);
             }
         }
         self.read_on(heir);

@@ -1,22 +1,14 @@
 //! Backups, made while the engine works.
 
 use crate::page;
-use crate::world::account;
+use crate::world::{account, without_limits};
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
-    Actor, Anchor, Answer, Command, Direction, Domain, Engine, EngineOptions, ErrorKind, Limits, Quota, Rate,
-    Send, SessionOptions, Timestamp,
+    Actor, Anchor, Answer, Command, Direction, Engine, ErrorKind, Send, SessionOptions, Timestamp,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-fn options() -> EngineOptions {
-    let free = Rate { burst: 1_000_000, per_minute: 1_000_000 };
-    let much = Quota { count: usize::MAX, bytes: u64::MAX };
-    let limits = Limits { sends: free, unclaimed: much, unclaimed_from_one: much, ..Limits::default() };
-    EngineOptions { limits, ..EngineOptions::hosting([Domain::new("example.org").unwrap()]) }
-}
 
 fn texts(engine: &Engine) -> Vec<String> {
     let alice = engine.open_session(&account("alice"), SessionOptions::default()).unwrap();
@@ -41,7 +33,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
 #[test]
 fn a_backup_under_load_is_one_moment_with_all_that_was_answered_before() {
     let directory = tempfile::tempdir().unwrap();
-    let engine = Engine::open_file(directory.path().join("world"), options()).unwrap();
+    let engine = Engine::open_file(directory.path().join("world"), without_limits()).unwrap();
     for user in ["alice", "bob"] {
         engine.create_account(&account(user)).unwrap();
     }
@@ -78,7 +70,7 @@ fn a_backup_under_load_is_one_moment_with_all_that_was_answered_before() {
     let ours = files(directory.path());
     assert!(ours.iter().all(|name| name.starts_with("world") || name == "copy"), "{ours:?}");
 
-    let engine = Engine::open_file(&copy, options()).unwrap();
+    let engine = Engine::open_file(&copy, without_limits()).unwrap();
     let there: Vec<usize> = texts(&engine).iter().rev().map(|text| text.parse().unwrap()).collect();
     assert!(there.len() >= 2_000, "{}", there.len());
     assert_eq!(there, (0..there.len()).collect::<Vec<_>>(), "a moment, and nothing out of order");
@@ -96,15 +88,15 @@ fn a_backup_under_load_is_one_moment_with_all_that_was_answered_before() {
 fn what_is_in_memory_only_has_no_backup() {
     let directory = tempfile::tempdir().unwrap();
     let memory = rosterkit::store::memory::MemoryStore::new();
-    let engine = Engine::open_virtual(memory, options(), 1, Timestamp(0)).unwrap();
+    let engine = Engine::open_virtual(memory, without_limits(), 1, Timestamp(0)).unwrap();
     let refused = engine.backup_to(directory.path().join("copy")).unwrap_err();
     assert_eq!((refused.kind, files(directory.path()).len()), (ErrorKind::Misuse, 0));
     // In virtual time as well, and from small caches.
     let store = SqliteStore::new(directory.path().join("world"), SqliteOptions::small());
-    let engine = Engine::open_virtual(store, options(), 1, Timestamp(0)).unwrap();
+    let engine = Engine::open_virtual(store, without_limits(), 1, Timestamp(0)).unwrap();
     engine.create_account(&account("alice")).unwrap();
     engine.backup_to(directory.path().join("copy")).unwrap();
     engine.shutdown(true).unwrap();
-    let engine = Engine::open_file(directory.path().join("copy"), options()).unwrap();
+    let engine = Engine::open_file(directory.path().join("copy"), without_limits()).unwrap();
     assert!(texts(&engine).is_empty());
 }

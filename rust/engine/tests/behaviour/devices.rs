@@ -1,7 +1,7 @@
 //! Named devices, their cursors, and what is claimed by whom.
 
 use crate::overrides;
-use crate::world::{World, account, kinds, messages, texts};
+use crate::world::{World, account, kinds, messages, texts, without_limits};
 use rosterkit::{Actor, Answer, Command, EndReason, ErrorKind, EventBody, Overrides};
 use std::time::Duration;
 
@@ -114,6 +114,27 @@ fn what_a_dying_session_held_goes_to_the_oldest_live_one() {
     assert_eq!(texts(&world.drain(&third)), ["three"]);
 }
 
+/// What it held stands behind what its heir has yet to read, in the log before it; where a page of large rows ends between the
+/// two, nothing is taken for gone that was not looked for.
+// behaviour: delivery.passed-on
+#[test]
+fn what_a_dying_session_held_comes_behind_large_messages() {
+    let world = World::with(without_limits());
+    let [alice, slow] = world.sessions(["alice", "bob"]);
+    let send = |count: usize, size: usize| {
+        let texts = (0..count).map(|number| format!("{number} of {size} {}", "-".repeat(size)));
+        texts.inspect(|text| _ = alice.send(&account("bob"), text).unwrap()).collect::<Vec<_>>()
+    };
+    // As many as it takes at once, then a page of one size and one of another.
+    let mut sent = [send(256, 1), send(35, 30_000), send(17, 65_000)].concat();
+    let [heir] = world.sessions(["bob"]);
+    slow.close();
+    let mut came = texts(&world.drain(&heir));
+    came.sort();
+    sent.sort();
+    assert!(came == sent, "{} of {} came", came.len(), sent.len());
+}
+
 // behaviour: delivery.slow-session
 #[test]
 fn a_slow_session_reads_the_log_and_misses_nothing() {
@@ -131,6 +152,33 @@ fn a_slow_session_reads_the_log_and_misses_nothing() {
     assert_eq!(texts(&world.drain(&device)), expected);
     alice.send(&account("bob"), "live again").unwrap();
     assert_eq!(texts(&world.drain(&slow)), ["live again"]);
+}
+
+/// What is in the hands of a session that acknowledges nothing is bounded, in rows and in bytes.
+// behaviour: delivery.slow-session
+#[test]
+fn what_a_session_has_in_hand_is_bounded() {
+    let large = "long ".repeat(13_000);
+    for (waiting, text, most) in [(2_500, "short", 2_048), (80, &large, 40)] {
+        for phone in [true, false] {
+            let world = World::with(without_limits());
+            let [alice] = world.sessions(["alice"]);
+            world.create("bob");
+            for _ in 0..waiting {
+                alice.send(&account("bob"), text).unwrap();
+            }
+            let bob = if phone { world.device("bob", "phone") } else { world.sessions(["bob"])[0].clone() };
+            let read = || bob.next_events(10_000, Duration::ZERO).unwrap();
+            let held: Vec<_> = std::iter::repeat_with(read).take_while(|batch| !batch.is_empty()).collect();
+            let count = held.iter().map(Vec::len).sum::<usize>();
+            assert!(count > most / 3 && count <= most, "{count}");
+            assert!(held.iter().all(|batch| batch.len() <= 512), "others come while it works on some");
+            bob.ack(held[0].last().unwrap().seq);
+            assert!(!read().is_empty(), "what is acknowledged makes room");
+            bob.hand_back();
+            assert_eq!(texts(&world.drain(&bob)).len(), waiting - held[0].len());
+        }
+    }
 }
 
 // behaviour: delivery.slow-session, history.off

@@ -4,8 +4,8 @@
 use rosterkit::store::Store;
 use rosterkit::store::sqlite::{SqliteOptions, SqliteStore};
 use rosterkit::{
-    Address, DeviceName, Domain, Engine, EngineOptions, Event, EventBody, Message, Session, SessionOptions,
-    Timestamp,
+    Address, DeviceName, Domain, Engine, EngineOptions, Event, EventBody, Limits, Message, Quota, Rate,
+    Session, SessionOptions, Timestamp,
 };
 use std::time::Duration;
 
@@ -17,6 +17,14 @@ pub struct World {
 
 pub fn account(user: &str) -> Address {
     Address::account(&format!("{user}@example.org")).unwrap()
+}
+
+/// As many messages as one likes.
+pub fn without_limits() -> EngineOptions {
+    let free = Rate { burst: 1_000_000, per_minute: 1_000_000 };
+    let much = Quota { count: usize::MAX, bytes: u64::MAX };
+    let limits = Limits { sends: free, unclaimed: much, unclaimed_from_one: much, ..Limits::default() };
+    EngineOptions { limits, ..EngineOptions::hosting([Domain::new("example.org").unwrap()]) }
 }
 
 pub fn messages(events: &[Event]) -> Vec<Message> {

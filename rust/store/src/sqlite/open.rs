@@ -13,9 +13,10 @@ use super::tail::Tail;
 use super::writer::SqliteWriter;
 use super::{SqliteOptions, beside, bits, resolved, sql};
 use crate::check::is_whole;
+use crate::error::BrokenRow;
 use crate::values::{decode_overrides, decode_row};
 use crate::vfs::{FileKind, PAGE_SIZE, RESERVED_BYTES};
-use crate::{Facts, Opened, StoreError};
+use crate::{Facts, Head, Opened, StoreError};
 use rosterkit_core::address::Domain;
 use rosterkit_core::id::{AddressId, Position};
 use rosterkit_core::planted::{Bug, planted};
@@ -35,7 +36,7 @@ pub(super) const RESERVE: u64 = 1 << 20;
 
 /// What the parts of an open store share.
 pub(super) struct Parts {
-    pub(super) path: std::path::PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) options: SqliteOptions,
     pub(super) tail: RwLock<Tail>,
     /// A checkpoint syncs the write-ahead log at this moment.
@@ -61,7 +62,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
     let reserved = make_durable(path, &mut connection, highest)?;
     let facts = facts(path, &connection, reserved)?;
     let parts = Arc::new(Parts {
-        path: path.to_owned(),
+        path: Arc::from(&**path),
         options: options.clone(),
         tail: RwLock::new(tail),
         syncing: AtomicBool::new(false),
@@ -255,9 +256,7 @@ fn read_tail(path: &Path, connection: &Connection) -> Result<(Tail, Position, Po
         .map_err(unreadable)?;
     let mut rows = statement.query([sql(indexed.0)]).map_err(unreadable)?;
     while let Some(row) = rows.next().map_err(unreadable)? {
-        let row = row_of(row)
-            .map_err(unreadable)?
-            .map_err(|(position, what)| StoreError::row(path, position, what))?;
+        let row = row_of(row).map_err(unreadable)?;
         highest = row.position;
         tail.push(&row);
     }
@@ -265,15 +264,22 @@ fn read_tail(path: &Path, connection: &Connection) -> Result<(Tail, Position, Po
 }
 
 /// A row of a query for `position, sender, recipient, sides, body`.
-pub(super) fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Row, (Position, &'static str)>> {
-    let position = Position(bits(row.get(0)?));
-    let sender = AddressId::from_bits(bits(row.get(1)?));
-    let recipient = AddressId::from_bits(bits(row.get(2)?));
-    let sides = Sides(row.get(3)?);
+pub(super) fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let Head { position, sender, recipient, sides } = head_of(row)?;
     let body = row.get_ref(4)?.as_blob().unwrap_or_default();
-    Ok(match decode_row(position, sender, recipient, body) {
+    match decode_row(position, sender, recipient, body) {
         Ok(entry) => Ok(Row { position, sides, entry }),
-        Err(malformed) => Err((position, malformed.0)),
+        Err(malformed) => Err(BrokenRow { position, what: malformed.0 }.into()),
+    }
+}
+
+/// The same without its body.
+pub(super) fn head_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        position: Position(bits(row.get(0)?)),
+        sender: AddressId::from_bits(bits(row.get(1)?)),
+        recipient: AddressId::from_bits(bits(row.get(2)?)),
+        sides: Sides(row.get(3)?),
     })
 }
 

@@ -4,12 +4,13 @@
 //! then, so it is found twice at the worst and never not at all.
 
 use super::backup::backup;
-use super::open::{Parts, connect, row_of};
+use super::open::{Parts, connect, head_of, row_of};
 use super::tail::TailRow;
 use super::{bits, sql};
 use crate::values::{decode_buddy, decode_client_id, decode_progress, decode_record, decode_signal};
 use crate::{
-    Anchor, Direction, DueRow, FileInfo, HistoryPage, HistoryQuery, Loaded, Reader, StoreError, UnclaimedRow,
+    Anchor, Direction, DueRow, FileInfo, Head, HistoryPage, HistoryQuery, Loaded, Reader, StoreError,
+    StoredRows, UnclaimedRow,
 };
 use rosterkit_core::account::Progress;
 use rosterkit_core::address::{Address, Domain};
@@ -20,9 +21,9 @@ use rosterkit_core::row::{Row, Side};
 use rosterkit_core::rules::RuleSet;
 use rosterkit_core::time::Timestamp;
 use rosterkit_core::write::{ClientIdEntry, Credential, File, Forward, Pending};
-use rusqlite::types::{Type, Value};
+use rusqlite::types::Value;
 use rusqlite::vtab::array;
-use rusqlite::{Connection, Error, OptionalExtension, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
@@ -49,16 +50,7 @@ impl SqliteReader {
         let result = run("BEGIN").and_then(|_| read(self));
         // A read that failed leaves nothing behind; ending it cannot fail in a way that matters.
         let _ = run("COMMIT").or_else(|_| run("ROLLBACK"));
-        result.map_err(|error| {
-            let damage = match &error {
-                Error::FromSqlConversionFailure(_, _, damage) => damage.downcast_ref::<Damage>(),
-                _ => None,
-            };
-            match damage {
-                Some(damage) => StoreError::row(&self.parts.path, damage.position, damage.what),
-                None => StoreError::of(&self.connection, "reading", error),
-            }
-        })
+        result.map_err(|error| StoreError::of(&self.connection, "reading", error))
     }
 
     /// What the tail has of an account, newest first.
@@ -77,7 +69,7 @@ impl SqliteReader {
     fn look_up(
         &self,
         positions: &[Position],
-        mut each: impl FnMut(Result<Row, Damage>) -> rusqlite::Result<ControlFlow<()>>,
+        mut each: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
     ) -> rusqlite::Result<ControlFlow<()>> {
         let mut select = self.connection.prepare_cached(
             "SELECT l.position, l.sender, l.recipient, l.sides, l.body FROM rarray(?1) wanted
@@ -86,7 +78,7 @@ impl SqliteReader {
         let wanted: Vec<Value> = positions.iter().map(|p| Value::Integer(sql(p.0))).collect();
         let mut rows = select.query([Rc::new(wanted)])?;
         while let Some(row) = rows.next()? {
-            if each(row_of(row)?.map_err(Damage::from))?.is_break() {
+            if each(row)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -97,9 +89,36 @@ impl SqliteReader {
     fn found_at(&self, positions: &[Position]) -> rusqlite::Result<Vec<Row>> {
         let mut found = Vec::with_capacity(positions.len());
         let _ = self.look_up(positions, |row| {
-            found.push(row?);
+            found.push(row_of(row)?);
             Ok(ControlFlow::Continue(()))
         })?;
+        Ok(found)
+    }
+
+    /// Those of these rows that are `wanted`, as they are stored, until there are `limit` of them or they have `max_bytes`.
+    fn stored(
+        &self,
+        positions: &[Position],
+        wanted: impl Fn(&Head) -> bool,
+        (limit, max_bytes): (usize, usize),
+    ) -> rusqlite::Result<StoredRows> {
+        let mut found = StoredRows::of(&self.parts.path);
+        // The tail may be long, and what is wanted of it short.
+        for some in positions.chunks(limit.max(1)) {
+            let full = self.look_up(some, |row| {
+                let head = head_of(row)?;
+                if wanted(&head) {
+                    found.push(head, row.get_ref(4)?.as_blob().unwrap_or_default());
+                }
+                Ok(match found.heads().len() >= limit || found.size() >= max_bytes {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                })
+            })?;
+            if full.is_break() {
+                break;
+            }
+        }
         Ok(found)
     }
 
@@ -187,26 +206,6 @@ pub(super) fn read_rules(path: &std::path::Path, json: &str) -> Result<Arc<RuleS
         path: path.display().to_string(),
         what: format!("rules: {error}"),
     })
-}
-
-/// A row of the log that is not what was written.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-struct Damage {
-    position: Position,
-    what: &'static str,
-}
-
-impl From<(Position, &'static str)> for Damage {
-    fn from((position, what): (Position, &'static str)) -> Self {
-        Damage { position, what }
-    }
-}
-
-impl From<Damage> for Error {
-    fn from(damage: Damage) -> Self {
-        Error::FromSqlConversionFailure(4, Type::Blob, Box::new(damage))
-    }
 }
 
 impl Reader for SqliteReader {
@@ -361,14 +360,14 @@ impl Reader for SqliteReader {
         Ok(buddies)
     }
 
-    fn rows(
+    fn stored(
         &mut self,
         account: AddressId,
         after: Position,
         upto: Position,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<StoredRows, StoreError> {
         // The chain goes from the newest to the oldest, and ends where the account was read to.
         let mut positions = self.tail_of(account, |row| (row.position > after).then_some(row.position));
         self.read(|reader| {
@@ -379,30 +378,12 @@ impl Reader for SqliteReader {
             positions.retain(|p| *p <= upto);
             positions.sort_unstable();
             positions.dedup();
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            let mut take = |row: Result<Row, Damage>| {
-                let row = row?;
-                if row.entry.sides_of(account).any(|side| row.sides.needed_by(side)) {
-                    bytes += row.entry.size();
-                    found.push(row);
-                }
-                Ok(match found.len() >= limit || bytes >= max_bytes {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                })
-            };
-            // The tail may be long, and what is wanted of it short.
-            for some in positions.chunks(limit.max(1)) {
-                if reader.look_up(some, &mut take)?.is_break() {
-                    break;
-                }
-            }
-            Ok(found)
+            reader.stored(&positions, |head| head.is_needed_by(account), (limit, max_bytes))
         })
     }
 
-    fn rows_at(&mut self, positions: &[Position]) -> Result<Vec<Row>, StoreError> {
-        self.read(|reader| reader.found_at(positions))
+    fn stored_at(&mut self, positions: &[Position], max_bytes: usize) -> Result<StoredRows, StoreError> {
+        self.read(|reader| reader.stored(positions, |_| true, (positions.len(), max_bytes)))
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
@@ -526,7 +507,7 @@ impl Reader for SqliteReader {
                     "SELECT l.position, l.sender, l.recipient, l.sides, l.body FROM outbox o
                      JOIN log l ON l.position = o.position WHERE o.position > ?1 ORDER BY o.position LIMIT ?2",
                 )?
-                .query_map(params![sql(after.0), limit as i64], |row| Ok(row_of(row)?.map_err(Damage::from)?))?
+                .query_map(params![sql(after.0), limit as i64], row_of)?
                 .collect::<rusqlite::Result<Vec<_>>>()
         })
     }
@@ -707,6 +688,7 @@ impl SqliteReader {
                     round.reverse();
                 }
                 let full = reader.look_up(&round, |row| {
+                    let row = row_of(row);
                     let counts = row.as_ref().map_or(true, |row| {
                         row.entry.sides_of(account).any(|side| row.sides.in_history_of(side))
                             && matches!(row.entry.kind, rosterkit_core::row::Kind::Message(_))

@@ -286,7 +286,7 @@ fn apply(
             let mut next = Some(*position);
             while let Some(position) = next.take() {
                 let mut accounts = Vec::new();
-                rewrite(connection, parts, position, |entry| {
+                rewrite(connection, position, |entry| {
                     entry.amend(amendment, *time);
                     accounts = vec![entry.sender, entry.recipient];
                     next = entry.admitted_as;
@@ -305,7 +305,7 @@ fn apply(
             }
         }
         Write::Outcome { position, outcome } => {
-            rewrite(connection, parts, *position, |entry| entry.outcome = Some(outcome.clone()))?;
+            rewrite(connection, *position, |entry| entry.outcome = Some(outcome.clone()))?;
         }
         Write::Due { position, recipient, time, what } => {
             // Whatever it was due at before.
@@ -340,7 +340,7 @@ fn apply(
                 let delete = "DELETE FROM quarantine WHERE account = ?1 AND position = ?2";
                 run(delete, &[&sql(recipient.to_bits()), &sql(position.0)])?;
                 if admitted_as.is_some() {
-                    rewrite(connection, parts, *position, |entry| entry.admitted_as = *admitted_as)?;
+                    rewrite(connection, *position, |entry| entry.admitted_as = *admitted_as)?;
                 }
                 found.change_sides(connection, parts, *position, |sides| sides.quarantined(false))?;
             }
@@ -457,7 +457,7 @@ fn apply(
         Write::ClearSide { position, side } => clear_side(connection, parts, *position, *side)?,
         Write::Relayed { position, outcome } => {
             run("DELETE FROM outbox WHERE position = ?1", &[&sql(position.0)])?;
-            rewrite(connection, parts, *position, |entry| entry.outcome = Some(outcome.clone()))?;
+            rewrite(connection, *position, |entry| entry.outcome = Some(outcome.clone()))?;
             clear_side(connection, parts, *position, Side::Recipient)?;
         }
         Write::Delivery { origin, recipient, delivery_id, time } => {
@@ -545,7 +545,6 @@ fn note_sent(connection: &Connection, position: Position) -> Result<(), StoreErr
 /// Changes what a row says, if it is there still.
 fn rewrite(
     connection: &Connection,
-    parts: &Parts,
     position: Position,
     change: impl FnOnce(&mut Entry),
 ) -> Result<(), StoreError> {
@@ -554,8 +553,7 @@ fn rewrite(
         .prepare_cached("SELECT position, sender, recipient, sides, body FROM log WHERE position = ?1")
         .and_then(|mut s| s.query_row([sql(position.0)], row_of).optional())
         .map_err(failed)?;
-    let Some(found) = found else { return Ok(()) };
-    let mut row = found.map_err(|(position, what)| StoreError::row(&parts.path, position, what))?;
+    let Some(mut row) = found else { return Ok(()) };
     change(&mut row.entry);
     connection
         .prepare_cached("UPDATE log SET body = ?2 WHERE position = ?1")

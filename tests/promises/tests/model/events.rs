@@ -3,7 +3,7 @@
 use crate::listeners::Manner;
 use crate::run::{Run, Step};
 use rosterkit::{Amendment, Event, EventBody, SessionId};
-use rosterkit_promises::reference::{ROOM, Row};
+use rosterkit_promises::reference::Row;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +150,7 @@ impl Run {
         self.eventually(|run| {
             let rows = run.read_once(id, max)?.1;
             let model = &run.model.sessions[&id];
-            if rows == 0 && !model.queue.is_empty() && model.handed.len() < ROOM {
+            if rows == 0 && !model.queue.is_empty() && model.handed.len() < model.room {
                 let owed = &run.model.log[model.queue[0]];
                 let owed = format!("{:?} {:?}", owed.position, owed.text);
                 return Err(format!("session {} is owed {owed} and got nothing", id.0));

@@ -6,7 +6,7 @@ use rosterkit::{
     SessionOptions,
 };
 use rosterkit_promises::mortal::Fate;
-use rosterkit_promises::reference::{ROOM, Row, SeenBy, Who};
+use rosterkit_promises::reference::{LIVE, Row, SeenBy, Who};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Run {
         if self.model.word(sender, &to).is_err() {
             return Ok(());
         }
-        let texts: Vec<String> = (0..ROOM + 50).map(|_| self.next_text()).collect();
+        let texts: Vec<String> = (0..LIVE + 50).map(|_| self.next_text()).collect();
         self.say(format!("{from} to {to}: {} to {}", texts[0], texts[texts.len() - 1]));
         self.submit(sender, &from, texts.into_iter().map(|text| (to.clone(), text)).collect())
     }
