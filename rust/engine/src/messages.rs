@@ -118,6 +118,8 @@ pub(crate) enum Signal {
     Conversation { account: AddressId, peer: AddressId },
     /// What waits for a session is read on.
     Feed(SessionId),
+    /// A session, in this attachment, whose account could not be read when the store was opened again.
+    Reattach { session: SessionId, attachment: u64 },
     /// Who sees an account is worked out again.
     Sight(AddressId),
     /// A session's snapshot begins again.

@@ -191,7 +191,7 @@ pub fn look_after(
     let failed = |error: String| format!("opening what was left: {error}");
     let directory = folder().map_err(|e| failed(e.to_string()))?;
     image.write(directory.path()).map_err(|e| failed(e.to_string()))?;
-    if matches!(depth, Depth::Some(seed) if seed % 4 == 1) {
+    if matches!(depth, Depth::Some(seed) if seed % 8 == 1) {
         look_in(directory.path());
         covered.add("engine.other-sqlite");
     }

@@ -326,6 +326,33 @@ fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
     assert!(failed > 40, "{failed} calls failed while the store was opened");
 }
 
+/// When the account of a session could not be read behind an opening, the session ended.
+#[test]
+fn a_session_stays_whichever_file_call_of_the_opening_fails() {
+    let mut failed = 0;
+    for at in 0..160 {
+        let directory = folder().unwrap();
+        let disk = Disk::<Told>::good();
+        let engine = open(directory.path(), disk.clone()).unwrap();
+        let [alice] = accounts(&engine, ["alice"]);
+        let options = SessionOptions { reads_messages: true, ..SessionOptions::default() };
+        let session = engine.open_session(&alice, options).unwrap();
+        disk.plan(Fault::Sync { after: 0 });
+        let before = disk.counts().failed;
+        disk.plan(Fault::Call { after: at, failure: Failure::Io });
+        let sent = send(&engine, 1);
+        engine.advance(60_000).unwrap();
+        failed += usize::from(disk.counts().failed == before + 2);
+        disk.heal();
+        send(&engine, 2).unwrap();
+        let events = session.next_events(100, Duration::ZERO).unwrap();
+        let ended = events.iter().any(|event| matches!(event.body, EventBody::Ended(_)));
+        let came = events.iter().filter(|event| matches!(event.body, EventBody::Message(_))).count();
+        assert!(!ended && came > 0, "call {at} failed behind {sent:?}: {events:?}");
+    }
+    assert!(failed > 40, "{failed} calls failed while the store was opened");
+}
+
 /// When what waits could not be read for a session, it came only once something else happened to the session.
 #[test]
 fn what_waits_comes_by_itself_whichever_file_call_fails() {

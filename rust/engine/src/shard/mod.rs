@@ -339,6 +339,7 @@ impl Shard {
             }
             Signal::LookForDue => self.look_for_due(),
             Signal::Feed(session) => self.read_on(session),
+            Signal::Reattach { session, attachment } => self.attach_later(session, attachment),
             Signal::Sight(account) => self.look_up_sight_again(account),
             Signal::Snapshot { account, session } => self.begin_snapshot(account, session),
             Signal::Conversation { account, peer } => self.conversation_changed(account, peer),

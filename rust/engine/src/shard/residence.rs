@@ -1,6 +1,7 @@
 //! Who is in memory: work brings an account there and waits for it, one thing after the other; all leave at once when the disk
 //! failed, and their sessions bring them back.
 
+use super::later::DISK_FAILED_MS;
 use super::{Gate, Residency, Resident, Ring, Shard, Waiting, Work, inbound};
 use crate::command::{Answer, Command};
 use crate::error::Error;
@@ -220,7 +221,15 @@ impl Shard {
             Work::Parcel { reply, .. } => reply.answer(Err(error.clone())),
             Work::LastSeen(asks) => asks.reply.answer(Err(error.clone())),
             Work::Outcome(settling) => self.outcome_failed(settling, error),
-            Work::Reattach(session) => self.end_session(session, EndReason::StorageFailed),
+            Work::Reattach(session) if error.is_damage() => {
+                self.end_session(session, EndReason::StorageFailed);
+            }
+            Work::Reattach(session) => {
+                if let Some(attached) = self.sessions.get(&session) {
+                    let (slot, attachment) = (attached.account.slot(), attached.queue.attachment());
+                    self.signal_later(DISK_FAILED_MS, slot, Signal::Reattach { session, attachment });
+                }
+            }
         }
     }
 

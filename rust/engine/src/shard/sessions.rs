@@ -245,6 +245,15 @@ impl Shard {
         }
     }
 
+    /// The account of a session could not be read: it is tried again, unless the store was opened anew meanwhile.
+    pub(super) fn attach_later(&mut self, session: SessionId, attachment: u64) {
+        if let Some(attached) = self.sessions.get(&session)
+            && attached.queue.attachment() == attachment
+        {
+            self.work(attached.address.clone(), super::Work::Reattach(session));
+        }
+    }
+
     /// The account of a session was read again.
     pub(super) fn reattach(&mut self, id: AddressId, session: SessionId) {
         let Some(attached) = self.sessions.get_mut(&session) else {
