@@ -16,11 +16,10 @@ use rosterkit_core::delivery::marks::Marks;
 use rosterkit_core::files::{FileKind, FilePath};
 use rosterkit_core::id::{AddressId, MessageId, Position};
 use rosterkit_core::refusal::Refusal;
-use rosterkit_core::row::{Entry, Row};
+use rosterkit_core::row::Row;
 use rosterkit_core::rules::fold;
 use rosterkit_store::{Anchor, Direction, FileInfo, Head, HistoryQuery, Reader as StoreReader, StoredRows};
 use rustc_hash::FxHashMap;
-use std::collections::hash_map;
 
 /// How many texts of ids a connection keeps.
 const MAX_NAMES: usize = 16_384;
@@ -89,24 +88,21 @@ impl ReadConnection {
             }
         }
         let page = self.store.history(&query)?;
-        let mut marks = FxHashMap::default();
+        let is_own = |row: &Row| row.entry.sender == query.account;
+        let mut peers: Vec<AddressId> =
+            page.rows.iter().filter(|row| is_own(row)).map(|row| row.entry.recipient).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        let known = self.store.marks_with(query.account, &peers)?;
+        let marks: FxHashMap<AddressId, Marks> = peers.into_iter().zip(known).collect();
         let mut messages = Vec::with_capacity(page.rows.len());
         for (row, addresses) in self.named(page.rows)? {
-            let Entry { sender, recipient, .. } = row.entry;
-            let (position, is_own) = (row.position, sender == query.account);
-            let Some(mut message) = view::message(row, &addresses, is_own) else {
-                continue;
-            };
-            if is_own {
-                let marks = match marks.entry(recipient) {
-                    hash_map::Entry::Occupied(known) => *known.get(),
-                    hash_map::Entry::Vacant(unknown) => {
-                        *unknown.insert(self.store.marks(query.account, recipient)?)
-                    }
-                };
-                message.receipt = receipt(position, marks);
+            let (position, is_own) = (row.position, is_own(&row));
+            let marks = marks.get(&row.entry.recipient).filter(|_| is_own);
+            if let Some(mut message) = view::message(row, &addresses, is_own) {
+                message.receipt = marks.and_then(|marks| receipt(position, *marks));
+                messages.push(message);
             }
-            messages.push(message);
         }
         Ok(History { messages, complete: page.complete })
     }

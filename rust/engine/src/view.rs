@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 /// A row as a message; a row of another kind is none.
 pub(crate) fn message(row: Row, addresses: &RowAddresses, copy: bool) -> Option<Message> {
-    match event(row, addresses.clone(), copy) {
-        EventBody::Message(message) => Some(Arc::unwrap_or_clone(message)),
-        _ => None,
+    match shown(row, addresses.clone(), copy) {
+        Shown::Message(message) => Some(message),
+        Shown::Event(_) => None,
     }
 }
 
@@ -23,6 +23,20 @@ pub(crate) fn is_news(row: &Row, copy: bool) -> bool {
 
 /// A row as the event that a session is told.
 pub(crate) fn event(row: Row, addresses: RowAddresses, copy: bool) -> EventBody {
+    match shown(row, addresses, copy) {
+        Shown::Message(message) => EventBody::Message(Arc::new(message)),
+        Shown::Event(event) => event,
+    }
+}
+
+/// What a row is to a host: a message, which is not always an event, or something else.
+enum Shown {
+    Message(Message),
+    Event(EventBody),
+}
+
+#[inline]
+fn shown(row: Row, addresses: RowAddresses, copy: bool) -> Shown {
     let RowAddresses { sender: account, recipient } = addresses;
     let Row { position, entry, .. } = row;
     let Entry { message_id, time, outcome, amended, expires, instance, kind, .. } = entry;
@@ -31,20 +45,22 @@ pub(crate) fn event(row: Row, addresses: RowAddresses, copy: bool) -> EventBody 
         Some(instance) => account.with_prepared_instance(&instance),
         None => account,
     };
-    match kind {
-        Kind::Message(content) => EventBody::Message(Arc::new(Message {
-            position,
-            id: message_id,
-            sender: sender(account),
-            recipient,
-            time,
-            copy,
-            content,
-            outcome,
-            amended,
-            expires,
-            receipt: None,
-        })),
+    Shown::Event(match kind {
+        Kind::Message(content) => {
+            return Shown::Message(Message {
+                position,
+                id: message_id,
+                sender: sender(account),
+                recipient,
+                time,
+                copy,
+                content,
+                outcome,
+                amended,
+                expires,
+                receipt: None,
+            });
+        }
         Kind::Amendment { of, of_id, amendment } => EventBody::Amended(Arc::new(MessageAmended {
             position,
             message_position: of,
@@ -59,7 +75,7 @@ pub(crate) fn event(row: Row, addresses: RowAddresses, copy: bool) -> EventBody 
         Kind::Outcome { of, outcome } => {
             EventBody::Outcome { position: of, message_id, recipient: account, outcome }
         }
-    }
+    })
 }
 
 /// Whether a person sees this buddy on the roster: it is listed, or waits for an answer.

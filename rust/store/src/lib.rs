@@ -216,8 +216,13 @@ pub trait Reader: Send {
         before: Position,
     ) -> Result<Vec<(AddressId, Position)>, StoreError>;
 
+    /// What an account knows of its conversations with these peers, in their order.
+    fn marks_with(&mut self, account: AddressId, peers: &[AddressId]) -> Result<Vec<Marks>, StoreError>;
+
     /// What an account knows of its conversation with a peer.
-    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError>;
+    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
+        Ok(self.marks_with(account, &[peer])?.pop().unwrap_or_default())
+    }
 
     /// Of the rows that are to be looked at by then those of which this says yes, earliest first.
     fn due(

@@ -583,8 +583,9 @@ impl Reader for Part {
         Ok(latest)
     }
 
-    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
-        Ok(lock(&self.data).marks.get(&(account, peer)).copied().unwrap_or_default())
+    fn marks_with(&mut self, account: AddressId, peers: &[AddressId]) -> Result<Vec<Marks>, StoreError> {
+        let data = lock(&self.data);
+        Ok(peers.iter().map(|peer| data.marks.get(&(account, *peer)).copied().unwrap_or_default()).collect())
     }
 
     fn due(

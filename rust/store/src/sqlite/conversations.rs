@@ -52,21 +52,28 @@ impl SqliteReader {
         Ok(latest)
     }
 
-    /// See [`Reader::marks`](crate::Reader::marks).
-    pub(super) fn marks_of(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
-        let marks = self.read(|reader| {
-            reader
-                .connection
-                .prepare_cached(
-                    "SELECT read, delivered, displayed FROM mark WHERE account = ?1 AND peer = ?2",
-                )?
-                .query_row([sql(account.to_bits()), sql(peer.to_bits())], |row| {
+    /// See [`Reader::marks_with`](crate::Reader::marks_with). All in one transaction, whose locks cost more than what it reads.
+    pub(super) fn marks_of(
+        &mut self,
+        account: AddressId,
+        peers: &[AddressId],
+    ) -> Result<Vec<Marks>, StoreError> {
+        if peers.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(|reader| {
+            let mut select = reader.connection.prepare_cached(
+                "SELECT read, delivered, displayed FROM mark WHERE account = ?1 AND peer = ?2",
+            )?;
+            let marks = peers.iter().map(|peer| {
+                let marks = select.query_row([sql(account.to_bits()), sql(peer.to_bits())], |row| {
                     let position = |column| Ok::<_, rusqlite::Error>(Position(bits(row.get(column)?)));
                     Ok(Marks { read: position(0)?, delivered: position(1)?, displayed: position(2)? })
-                })
-                .optional()
-        })?;
-        Ok(marks.unwrap_or_default())
+                });
+                Ok(marks.optional()?.unwrap_or_default())
+            });
+            marks.collect()
+        })
     }
 
     /// See [`Reader::due`](crate::Reader::due).

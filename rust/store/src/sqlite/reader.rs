@@ -547,8 +547,8 @@ impl Reader for SqliteReader {
         self.latest_rows(account, before)
     }
 
-    fn marks(&mut self, account: AddressId, peer: AddressId) -> Result<Marks, StoreError> {
-        self.marks_of(account, peer)
+    fn marks_with(&mut self, account: AddressId, peers: &[AddressId]) -> Result<Vec<Marks>, StoreError> {
+        self.marks_of(account, peers)
     }
 
     fn due(
