@@ -419,6 +419,8 @@ pub(crate) struct FetchedRows {
     pub(crate) upto: Option<Position>,
     /// How many particular rows were asked for.
     pub(crate) asked: usize,
+    /// Whether the page ended because they are large.
+    pub(crate) large: bool,
     pub(crate) result: Result<Vec<FedRow>, Error>,
 }
 

@@ -126,28 +126,31 @@ impl ReaderStep {
                 Fetched::ClientId { account, result }
             }
             Fetch::Rows { account, session, attachment, after, upto, limit } => {
+                let mut large = false;
                 let result = self.connection().and_then(|connection| {
                     let rows = connection.store.stored(account, after, upto, limit, MAX_BYTES)?;
+                    large = rows.size() >= MAX_BYTES;
                     // A full page ends where its last row stands; a short one has read everything.
-                    let full = rows.heads().len() >= limit || rows.size() >= MAX_BYTES;
+                    let full = rows.heads().len() >= limit || large;
                     let upto = rows.heads().last().filter(|_| full).map_or(upto, |last| last.position);
                     Ok((connection.fed(account, rows)?, upto))
                 });
                 let upto = Some(result.as_ref().map_or(upto, |(_, upto)| *upto));
                 let result = result.map(|(rows, _)| rows);
-                Fetched::Rows(FetchedRows { account, session, attachment, upto, asked: 0, result })
+                Fetched::Rows(FetchedRows { account, session, attachment, upto, asked: 0, large, result })
             }
             Fetch::RowsAt { account, session, attachment, positions } => {
-                let mut asked = positions.len();
+                let (mut asked, mut large) = (positions.len(), false);
                 let result = self.connection().and_then(|connection| {
                     let rows = connection.store.stored_at(&positions, MAX_BYTES)?;
-                    if let Some(last) = rows.heads().last().filter(|_| rows.size() >= MAX_BYTES) {
+                    large = rows.size() >= MAX_BYTES;
+                    if let Some(last) = rows.heads().last().filter(|_| large) {
                         // What is behind it was not looked for. They need not be in the order of the log.
                         asked = positions.iter().take_while(|p| **p != last.position).count() + 1;
                     }
                     connection.fed(account, rows)
                 });
-                Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, result })
+                Fetched::Rows(FetchedRows { account, session, attachment, upto: None, asked, large, result })
             }
             Fetch::Needed { account, after, upto } => {
                 let rows = self.store().and_then(|s| Ok(s.needed(account, after, upto, SWEEP_SLICE)?));

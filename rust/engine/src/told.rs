@@ -17,7 +17,7 @@ pub(crate) enum Told {
     /// An event. Sessions that are told the same share it.
     Event(EventBody),
     /// One of these rows, which the account received. The event is made when it is handed out, on the thread of who reads it:
-    /// when one thread makes what another throws away, they wait for each other's memory, longer than for the disk.
+    /// when one thread makes what another throws away, they wait for each other's memory.
     Stored(Arc<NamedRows>, usize),
 }
 

@@ -17,8 +17,9 @@ enum Step {
     Send(usize, usize),
     /// A session comes, with the device's name when that is not there.
     Open(bool),
-    /// One of those there takes so many events, and acknowledges up to one of those it has.
+    /// One of those there takes so many events.
     Read(usize, usize),
+    /// It acknowledges up to one of those it has.
     Acknowledge(usize, usize),
     HandBack(usize),
     Close(usize),
@@ -122,7 +123,7 @@ impl Run {
     }
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
-        let which = |which: usize| (!self.readers.is_empty()).then(|| which % self.readers.len().max(1));
+        let which = |which: usize| (!self.readers.is_empty()).then(|| which % self.readers.len());
         match step {
             Step::Send(count, size) => {
                 // More claims than are remembered would be forgotten.

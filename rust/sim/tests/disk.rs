@@ -68,6 +68,19 @@ fn send(engine: &Engine, number: usize) -> rosterkit::Result<Receipt> {
     engine.send(&alice, Send { client_id, ..Send::text(&alice, &"x".repeat(number * 300)) })
 }
 
+/// A send whose sync fails, and the call of this number while the store is opened again. Says whether both did; from then on
+/// none does.
+fn fail_and_open_again(engine: &Engine, disk: &Disk<Told>, at: u64) -> (rosterkit::Result<Receipt>, bool) {
+    disk.plan(Fault::Sync { after: 0 });
+    let before = disk.counts().failed;
+    disk.plan(Fault::Call { after: at, failure: Failure::Io });
+    let sent = send(engine, 1);
+    engine.advance(60_000).unwrap();
+    let both = disk.counts().failed == before + 2;
+    disk.heal();
+    (sent, both)
+}
+
 /// A run in which this sync fails, and what was done to the disk.
 fn run(failing: u64) -> Vec<Entry<Told>> {
     let directory = folder().unwrap();
@@ -307,14 +320,8 @@ fn the_store_is_open_again_whichever_file_call_of_the_opening_fails() {
         let [alice, bob] = accounts(&engine, ["alice", "bob"]);
         buddies(&engine, [&alice, &bob]).iter().for_each(Session::close);
         register(&engine, &bob, "desk", 60);
-        disk.plan(Fault::Sync { after: 0 });
-        let before = disk.counts().failed;
-        disk.plan(Fault::Call { after: at, failure: Failure::Io });
-        let sent = send(&engine, 1);
-        engine.advance(60_000).unwrap();
-        failed += usize::from(disk.counts().failed == before + 2);
-        // When it was one behind the opening, nothing fails any more.
-        disk.heal();
+        let (sent, both) = fail_and_open_again(&engine, &disk, at);
+        failed += usize::from(both);
         let again = send(&engine, 2);
         assert!(again.is_ok(), "call {at} failed behind {sent:?}: {again:?}");
         let actor = Actor { account: alice.clone(), session: None };
@@ -337,13 +344,8 @@ fn a_session_stays_whichever_file_call_of_the_opening_fails() {
         let [alice] = accounts(&engine, ["alice"]);
         let options = SessionOptions { reads_messages: true, ..SessionOptions::default() };
         let session = engine.open_session(&alice, options).unwrap();
-        disk.plan(Fault::Sync { after: 0 });
-        let before = disk.counts().failed;
-        disk.plan(Fault::Call { after: at, failure: Failure::Io });
-        let sent = send(&engine, 1);
-        engine.advance(60_000).unwrap();
-        failed += usize::from(disk.counts().failed == before + 2);
-        disk.heal();
+        let (sent, both) = fail_and_open_again(&engine, &disk, at);
+        failed += usize::from(both);
         send(&engine, 2).unwrap();
         let events = session.next_events(100, Duration::ZERO).unwrap();
         let ended = events.iter().any(|event| matches!(event.body, EventBody::Ended(_)));

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::event::EndReason;
 use crate::messages::{Fetch, FetchedRows, Job, RowAddresses, Signal};
 use crate::options::Durability;
-use crate::queue::{Acks, MAX_BYTES};
+use crate::queue::Acks;
 use crate::shard::sessions::Attached;
 use crate::told::{NamedRows, Told};
 use crate::view;
@@ -194,7 +194,7 @@ impl Shard {
 
     /// Rows were read for a session.
     pub(super) fn take_rows(&mut self, fetched: FetchedRows) {
-        let FetchedRows { account, session, attachment, upto, asked, result } = fetched;
+        let FetchedRows { account, session, attachment, upto, asked, large, result } = fetched;
         let Some(attached) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -218,9 +218,8 @@ impl Shard {
                 return;
             }
         };
-        let size: usize = rows.iter().filter_map(|row| row.told.as_ref()).map(Told::size).sum();
-        if size >= MAX_BYTES {
-            // They are large: from here on no more than one such page waits, beside the one it works on.
+        if large {
+            // From here on no more than such a page is in its hands when it gets more.
             *room = (*room).min(rows.len() as u32);
         }
         // It may have been read before that was written.
